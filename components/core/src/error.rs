@@ -1,0 +1,157 @@
+//! The one table of errors: code, HTTP status, meaning; and their JSON shape.
+
+use serde::Serialize;
+
+/// What went wrong, as a client sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Code {
+    /// A gateway header is absent.
+    MissingHeader,
+    /// A gateway header is malformed.
+    InvalidHeader,
+    /// The body is not JSON (NDJSON, CSV); line and column stand in the message.
+    InvalidJson,
+    /// A query parameter is unknown or malformed.
+    InvalidParameter,
+    /// A field of the body or path has a wrong type, size or range, is absent,
+    /// or is not known.
+    InvalidField,
+    /// The `Authorization` was refused.
+    Unauthorized,
+    /// No such route.
+    RouteNotFound,
+    /// The scenario does not exist.
+    ScenarioNotFound,
+    /// The item does not exist.
+    ItemNotFound,
+    /// The user has no profile here.
+    ProfileNotFound,
+    /// The route exists, not with this method.
+    MethodNotAllowed,
+    /// The document exists already.
+    AlreadyExists,
+    /// The document is not at the version that `If-Match` names.
+    VersionConflict,
+    /// The id's handle is taken by another id.
+    IdCollision,
+    /// The body is larger than the limit.
+    BodyTooLarge,
+    /// The content type is not one of those accepted.
+    UnsupportedMediaType,
+    /// A scenario's config names what does not exist, or breaks a rule.
+    InvalidConfig,
+    /// The scenario is not active.
+    ScenarioInactive,
+    /// More requests than the host takes at once.
+    Overloaded,
+    /// A store did not answer.
+    StoreUnavailable,
+    /// The request took too long.
+    Timeout,
+    /// A fault of the product's own.
+    Internal,
+}
+
+impl Code {
+    /// Every code with its HTTP status and its meaning, for the documentation.
+    pub const TABLE: [(Self, u16, &'static str); 22] = [
+        (Self::MissingHeader, 400, "a gateway header is absent"),
+        (Self::InvalidHeader, 400, "a gateway header is malformed"),
+        (Self::InvalidJson, 400, "the body is not JSON; the message gives line and column"),
+        (Self::InvalidParameter, 400, "a query parameter is unknown or malformed"),
+        (Self::InvalidField, 400, "a field has a wrong type, size or range, is absent, or is not known"),
+        (Self::Unauthorized, 401, "the authorization was refused"),
+        (Self::RouteNotFound, 404, "no such route"),
+        (Self::ScenarioNotFound, 404, "the scenario does not exist"),
+        (Self::ItemNotFound, 404, "the item does not exist"),
+        (Self::ProfileNotFound, 404, "the user has no profile in this scenario"),
+        (Self::MethodNotAllowed, 405, "the route exists, not with this method"),
+        (Self::AlreadyExists, 409, "a document with this id exists"),
+        (Self::VersionConflict, 412, "the document is not at the version that If-Match names"),
+        (Self::IdCollision, 409, "the id has the same 64-bit handle as another; choose a different one"),
+        (Self::BodyTooLarge, 413, "the body is larger than the limit"),
+        (Self::UnsupportedMediaType, 415, "the content type is not accepted here"),
+        (Self::InvalidConfig, 422, "the config names what does not exist or breaks a rule; field is its JSON path"),
+        (Self::ScenarioInactive, 409, "the scenario is not active"),
+        (Self::Overloaded, 503, "more requests than are taken at once; try again"),
+        (Self::StoreUnavailable, 503, "a store did not answer; try again"),
+        (Self::Timeout, 504, "the request took too long"),
+        (Self::Internal, 500, "a fault of the server"),
+    ];
+
+    /// The HTTP status.
+    #[must_use]
+    pub fn status(self) -> u16 {
+        Self::TABLE.iter().find(|(code, _, _)| *code == self).map_or(500, |(_, status, _)| *status)
+    }
+}
+
+/// An error as a client reads it: `{"error":{code,message,field?,request_id}}`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct ApiError {
+    /// The entry of the table.
+    pub code: Code,
+    /// For a person: what is wrong and what the limit is.
+    pub message: String,
+    /// The header, parameter or JSON path (`config.recall.strategies[0].name`)
+    /// that is wrong.
+    pub field: Option<String>,
+}
+
+impl ApiError {
+    /// An error without a field.
+    pub fn new(code: Code, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), field: None }
+    }
+
+    /// An error about one field.
+    pub fn field(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
+        Self { code, message: message.into(), field: Some(field.into()) }
+    }
+
+    /// The response body.
+    #[must_use]
+    pub fn body(&self, request_id: &str) -> Vec<u8> {
+        #[derive(Serialize)]
+        struct Envelope<'a> {
+            error: Inner<'a>,
+        }
+        #[derive(Serialize)]
+        struct Inner<'a> {
+            code: Code,
+            message: &'a str,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            field: Option<&'a str>,
+            request_id: &'a str,
+        }
+        let envelope = Envelope {
+            error: Inner { code: self.code, message: &self.message, field: self.field.as_deref(), request_id },
+        };
+        // Strings and a unit variant: serialising cannot fail.
+        serde_json::to_vec(&envelope).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_is_in_the_table_once() {
+        for (index, (code, status, _)) in Code::TABLE.iter().enumerate() {
+            assert_eq!(Code::TABLE.iter().position(|(other, _, _)| other == code), Some(index));
+            assert_eq!(code.status(), *status);
+        }
+    }
+
+    #[test]
+    fn the_body_is_the_documented_shape() {
+        let error = ApiError::field(Code::InvalidField, "count", "must be 1 to 200, got 0");
+        assert_eq!(
+            String::from_utf8(error.body("req_1")).unwrap(),
+            r#"{"error":{"code":"invalid_field","message":"must be 1 to 200, got 0","field":"count","request_id":"req_1"}}"#
+        );
+    }
+}

@@ -1,0 +1,149 @@
+//! Every limit of the product, with its unit last in its name. Crossing one is a
+//! clear error that names it; each has a test that crosses it.
+
+use std::time::Duration;
+
+// --- ids and text ---
+
+/// Bytes in a tenant, scenario, user, item, event or request id.
+pub const ID_BYTES: usize = 128;
+/// Bytes in a scenario's or experiment's display name.
+pub const NAME_BYTES: usize = 256;
+/// Bytes in an `action_type`.
+pub const ACTION_TYPE_BYTES: usize = 64;
+/// Bytes in one categorical value (a category or tag) that is indexed.
+pub const TERM_BYTES: usize = 256;
+
+// --- HTTP ---
+
+/// Connections the host serves at once; further ones wait in the backlog.
+pub const CONNECTIONS: usize = 1024;
+/// Requests in components at once, over all connections.
+pub const CONCURRENT_REQUESTS: usize = 256;
+/// Requests that may wait for a turn; one more is a 503 with `Retry-After`.
+pub const QUEUED_REQUESTS: usize = 2048;
+/// Bytes of an ordinary request body.
+pub const BODY_BYTES: usize = 1024 * 1024;
+/// Bytes of a behaviours body (`POST /api/v1/behaviors`).
+pub const BEHAVIORS_BODY_BYTES: usize = 8 * 1024 * 1024;
+/// Bytes of a bulk import body.
+pub const IMPORT_BODY_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// Bytes of one line of an NDJSON or CSV import.
+pub const LINE_BYTES: usize = 1024 * 1024;
+/// Bytes of all request headers together.
+pub const HEADER_BYTES: usize = 32 * 1024;
+/// Time to receive a request's headers.
+pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for one ordinary request, from its headers to its response.
+pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time for a streamed import.
+pub const IMPORT_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Time that `SIGTERM` gives requests in flight.
+pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+
+// --- documents ---
+
+/// Bytes of one JSON document.
+pub const DOCUMENT_BYTES: usize = 256 * 1024;
+/// Depth of nesting in a JSON document.
+pub const DOCUMENT_DEPTH: usize = 32;
+/// Documents in one `insert-many`.
+pub const INSERT_DOCUMENTS: usize = 5000;
+/// Keys in one `get-many`.
+pub const GET_KEYS: usize = 5000;
+/// Documents on one page of a query.
+pub const PAGE_DOCUMENTS: u32 = 1000;
+/// Documents on a page when the client does not say.
+pub const DEFAULT_PAGE_DOCUMENTS: u32 = 50;
+/// Values in an item's `embedding`.
+pub const EMBEDDING_VALUES: usize = 1024;
+/// Tags of one item.
+pub const ITEM_TAGS: usize = 64;
+/// Errors listed in an import report; further ones are counted.
+pub const IMPORT_ERRORS: usize = 1000;
+
+// --- behaviours ---
+
+/// Events in one call.
+pub const EVENTS: usize = 1000;
+/// Effects of one event.
+pub const EVENT_EFFECTS: usize = 16;
+/// Events on a page of a user's or item's history.
+pub const HISTORY_EVENTS: u32 = 1000;
+/// How far in the future an event's timestamp may lie (clock skew), in ms.
+pub const EVENT_FUTURE_MS: u64 = 24 * 3600 * 1000;
+
+// --- profiles ---
+
+/// Values kept per preference field of a profile; the weakest goes first.
+pub const PROFILE_PREFERENCES: usize = 128;
+/// Recent items kept in a profile.
+pub const PROFILE_RECENT_ITEMS: usize = 100;
+/// Preferences that a stage is given, strongest first.
+pub const STAGE_PREFERENCES: usize = 64;
+
+// --- the funnel ---
+
+/// Items in a slate.
+pub const COUNT: u32 = 200;
+/// Recall strategies of one scenario (`sources` is a set of 32 bits, the last
+/// of which marks pinned items).
+pub const RECALL_STRATEGIES: usize = 16;
+/// Candidates of one recall channel.
+pub const RECALL_LIMIT: u32 = 1000;
+/// Candidates after the merge, best first.
+pub const CANDIDATES: usize = 5000;
+/// Rerank rules of one scenario.
+pub const RERANK_RULES: usize = 16;
+/// Item and user features of one scenario, each.
+pub const FEATURES: usize = 128;
+/// Columns that one rerank rule may ask for.
+pub const STAGE_COLUMNS: usize = 16;
+/// Items that one rerank rule may ask to have offered (pins).
+pub const STAGE_ITEMS: usize = 100;
+/// Bytes of one stage's `params`, as JSON.
+pub const PARAMS_BYTES: usize = 64 * 1024;
+/// Fields of a request's `context`, after flattening.
+pub const CONTEXT_FIELDS: usize = 64;
+/// Bytes of a request's `context`, as JSON.
+pub const CONTEXT_BYTES: usize = 8 * 1024;
+/// Exposures kept per user and scenario; the oldest go first.
+pub const EXPOSURES: usize = 10_000;
+
+// --- stages ---
+
+/// Time for one stage call.
+pub const STAGE_TIMEOUT: Duration = Duration::from_millis(250);
+/// Linear memory of a stage's instance, in bytes.
+pub const STAGE_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// Linear memory of an endpoint's instance, in bytes.
+pub const ENDPOINT_MEMORY_BYTES: usize = 128 * 1024 * 1024;
+/// Elements of all tables of an instance.
+pub const TABLE_ELEMENTS: usize = 10_000;
+/// Guest stack, in bytes.
+pub const STACK_BYTES: usize = 512 * 1024;
+/// Bytes of stdout and stderr kept per stage call; the rest is dropped.
+pub const STAGE_LOG_BYTES: usize = 4 * 1024;
+/// Requests that one endpoint instance serves before it is replaced.
+pub const INSTANCE_REQUESTS: usize = 1024;
+/// Time that an idle endpoint instance is kept.
+pub const INSTANCE_IDLE: Duration = Duration::from_secs(1);
+
+// --- caches and stores ---
+
+/// Tenants whose files are open at once.
+pub const OPEN_TENANTS: usize = 256;
+/// Bytes of cached documents, over all tenants.
+pub const DOCUMENT_CACHE_BYTES: u64 = 32 * 1024 * 1024;
+/// Bytes of cached item rows, over all tenants.
+pub const ROW_CACHE_BYTES: u64 = 128 * 1024 * 1024;
+/// Bytes of cached handle lists, over all tenants.
+pub const LIST_CACHE_BYTES: u64 = 16 * 1024 * 1024;
+/// Bytes of live structures in memory, over all tenants.
+pub const LIVE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
+/// Members of one hot list; the coldest go first.
+pub const HOT_MEMBERS: usize = 100_000;
+/// Bytes of a key of `spin:key-value`.
+pub const KEY_VALUE_KEY_BYTES: usize = 1024;
+/// Bytes of a value of `spin:key-value`.
+pub const KEY_VALUE_VALUE_BYTES: usize = 10 * 1024 * 1024;

@@ -1,0 +1,486 @@
+//! A scenario: what a tenant configures, and the rules it must keep. Which
+//! stages and params exist is asked of the stages themselves (`dispatch.check`);
+//! everything else is checked here.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::{
+    error::{ApiError, Code},
+    id, limits,
+};
+
+/// A scenario as a client writes it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Scenario {
+    /// Unique within the tenant.
+    pub scenario_id: String,
+    /// `vlog`, `news`, `ecommerce`, …: a label.
+    pub scenario_type: String,
+    /// For people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
+    /// The funnel.
+    pub config: Config,
+    /// Only an active scenario answers `recommend`.
+    #[serde(default)]
+    pub status: Status,
+    /// Set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub created_at: Option<String>,
+    /// Set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub updated_at: Option<String>,
+}
+
+/// Whether a scenario or an item takes part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    /// It does.
+    #[default]
+    Active,
+    /// It does not; nothing of it is lost.
+    Inactive,
+}
+
+/// The funnel of a scenario.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Config {
+    /// The feature table.
+    #[serde(default)]
+    pub features: Features,
+    /// Where candidates come from.
+    pub recall: Recall,
+    /// How they are scored.
+    #[serde(default)]
+    pub rank: Rank,
+    /// What is done to the scored list.
+    #[serde(default)]
+    pub rerank: Rerank,
+    /// Whether what was shown is shown again.
+    #[serde(default)]
+    pub exposure: Exposure,
+    /// What behaviours mean.
+    #[serde(default)]
+    pub behaviors: Behaviors,
+}
+
+/// The feature table's columns.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Features {
+    /// Fields of items.
+    #[serde(default)]
+    pub item_features: Vec<Feature>,
+    /// Fields of user profiles.
+    #[serde(default)]
+    pub user_features: Vec<Feature>,
+}
+
+/// One feature.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Feature {
+    /// A field of the item's `metadata` or of the profile's `features`.
+    pub name: String,
+    /// How it becomes a column.
+    #[serde(rename = "type")]
+    pub kind: FeatureKind,
+    /// What the linear ranker gives it; negative to prefer small values.
+    #[serde(default = "one")]
+    pub weight: f32,
+}
+
+/// How a field becomes a column.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum FeatureKind {
+    /// A number.
+    Numeric,
+    /// One value of many.
+    Categorical,
+    /// Several values.
+    MultiCategorical,
+    /// A point in time; its age counts.
+    Timestamp,
+}
+
+/// Recall.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recall {
+    /// The channels, all asked at once.
+    pub strategies: Vec<Strategy>,
+}
+
+/// One recall channel.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Strategy {
+    /// `hot_items`, `content_based`, `acme/similar@3`, …
+    pub name: String,
+    /// Its share in the merged score.
+    #[serde(default = "one")]
+    pub weight: f32,
+    /// The most candidates it may offer.
+    #[serde(default = "default_limit")]
+    pub limit: u32,
+    /// The stage's own settings.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub params: Map<String, Value>,
+}
+
+/// Ranking.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rank {
+    /// `linear`, `lightgbm`, `deepfm`, …
+    pub model: String,
+    /// The model's version; empty for one without versions.
+    #[serde(default)]
+    pub version: String,
+    /// What the score estimates: `watch_time`, `click_rate`, …
+    #[serde(default)]
+    pub objective: String,
+    /// The stage's own settings.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub params: Map<String, Value>,
+}
+
+impl Default for Rank {
+    fn default() -> Self {
+        Self { model: "linear".to_owned(), version: String::new(), objective: String::new(), params: Map::new() }
+    }
+}
+
+/// Reranking.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rerank {
+    /// The rules, applied in order.
+    #[serde(default)]
+    pub rules: Vec<Rule>,
+}
+
+/// One rerank rule.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rule {
+    /// `diversity`, `freshness`, `business_rules`, …
+    pub name: String,
+    /// How much the rule's own order counts against the ranker's, 0 to 1.
+    #[serde(default = "one")]
+    pub weight: f32,
+    /// The stage's own settings.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub params: Map<String, Value>,
+}
+
+/// Exposure dedupe: what a user was shown is not shown again for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Exposure {
+    /// On unless said otherwise.
+    pub enabled: bool,
+    /// For how long; 24 unless said otherwise.
+    pub ttl_hours: f32,
+}
+
+impl Default for Exposure {
+    fn default() -> Self {
+        Self { enabled: true, ttl_hours: 24.0 }
+    }
+}
+
+impl Exposure {
+    /// `ttl_hours` in seconds.
+    #[must_use]
+    pub fn ttl_s(&self) -> u32 {
+        (self.ttl_hours * 3600.0).round() as u32
+    }
+}
+
+/// What behaviours mean: by action type, how much one adds to an item's heat and
+/// a user's preferences.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Behaviors {
+    /// By `action_type`; overlaid on [`Behaviors::DEFAULT_WEIGHTS`].
+    pub weights: BTreeMap<String, f32>,
+    /// The time after which an action counts half in an item's heat.
+    pub hot_half_life_hours: f32,
+    /// The time after which an action counts half in a user's preferences.
+    pub profile_half_life_days: f32,
+}
+
+impl Default for Behaviors {
+    fn default() -> Self {
+        Self { weights: BTreeMap::new(), hot_half_life_hours: 24.0, profile_half_life_days: 14.0 }
+    }
+}
+
+impl Behaviors {
+    /// What an action weighs when the scenario does not say. `impression` and
+    /// unknown actions are recorded and weigh nothing.
+    pub const DEFAULT_WEIGHTS: [(&'static str, f32); 16] = [
+        ("impression", 0.0),
+        ("view", 1.0),
+        ("click", 2.0),
+        ("watch", 2.0),
+        ("play", 2.0),
+        ("read", 2.0),
+        ("rate", 3.0),
+        ("like", 3.0),
+        ("comment", 4.0),
+        ("favorite", 4.0),
+        ("collect", 4.0),
+        ("share", 5.0),
+        ("add_to_cart", 4.0),
+        ("purchase", 8.0),
+        ("dislike", -4.0),
+        ("skip", -1.0),
+    ];
+
+    /// The weight of an action.
+    #[must_use]
+    pub fn weight(&self, action_type: &str) -> f32 {
+        self.weights.get(action_type).copied().unwrap_or_else(|| {
+            Self::DEFAULT_WEIGHTS.iter().find(|(name, _)| *name == action_type).map_or(0.0, |(_, weight)| *weight)
+        })
+    }
+}
+
+fn one() -> f32 {
+    1.0
+}
+
+fn default_limit() -> u32 {
+    100
+}
+
+impl Scenario {
+    /// Reads and checks a scenario, all but its stages' names and params.
+    ///
+    /// # Errors
+    /// `invalid_json` with line and column for what is not JSON; otherwise
+    /// `invalid_field` or, inside `config`, `invalid_config`, with the JSON path.
+    pub fn parse(body: &[u8]) -> Result<Self, ApiError> {
+        let scenario: Self = parse_json(body)?;
+        scenario.check()?;
+        Ok(scenario)
+    }
+
+    /// Checks every rule that needs no stage.
+    ///
+    /// # Errors
+    /// The first rule broken, with its JSON path.
+    pub fn check(&self) -> Result<(), ApiError> {
+        id::check(&self.scenario_id).map_err(|error| field("scenario_id", error))?;
+        check_text("scenario_type", &self.scenario_type, 1, limits::NAME_BYTES)?;
+        if let Some(name) = &self.name {
+            check_text("name", name, 0, limits::NAME_BYTES)?;
+        }
+        self.config.check()
+    }
+}
+
+impl Config {
+    fn check(&self) -> Result<(), ApiError> {
+        for (list, features) in
+            [("item_features", &self.features.item_features), ("user_features", &self.features.user_features)]
+        {
+            let path = format!("config.features.{list}");
+            check_count(&path, features.len(), 0, limits::FEATURES)?;
+            for (at, feature) in features.iter().enumerate() {
+                let path = format!("{path}[{at}]");
+                check_config_text(&format!("{path}.name"), &feature.name)?;
+                check_range(&format!("{path}.weight"), feature.weight, -1000.0, 1000.0)?;
+                if features.iter().take(at).any(|other| other.name == feature.name) {
+                    return Err(config(format!("{path}.name"), format!("`{}` is declared twice", feature.name)));
+                }
+            }
+        }
+        let strategies = &self.recall.strategies;
+        check_count("config.recall.strategies", strategies.len(), 1, limits::RECALL_STRATEGIES)?;
+        for (at, strategy) in strategies.iter().enumerate() {
+            let path = format!("config.recall.strategies[{at}]");
+            check_config_text(&format!("{path}.name"), &strategy.name)?;
+            check_range(&format!("{path}.weight"), strategy.weight, 0.0, 1000.0)?;
+            if !(1..=limits::RECALL_LIMIT).contains(&strategy.limit) {
+                return Err(config(
+                    format!("{path}.limit"),
+                    format!("must be 1 to {}, got {}", limits::RECALL_LIMIT, strategy.limit),
+                ));
+            }
+            check_params(&path, &strategy.params)?;
+        }
+        check_config_text("config.rank.model", &self.rank.model)?;
+        check_count("config.rank.version", self.rank.version.len(), 0, limits::ID_BYTES)?;
+        check_count("config.rank.objective", self.rank.objective.len(), 0, limits::ID_BYTES)?;
+        check_params("config.rank", &self.rank.params)?;
+        check_count("config.rerank.rules", self.rerank.rules.len(), 0, limits::RERANK_RULES)?;
+        for (at, rule) in self.rerank.rules.iter().enumerate() {
+            let path = format!("config.rerank.rules[{at}]");
+            check_config_text(&format!("{path}.name"), &rule.name)?;
+            check_range(&format!("{path}.weight"), rule.weight, 0.0, 1.0)?;
+            check_params(&path, &rule.params)?;
+        }
+        check_range("config.exposure.ttl_hours", self.exposure.ttl_hours, 0.01, 24.0 * 365.0)?;
+        for (action, weight) in &self.behaviors.weights {
+            let path = format!("config.behaviors.weights.{action}");
+            check_count(&path, action.len(), 1, limits::ACTION_TYPE_BYTES)?;
+            check_range(&path, *weight, -1000.0, 1000.0)?;
+        }
+        check_range("config.behaviors.hot_half_life_hours", self.behaviors.hot_half_life_hours, 0.1, 24.0 * 365.0)?;
+        check_range("config.behaviors.profile_half_life_days", self.behaviors.profile_half_life_days, 0.1, 3650.0)
+    }
+}
+
+/// Reads JSON into a type: what is not JSON is `invalid_json` with line and
+/// column, what does not fit the type `invalid_field` with its JSON path
+/// (`invalid_config` when that begins with `config`).
+///
+/// # Errors
+/// As above.
+pub fn parse_json<'de, T: Deserialize<'de>>(body: &'de [u8]) -> Result<T, ApiError> {
+    let mut reader = serde_json::Deserializer::from_slice(body);
+    let value = serde_path_to_error::deserialize(&mut reader).map_err(|error| {
+        let path = error.path().to_string();
+        json_error(&path, error.inner())
+    })?;
+    reader.end().map_err(|error| json_error("", &error))?;
+    Ok(value)
+}
+
+fn json_error(path: &str, error: &serde_json::Error) -> ApiError {
+    use serde_json::error::Category;
+    let out_of_range = error.is_syntax() && error.to_string().starts_with("number out of range");
+    match error.classify() {
+        _ if out_of_range => {
+            let code = if path.starts_with("config") { Code::InvalidConfig } else { Code::InvalidField };
+            ApiError { code, message: "number out of range".to_owned(), field: (path != ".").then(|| path.to_owned()) }
+        }
+        Category::Data => {
+            let code = if path.starts_with("config") { Code::InvalidConfig } else { Code::InvalidField };
+            let text = error.to_string();
+            // serde_json ends with « at line 1 column 2»; the path says it better.
+            let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
+            ApiError { code, message: message.to_owned(), field: (path != ".").then(|| path.to_owned()) }
+        }
+        Category::Syntax | Category::Eof | Category::Io => ApiError::new(Code::InvalidJson, error.to_string()),
+    }
+}
+
+fn field(path: &str, error: impl ToString) -> ApiError {
+    ApiError::field(Code::InvalidField, path, error.to_string())
+}
+
+fn config(path: impl Into<String>, message: impl Into<String>) -> ApiError {
+    ApiError::field(Code::InvalidConfig, path, message)
+}
+
+fn check_text(path: &str, text: &str, least: usize, most: usize) -> Result<(), ApiError> {
+    if (least..=most).contains(&text.len()) && !text.chars().any(char::is_control) {
+        return Ok(());
+    }
+    Err(field(path, format!("must be {least} to {most} bytes without control characters, got {}", text.len())))
+}
+
+fn check_config_text(path: &str, text: &str) -> Result<(), ApiError> {
+    check_text(path, text, 1, limits::ID_BYTES).map_err(|error| config(path, error.message))
+}
+
+fn check_count(path: &str, count: usize, least: usize, most: usize) -> Result<(), ApiError> {
+    if (least..=most).contains(&count) {
+        return Ok(());
+    }
+    Err(config(path, format!("must have a length of {least} to {most}, got {count}")))
+}
+
+fn check_range(path: &str, value: f32, least: f32, most: f32) -> Result<(), ApiError> {
+    // False for NaN too.
+    if (least..=most).contains(&value) {
+        return Ok(());
+    }
+    Err(config(path, format!("must be {least} to {most}, got {value}")))
+}
+
+fn check_params(path: &str, params: &Map<String, Value>) -> Result<(), ApiError> {
+    let bytes = serde_json::to_vec(params).map_or(usize::MAX, |json| json.len());
+    if bytes <= limits::PARAMS_BYTES {
+        return Ok(());
+    }
+    Err(config(
+        format!("{path}.params"),
+        format!("must be at most {} bytes of JSON, got {bytes}", limits::PARAMS_BYTES),
+    ))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const VLOG: &str = r#"{
+      "scenario_id": "vlog_main_feed", "scenario_type": "vlog",
+      "config": {
+        "features": {
+          "item_features": [
+            {"name": "duration", "type": "numeric", "weight": 1.0},
+            {"name": "category", "type": "categorical", "weight": 1.5}
+          ],
+          "user_features": [{"name": "favorite_categories", "type": "multi_categorical"}]
+        },
+        "recall": {"strategies": [{"name": "hot_items", "weight": 0.2, "limit": 50}]},
+        "rank": {"model": "deepfm", "version": "v1.0", "objective": "watch_time"},
+        "rerank": {"rules": [{"name": "freshness", "weight": 0.2, "params": {"decay_days": 7}}]}
+      }
+    }"#;
+
+    fn refused(from: &str, to: &str) -> (Code, String) {
+        let body = VLOG.replacen(from, to, 1);
+        assert_ne!(body, VLOG);
+        let error = Scenario::parse(body.as_bytes()).unwrap_err();
+        (error.code, error.field.unwrap_or_default())
+    }
+
+    #[test]
+    fn the_design_s_config_is_read() {
+        let scenario = Scenario::parse(VLOG.as_bytes()).unwrap();
+        assert_eq!(scenario.status, Status::Active);
+        assert_eq!(scenario.config.features.user_features[0].weight, 1.0);
+        assert!(scenario.config.exposure.enabled);
+        assert_eq!(scenario.config.exposure.ttl_s(), 86_400);
+        let again: Scenario = serde_json::from_str(&serde_json::to_string(&scenario).unwrap()).unwrap();
+        assert_eq!(again, scenario);
+    }
+
+    #[test]
+    fn every_fault_names_its_path() {
+        let config = |path: &str| (Code::InvalidConfig, path.to_owned());
+        assert_eq!(refused("\"limit\": 50", "\"limit\": 0"), config("config.recall.strategies[0].limit"));
+        assert_eq!(refused("\"limit\": 50", "\"limit\": \"x\""), config("config.recall.strategies[0].limit"));
+        assert_eq!(refused("\"weight\": 0.2", "\"weight\": 1e39"), config("config.recall.strategies[0].weight"));
+        assert_eq!(refused("\"numeric\"", "\"number\""), config("config.features.item_features[0].type"));
+        assert_eq!(refused("\"category\"", "\"duration\""), config("config.features.item_features[1].name"));
+        assert_eq!(
+            refused("\"decay_days\": 7}}]}", "\"decay_days\": 7}}]}, \"rerankk\": {}"),
+            config("config.rerankk")
+        );
+        assert_eq!(refused("vlog_main_feed", "a/b"), (Code::InvalidField, "scenario_id".to_owned()));
+        assert_eq!(refused("\"scenario_type\": \"vlog\",", ""), (Code::InvalidField, String::new()));
+        assert_eq!(refused("{", "[").0, Code::InvalidJson);
+    }
+
+    #[test]
+    fn weights_of_actions_can_be_overlaid() {
+        let behaviors = Behaviors { weights: [("view".to_owned(), 0.5)].into(), ..Behaviors::default() };
+        assert_eq!(behaviors.weight("view"), 0.5);
+        assert_eq!(behaviors.weight("purchase"), 8.0);
+        assert_eq!(behaviors.weight("hum"), 0.0);
+    }
+}

@@ -1,0 +1,1 @@
+//! funnelweb-factor-documents

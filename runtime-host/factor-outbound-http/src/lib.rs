@@ -1,0 +1,1 @@
+//! funnelweb-factor-outbound-http
