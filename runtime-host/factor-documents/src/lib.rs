@@ -1,1 +1,3 @@
-//! funnelweb-factor-documents
+//! The `documents` capability: the collections of the data model.
+
+pub mod store;

@@ -1,1 +1,3 @@
-//! funnelweb-factor-events
+//! The `events` capability: the behaviour log and its effects.
+
+pub mod store;

@@ -1,1 +1,3 @@
-//! funnelweb-factor-key-value
+//! Storage for `spin:key-value`.
+
+pub mod store;

@@ -1,1 +1,3 @@
-//! funnelweb-factor-live
+//! The `live` capability: hot lists, exposure sets and counters.
+
+pub mod store;

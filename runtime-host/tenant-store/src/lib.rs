@@ -1,1 +1,7 @@
-//! funnelweb-tenant-store
+//! One SQLite file per tenant.
+
+mod error;
+mod tenant;
+
+pub use error::Error;
+pub use tenant::Tenant;

@@ -1,0 +1,63 @@
+//! The trait of the `live` capability, in plain types that mirror
+//! `wit/capabilities/live.wit` one to one. Changes to hot lists and counters
+//! come with the events that cause them (`events.append`).
+
+use async_trait::async_trait;
+pub use funnelweb_tenant_store::{Error, Tenant};
+
+/// Two lists of the same length, best first.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Scored {
+    /// Items.
+    pub handles: Vec<u64>,
+    /// Their scores.
+    pub scores: Vec<f32>,
+}
+
+/// The live structures of one deployment, for every tenant. A change can be
+/// read at once by every later call and is not waited for on the disk.
+#[async_trait]
+pub trait Live: Send + Sync + 'static {
+    /// The hottest items of a scenario as of `now_ms`, `exclude`d ones passed
+    /// over.
+    async fn hot_top(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        limit: u32,
+        exclude: Vec<u64>,
+        now_ms: u64,
+    ) -> Result<Scored, Error>;
+
+    /// The scores of these items as of `now_ms`; 0 for one that is not there.
+    async fn hot_scores(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        handles: Vec<u64>,
+        now_ms: u64,
+    ) -> Result<Vec<f32>, Error>;
+
+    /// Remembers that a user was shown these items, for `ttl_s` seconds.
+    async fn expose(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        user_id: String,
+        item_ids: Vec<String>,
+        ttl_s: u32,
+    ) -> Result<(), Error>;
+
+    /// What the user was shown and has not expired.
+    async fn exposed(&self, tenant: &Tenant, scenario_id: String, user_id: String) -> Result<Vec<u64>, Error>;
+
+    /// Counters of items, row-major over `handles * fields`; 0 where never
+    /// counted.
+    async fn item_stats(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        handles: Vec<u64>,
+        fields: Vec<String>,
+    ) -> Result<Vec<f64>, Error>;
+}
