@@ -1,0 +1,51 @@
+//! Building what `spin.toml` lists and the host that serves it.
+
+use std::{ffi::OsString, os::unix::process::CommandExt, path::Path};
+
+use anyhow::{Context, Result, bail};
+use funnelweb_manifest::Manifest;
+
+use crate::{
+    setup::{self, TARGET},
+    shell::{cargo, run},
+};
+
+/// The tools, the components, the host.
+pub fn all(root: &Path) -> Result<()> {
+    setup::setup(root, setup::Rustup::First)?;
+    components(root)?;
+    host(root)
+}
+
+/// Every component of `spin.toml`, by one cargo, which shares what they have in
+/// common; `funnelweb build` runs their build commands one by one.
+pub fn components(root: &Path) -> Result<()> {
+    let manifest = Manifest::load(root.join("spin.toml"))?;
+    let mut command = cargo(root);
+    command.args(["build", "--profile", "guest", "--target", TARGET]);
+    for id in manifest.components.keys() {
+        command.args(["--package", id]);
+    }
+    run(&mut command)?;
+    if let Some(component) = manifest.components.values().find(|component| !component.source.is_file()) {
+        bail!("component `{}` was built, but not to {}", component.id, component.source.display());
+    }
+    Ok(())
+}
+
+/// The `funnelweb` binary.
+pub fn host(root: &Path) -> Result<()> {
+    run(cargo(root).args(["build", "--release", "--package", "funnelweb"]))
+}
+
+/// Becomes the server, so that its signals are its own.
+pub fn up(root: &Path, arguments: &[OsString]) -> Result<()> {
+    let mut command = std::process::Command::new(root.join("target/release/funnelweb"));
+    command.current_dir(root).args(["up", "--demo", "--data-dir", "data"]).args(arguments);
+    Err(command.exec()).context("cannot start target/release/funnelweb")
+}
+
+/// The benches, which need components and host to be built.
+pub fn bench(root: &Path, arguments: &[OsString]) -> Result<()> {
+    run(cargo(root).args(["bench", "--package", "funnelweb-tests"]).args(arguments))
+}

@@ -1,0 +1,82 @@
+//! What a machine needs beside Rust: a C compiler, for SQLite, and the standard
+//! library of the target that components are built for.
+
+use std::{fs, path::Path, process::Command};
+
+use anyhow::{Context, Result, bail};
+
+use crate::{
+    debian,
+    shell::{capture, exists, run, rustc},
+};
+
+/// What components are built for.
+pub const TARGET: &str = "wasm32-wasip2";
+
+/// Whether rustup is asked for the target.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Rustup {
+    /// Yes, and if it cannot help the standard library is built here.
+    First,
+    /// No; for machines on which it cannot download and takes long to say so.
+    Never,
+}
+
+/// Makes sure of everything; says nothing when everything is there.
+pub fn setup(root: &Path, rustup: Rustup) -> Result<()> {
+    c_compiler()?;
+    target(root, rustup)
+}
+
+fn c_compiler() -> Result<()> {
+    if exists("cc") {
+        return Ok(());
+    }
+    let packages = ["gcc", "libc6-dev"];
+    let by_hand = format!("a C compiler is needed; on Debian: apt-get install {}", packages.join(" "));
+    let is_root = capture(Command::new("id").arg("-u")).is_ok_and(|id| id == "0");
+    if !is_root || !exists("apt-get") {
+        bail!(by_hand);
+    }
+    println!("==> installing a C compiler: {}", packages.join(" "));
+    run(Command::new("apt-get").arg("update"))
+        .and_then(|()| {
+            run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends"]).args(packages))
+        })
+        .context(by_hand)
+}
+
+/// Tries, in this order: it is there; rustup adds it; it is built from Debian's
+/// copy of the standard library's source.
+fn target(root: &Path, rustup: Rustup) -> Result<()> {
+    let work = root.join("target/setup");
+    if compiles(&work).is_ok() {
+        return Ok(());
+    }
+    if rustup == Rustup::First && exists("rustup") {
+        println!("==> adding the target {TARGET} with rustup");
+        match run(Command::new("rustup").args(["target", "add", TARGET])) {
+            Ok(()) if compiles(&work).is_ok() => return Ok(()),
+            Ok(()) => println!("rustup has added {TARGET}, but not to the compiler in use"),
+            Err(error) => println!("{error:#}"),
+        }
+    }
+    debian::build_target(&work).with_context(|| {
+        format!(
+            "the target {TARGET} is missing and could not be built here; where rustup can download, \
+             `rustup target add {TARGET}` is all it takes"
+        )
+    })?;
+    compiles(&work).with_context(|| format!("the target {TARGET} was built, but does not work"))?;
+    println!("==> the target {TARGET} works");
+    Ok(())
+}
+
+/// Whether a program can be compiled and linked for the target.
+fn compiles(work: &Path) -> Result<()> {
+    fs::create_dir_all(work)?;
+    let (source, output) = (work.join("check.rs"), work.join("check.wasm"));
+    fs::write(&source, "fn main() { println!(\"{:?}\", std::time::SystemTime::now()); }\n")?;
+    let compile = capture(rustc().arg(&source).args(["--edition", "2024", "--target", TARGET, "-o"]).arg(&output));
+    compile.map(|_| ())
+}

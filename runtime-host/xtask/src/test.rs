@@ -1,0 +1,78 @@
+//! Everything CI runs, step by step, until one fails.
+
+use std::{
+    path::Path,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context, Result};
+
+use crate::{
+    build, setup,
+    shell::{cargo, run},
+};
+
+/// The package of the end-to-end suites, which need everything to be built.
+const END_TO_END: &str = "funnelweb-tests";
+
+struct Step {
+    name: &'static str,
+    run: fn(&Path) -> Result<()>,
+}
+
+/// In the order in which they run: what fails fast comes first, what needs the
+/// components and the host after they are built.
+const STEPS: &[Step] = &[
+    Step { name: "format", run: |root| run(cargo(root).args(["fmt", "--all", "--check"])) },
+    Step { name: "setup", run: |root| setup::setup(root, setup::Rustup::First) },
+    Step { name: "clippy", run: clippy },
+    Step { name: "components", run: build::components },
+    Step { name: "host", run: build::host },
+    Step { name: "unit", run: unit },
+    Step { name: "end-to-end", run: |root| run(cargo(root).args(["test", "--release", "--package", END_TO_END])) },
+];
+
+fn clippy(root: &Path) -> Result<()> {
+    run(cargo(root).args(["clippy", "--workspace", "--all-targets", "--release", "--", "-D", "warnings"]))
+}
+
+/// Unit and documentation tests of every crate, on the machine itself.
+fn unit(root: &Path) -> Result<()> {
+    run(cargo(root).args(["test", "--workspace", "--release", "--exclude", END_TO_END]))
+}
+
+/// The names of the steps, in order.
+pub fn names() -> Vec<&'static str> {
+    STEPS.iter().map(|step| step.name).collect()
+}
+
+/// Runs every step, and says at the end how long each took.
+pub fn all(root: &Path) -> Result<()> {
+    let mut times = Vec::with_capacity(STEPS.len());
+    for (index, step) in STEPS.iter().enumerate() {
+        println!("==> {} ({} of {})", step.name, index + 1, STEPS.len());
+        times.push((step.name, timed(step, root)?));
+    }
+    println!("==> all steps passed");
+    for (name, time) in &times {
+        println!("{name:>12} {:>7.1} s", time.as_secs_f64());
+    }
+    let total: Duration = times.iter().map(|(_, time)| time).sum();
+    println!("{:>12} {:>7.1} s", "total", total.as_secs_f64());
+    Ok(())
+}
+
+/// Runs the one step of that name; what comes before it must have been run.
+pub fn only(root: &Path, name: &str) -> Result<()> {
+    let step = STEPS.iter().find(|step| step.name == name);
+    let step = step.with_context(|| format!("there is no step `{name}`; steps: {}", names().join(", ")))?;
+    timed(step, root).map(|_| ())
+}
+
+fn timed(step: &Step, root: &Path) -> Result<Duration> {
+    let start = Instant::now();
+    (step.run)(root).with_context(|| format!("step `{}`", step.name))?;
+    let time = start.elapsed();
+    println!("==> {} passed in {:.1} s", step.name, time.as_secs_f64());
+    Ok(time)
+}
