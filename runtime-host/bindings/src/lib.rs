@@ -1,1 +1,121 @@
-//! funnelweb-bindings
+//! The host's side of the WIT packages, generated once, so that every crate of
+//! the host speaks of the same Rust types and a value that one component
+//! returned reaches another without a conversion.
+//!
+//! * [`capabilities`], [`dispatch`]: traits the host implements for components.
+//! * [`stages`]: typed handles on what stage components export.
+
+/// Shapes shared by all stages.
+pub use generated::endpoint::funnelweb::pipeline::types;
+
+/// What components import of the stores.
+pub mod capabilities {
+    pub use super::generated::endpoint::funnelweb::capabilities::{documents, errors, events, live};
+}
+
+/// What `recommend` imports to run stages.
+pub use generated::endpoint::funnelweb::pipeline::dispatch;
+
+/// What stage components export.
+pub mod stages {
+    pub use super::generated::features_stage::{FeaturesStage, FeaturesStagePre};
+    pub use super::generated::rank_stage::{RankStage, RankStagePre};
+    pub use super::generated::recall_stage::{RecallStage, RecallStagePre};
+    pub use super::generated::rerank_stage::{RerankStage, RerankStagePre};
+
+    /// The shapes of the recall role.
+    pub use super::generated::recall_stage::exports::funnelweb::pipeline::recall;
+
+    /// The shapes of the feature role: those that dispatch shares with it.
+    pub use super::generated::features_stage::exports::funnelweb::pipeline::features;
+
+    /// The shapes of the rank role.
+    pub use super::generated::rank_stage::exports::funnelweb::pipeline::rank;
+
+    /// The shapes of the rerank role.
+    pub use super::generated::rerank_stage::exports::funnelweb::pipeline::rerank;
+}
+
+/// What components import of Spin.
+pub mod spin {
+    pub use super::generated::spin_key_value::spin::key_value::key_value;
+    pub use super::generated::spin_variables::spin::variables::variables;
+}
+
+#[allow(missing_docs, unused_qualifications, reason = "generated; its documentation is the WIT's")]
+#[allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "generated")]
+mod generated {
+    pub mod endpoint {
+        wasmtime::component::bindgen!({
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            world: "funnelweb:worlds/endpoint",
+            imports: { default: async },
+        });
+    }
+
+    pub mod recall_stage {
+        wasmtime::component::bindgen!({
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            world: "funnelweb:worlds/recall-stage",
+            exports: { default: async },
+            with: {
+                "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types,
+                "funnelweb:capabilities": super::endpoint::funnelweb::capabilities,
+            },
+        });
+    }
+
+    pub mod features_stage {
+        wasmtime::component::bindgen!({
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            world: "funnelweb:worlds/features-stage",
+            exports: { default: async },
+            with: {
+                "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types,
+                "funnelweb:capabilities": super::endpoint::funnelweb::capabilities,
+            },
+        });
+    }
+
+    pub mod rank_stage {
+        wasmtime::component::bindgen!({
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            world: "funnelweb:worlds/rank-stage",
+            exports: { default: async },
+            with: { "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types },
+        });
+    }
+
+    pub mod rerank_stage {
+        wasmtime::component::bindgen!({
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            world: "funnelweb:worlds/rerank-stage",
+            exports: { default: async },
+            with: { "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types },
+        });
+    }
+
+    pub mod spin_key_value {
+        wasmtime::component::bindgen!({
+            path: "../../wit/deps/spin-key-value@3.0.0",
+            inline: "
+                package funnelweb:spin-key-value;
+                world imports { import spin:key-value/key-value@3.0.0; }
+            ",
+            imports: {
+                "spin:key-value/key-value.[drop]store": async | store,
+                default: async | store | trappable,
+            },
+        });
+    }
+
+    pub mod spin_variables {
+        wasmtime::component::bindgen!({
+            path: "../../wit/deps/spin-variables@3.0.0",
+            inline: "
+                package funnelweb:spin-variables;
+                world imports { import spin:variables/variables@3.0.0; }
+            ",
+        });
+    }
+}

@@ -1,1 +1,53 @@
-//! funnelweb-engine
+//! Wasmtime, set up for two kinds of component.
+//!
+//! * *Stages without a model* get a fresh instance per call. Resetting memory
+//!   decides whether that scales, so their engine pools instances and asks the
+//!   kernel which pages were touched (`PAGEMAP_SCAN`) instead of dropping all.
+//! * *Endpoints and model-bearing stages* live longer and have larger images,
+//!   for which that scan costs more than it saves; their engine does without
+//!   it, and their instances are reused.
+//!
+//! Both bound what a guest may take: see [`Limiter`] and [`deadline`].
+//!
+//! ```no_run
+//! use funnelweb_engine::{ComponentCache, Engines};
+//! let engines = Engines::new()?;
+//! let cache = ComponentCache::new("data/cache")?;
+//! let component = cache.load(engines.stages(), "target/stage.wasm".as_ref())?;
+//! # Ok::<(), funnelweb_engine::Error>(())
+//! ```
+
+mod cache;
+mod engines;
+mod limiter;
+mod load;
+
+pub use cache::ComponentCache;
+pub use engines::{Engines, TimedOut, deadline};
+pub use limiter::Limiter;
+
+use std::path::PathBuf;
+
+/// Why an engine or a component could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// Wasmtime refused the configuration of an engine.
+    #[error("engine: {0:#}")]
+    Engine(wasmtime::Error),
+    /// A file could not be read or written.
+    #[error("{path}: {source}")]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The file is not a component, or not one that can be compiled.
+    #[error("{path}: {source:#}")]
+    Compile {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: wasmtime::Error,
+    },
+}

@@ -1,0 +1,95 @@
+//! Components compiled once: the machine code of a component is kept in a file
+//! named by its content and by everything in the engine that code depends on.
+
+use std::{
+    fs,
+    hash::{DefaultHasher, Hash, Hasher},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest, Sha256};
+use wasmtime::{Engine, component::Component};
+
+use crate::{Error, load};
+
+/// A folder of compiled components. Nothing but this process's own compiler
+/// writes there: loading machine code is trusting it.
+pub struct ComponentCache {
+    folder: PathBuf,
+}
+
+impl ComponentCache {
+    /// A cache in this folder, which is made if it does not exist.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be made.
+    pub fn new(folder: impl Into<PathBuf>) -> Result<Self, Error> {
+        let folder = folder.into();
+        fs::create_dir_all(&folder).map_err(|source| Error::File { path: folder.clone(), source })?;
+        Ok(Self { folder })
+    }
+
+    /// The component of a `.wasm` file, compiled for `engine` now or earlier.
+    ///
+    /// # Errors
+    /// [`Error::File`] when it cannot be read, [`Error::Compile`] when it is no
+    /// component.
+    pub fn load(&self, engine: &Engine, path: &Path) -> Result<Component, Error> {
+        let file = |source| Error::File { path: path.to_owned(), source };
+        let compile = |source| Error::Compile { path: path.to_owned(), source };
+        let wasm = fs::read(path).map_err(file)?;
+        let cached = self.folder.join(name(engine, &wasm));
+        if cached.exists() {
+            match load::component(engine, &cached) {
+                Ok(component) => return Ok(component),
+                // Cut off by a crash or a full disk: made again below.
+                Err(error) => tracing::warn!(path = %cached.display(), %error, "compiled component is damaged"),
+            }
+        }
+        tracing::info!(path = %path.display(), bytes = wasm.len(), "compiling component");
+        let code = engine.precompile_component(&wasm).map_err(compile)?;
+        let file = |source| Error::File { path: cached.clone(), source };
+        // Renamed into place, so that no reader sees half a file.
+        let part = cached.with_extension(format!("{}.part", std::process::id()));
+        fs::write(&part, &code).map_err(file)?;
+        fs::rename(&part, &cached).map_err(file)?;
+        load::component(engine, &cached).map_err(compile)
+    }
+}
+
+fn name(engine: &Engine, wasm: &[u8]) -> String {
+    let mut hasher = DefaultHasher::new();
+    engine.precompile_compatibility_hash().hash(&mut hasher);
+    let content = Sha256::digest(wasm);
+    let content: String = content.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+    format!("{content}-{:016x}.cwasm", hasher.finish())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn compiles_once_and_repairs_a_damaged_file() {
+        let folder = tempfile::tempdir().unwrap();
+        let wasm = folder.path().join("empty.wasm");
+        fs::write(&wasm, b"\0asm\x0d\0\x01\0").unwrap();
+        let cache = ComponentCache::new(folder.path().join("cache")).unwrap();
+        let engine = Engine::default();
+        cache.load(&engine, &wasm).unwrap();
+        let entries = || fs::read_dir(folder.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        assert_eq!(entries().len(), 1);
+        fs::write(&entries()[0], b"half").unwrap();
+        cache.load(&engine, &wasm).unwrap();
+        assert_eq!(entries().len(), 1);
+    }
+
+    #[test]
+    fn what_is_no_component_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        let wasm = folder.path().join("text.wasm");
+        fs::write(&wasm, "hello").unwrap();
+        let error = ComponentCache::new(folder.path()).unwrap().load(&Engine::default(), &wasm).err().unwrap();
+        assert!(error.to_string().contains("text.wasm"), "{error}");
+    }
+}

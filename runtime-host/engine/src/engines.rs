@@ -1,0 +1,134 @@
+//! The two engines, their clock, and how a store is given a deadline.
+
+use std::time::{Duration, Instant};
+
+use funnelweb_core::limits;
+use wasmtime::{
+    Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Store, UpdateDeadline,
+};
+
+use crate::Error;
+
+/// How often a running guest looks at the clock.
+const TICK: Duration = Duration::from_millis(1);
+
+/// Stage instances that exist at once: every request in a component may run all
+/// its channels at the same time.
+const STAGE_INSTANCES: u32 = 1000;
+
+/// Endpoint instances that exist at once: as many as requests, and idle ones.
+const ENDPOINT_INSTANCES: u32 = 2 * limits::CONCURRENT_REQUESTS as u32;
+
+/// The engines of a process, and the thread that ticks their epochs for as long
+/// as one of them is alive.
+pub struct Engines {
+    stages: Engine,
+    endpoints: Engine,
+}
+
+impl Engines {
+    /// Both engines.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] when this kernel or processor lacks something.
+    pub fn new() -> Result<Self, Error> {
+        let stages = {
+            let mut pool = pool(STAGE_INSTANCES, limits::STAGE_MEMORY_BYTES);
+            pool.pagemap_scan(Enabled::Auto);
+            pool.linear_memory_keep_resident(2 * 1024 * 1024);
+            let mut config = config();
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            Engine::new(&config).map_err(Error::Engine)?
+        };
+        let endpoints = {
+            let mut pool = pool(ENDPOINT_INSTANCES, limits::ENDPOINT_MEMORY_BYTES);
+            pool.linear_memory_keep_resident(64 * 1024);
+            let mut config = config();
+            config.wasm_component_model_async(true);
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            Engine::new(&config).map_err(Error::Engine)?
+        };
+        tick(&[&stages, &endpoints]);
+        Ok(Self { stages, endpoints })
+    }
+
+    /// For stages with a fresh instance per call.
+    #[must_use]
+    pub fn stages(&self) -> &Engine {
+        &self.stages
+    }
+
+    /// For endpoints, whose instances are reused.
+    #[must_use]
+    pub fn endpoints(&self) -> &Engine {
+        &self.endpoints
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config.epoch_interruption(true);
+    config.cranelift_opt_level(OptLevel::Speed);
+    config.max_wasm_stack(limits::STACK_BYTES);
+    config.async_stack_size(limits::STACK_BYTES + 512 * 1024);
+    config
+}
+
+fn pool(instances: u32, memory_bytes: usize) -> PoolingAllocationConfig {
+    let mut pool = PoolingAllocationConfig::new();
+    // A Rust component is one or two core modules and a few shims, one of which
+    // holds the memory.
+    pool.total_component_instances(instances)
+        .total_core_instances(instances * 8)
+        .max_core_instances_per_component(40)
+        .total_memories(instances)
+        .max_memories_per_component(2)
+        .total_tables(instances * 4)
+        .max_tables_per_component(10)
+        .table_elements(limits::TABLE_ELEMENTS)
+        .total_stacks(instances * 2)
+        .max_memory_size(memory_bytes)
+        .table_keep_resident(64 * 1024)
+        .async_stack_keep_resident(64 * 1024)
+        .max_unused_warm_slots(64);
+    pool
+}
+
+/// One thread moves the epoch of all engines; it ends when the last is gone.
+fn tick(engines: &[&Engine]) {
+    let weak: Vec<_> = engines.iter().map(|engine| engine.weak()).collect();
+    std::thread::spawn(move || {
+        loop {
+            std::thread::sleep(TICK);
+            let mut alive = false;
+            for engine in weak.iter().filter_map(wasmtime::EngineWeak::upgrade) {
+                engine.increment_epoch();
+                alive = true;
+            }
+            if !alive {
+                return;
+            }
+        }
+    });
+}
+
+/// Gives a store's guest until `timeout` from now. While it computes it gives
+/// way to other tasks at every tick; when its time is over it traps at the next.
+/// A guest that waits for the host is not stopped by this: bound the call from
+/// outside as well.
+pub fn deadline<T>(store: &mut Store<T>, timeout: Duration) {
+    let end = Instant::now() + timeout;
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(move |_| {
+        if Instant::now() >= end {
+            return Err(wasmtime::Error::from(TimedOut));
+        }
+        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+    });
+}
+
+/// The trap of a guest whose time is over.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("ran past its deadline")]
+pub struct TimedOut;
+

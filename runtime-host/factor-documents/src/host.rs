@@ -1,0 +1,274 @@
+//! The WIT interface `documents` over the trait: conversions, and the tenant,
+//! which no call names.
+
+use std::sync::Arc;
+
+use funnelweb_bindings::{
+    capabilities::{
+        documents::{self as wit, Host},
+        errors,
+    },
+    types,
+};
+use funnelweb_tenant_store::host::bound;
+use wasmtime::component::{HasData, Linker};
+
+use crate::store::{
+    Collection, ColumnKind, ColumnSpec, Document, Documents, InsertOutcome, Key, NewDocument, Page,
+    Precondition, Query, Range, Sort, Table, Tenant, Term, WriteError,
+};
+
+/// What one instance may do: the documents of one tenant, or of none.
+#[derive(Clone)]
+pub struct DocumentsCtx {
+    store: Arc<dyn Documents>,
+    tenant: Option<Tenant>,
+}
+
+impl DocumentsCtx {
+    /// Without a tenant every call is denied.
+    #[must_use]
+    pub fn new(store: Arc<dyn Documents>, tenant: Option<Tenant>) -> Self {
+        Self { store, tenant }
+    }
+
+    fn tenant(&self) -> Result<&Tenant, errors::Error> {
+        bound(self.tenant.as_ref())
+    }
+}
+
+struct HasDocuments;
+
+impl HasData for HasDocuments {
+    type Data<'a> = &'a mut DocumentsCtx;
+}
+
+/// Offers `funnelweb:capabilities/documents` to components.
+///
+/// # Errors
+/// When the interface is in the linker already.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    ctx: fn(&mut T) -> &mut DocumentsCtx,
+) -> wasmtime::Result<()> {
+    wit::add_to_linker::<T, HasDocuments>(linker, ctx)
+}
+
+impl Host for DocumentsCtx {
+    async fn get(&mut self, collection: wit::Collection, key: wit::Key) -> Result<Option<wit::Document>, errors::Error> {
+        let found = self.store.get(self.tenant()?, collection.into(), key.into()).await?;
+        Ok(found.map(Into::into))
+    }
+
+    async fn get_many(
+        &mut self,
+        collection: wit::Collection,
+        keys: Vec<wit::Key>,
+    ) -> Result<Vec<Option<wit::Document>>, errors::Error> {
+        let keys = keys.into_iter().map(Into::into).collect();
+        let found = self.store.get_many(self.tenant()?, collection.into(), keys).await?;
+        Ok(found.into_iter().map(|document| document.map(Into::into)).collect())
+    }
+
+    async fn insert_many(
+        &mut self,
+        collection: wit::Collection,
+        documents: Vec<wit::NewDocument>,
+        replace: bool,
+    ) -> Result<Vec<wit::InsertOutcome>, errors::Error> {
+        let documents =
+            documents.into_iter().map(|new| NewDocument { key: new.key.into(), body: new.body }).collect();
+        let outcomes =
+            self.store.insert_many(self.tenant()?, collection.into(), documents, replace).await?;
+        Ok(outcomes.into_iter().map(Into::into).collect())
+    }
+
+    async fn replace(
+        &mut self,
+        collection: wit::Collection,
+        key: wit::Key,
+        body: String,
+        when: wit::Precondition,
+    ) -> Result<u64, wit::WriteError> {
+        let tenant = self.tenant().map_err(wit::WriteError::Store)?;
+        self.store.replace(tenant, collection.into(), key.into(), body, when.into()).await.map_err(Into::into)
+    }
+
+    async fn patch(
+        &mut self,
+        collection: wit::Collection,
+        key: wit::Key,
+        merge_patch: String,
+        when: wit::Precondition,
+    ) -> Result<wit::Document, wit::WriteError> {
+        let tenant = self.tenant().map_err(wit::WriteError::Store)?;
+        let written = self.store.patch(tenant, collection.into(), key.into(), merge_patch, when.into()).await?;
+        Ok(written.into())
+    }
+
+    async fn delete(
+        &mut self,
+        collection: wit::Collection,
+        key: wit::Key,
+        when: wit::Precondition,
+    ) -> Result<bool, wit::WriteError> {
+        let tenant = self.tenant().map_err(wit::WriteError::Store)?;
+        self.store.delete(tenant, collection.into(), key.into(), when.into()).await.map_err(Into::into)
+    }
+
+    async fn delete_user(&mut self, user_id: String) -> Result<u64, errors::Error> {
+        self.store.delete_user(self.tenant()?, user_id).await.map_err(Into::into)
+    }
+
+    async fn delete_scenario(&mut self, scenario_id: String) -> Result<u64, errors::Error> {
+        self.store.delete_scenario(self.tenant()?, scenario_id).await.map_err(Into::into)
+    }
+
+    async fn find(&mut self, collection: wit::Collection, query: wit::Query) -> Result<wit::Page, errors::Error> {
+        let page = self.store.query(self.tenant()?, collection.into(), query.into()).await?;
+        Ok(page.into())
+    }
+
+    async fn newest_items(
+        &mut self,
+        scenario_id: String,
+        lists: Vec<(Option<wit::Term>, u32)>,
+    ) -> Result<Vec<Vec<u64>>, errors::Error> {
+        let lists = lists
+            .into_iter()
+            .map(|(term, limit)| (term.map(|term| Term { field: term.field, value: term.value }), limit))
+            .collect();
+        self.store.newest_items(self.tenant()?, scenario_id, lists).await.map_err(Into::into)
+    }
+
+    async fn item_columns(
+        &mut self,
+        scenario_id: String,
+        handles: Vec<u64>,
+        columns: Vec<types::ColumnSpec>,
+        now_ms: u64,
+    ) -> Result<wit::ItemTable, errors::Error> {
+        let columns = columns.into_iter().map(|spec| ColumnSpec { name: spec.name, kind: spec.kind.into() }).collect();
+        let found =
+            self.store.item_columns(self.tenant()?, scenario_id, handles, columns, now_ms).await?;
+        Ok(wit::ItemTable { found: found.found, table: found.table.into() })
+    }
+
+    async fn item_ids(
+        &mut self,
+        scenario_id: String,
+        handles: Vec<u64>,
+    ) -> Result<Vec<Option<String>>, errors::Error> {
+        self.store.item_ids(self.tenant()?, scenario_id, handles).await.map_err(Into::into)
+    }
+}
+
+impl From<WriteError> for wit::WriteError {
+    fn from(failed: WriteError) -> Self {
+        match failed {
+            WriteError::Store(store) => Self::Store(store.into()),
+            WriteError::Conflict(version) => Self::Conflict(version),
+            WriteError::Collision => Self::Collision,
+        }
+    }
+}
+
+impl From<wit::Collection> for Collection {
+    fn from(collection: wit::Collection) -> Self {
+        match collection {
+            wit::Collection::Scenarios => Self::Scenarios,
+            wit::Collection::Items => Self::Items,
+            wit::Collection::UserProfiles => Self::UserProfiles,
+            wit::Collection::ModelConfigs => Self::ModelConfigs,
+            wit::Collection::Experiments => Self::Experiments,
+        }
+    }
+}
+
+impl From<wit::Key> for Key {
+    fn from(key: wit::Key) -> Self {
+        Self { scenario_id: key.scenario_id, id: key.id }
+    }
+}
+
+impl From<Document> for wit::Document {
+    fn from(document: Document) -> Self {
+        let key = wit::Key { scenario_id: document.key.scenario_id, id: document.key.id };
+        Self { key, body: document.body, version: document.version }
+    }
+}
+
+impl From<InsertOutcome> for wit::InsertOutcome {
+    fn from(outcome: InsertOutcome) -> Self {
+        match outcome {
+            InsertOutcome::Created => Self::Created,
+            InsertOutcome::Duplicate => Self::Duplicate,
+            InsertOutcome::Replaced => Self::Replaced,
+            InsertOutcome::Collision => Self::Collision,
+        }
+    }
+}
+
+impl From<wit::Precondition> for Precondition {
+    fn from(when: wit::Precondition) -> Self {
+        match when {
+            wit::Precondition::None => Self::None,
+            wit::Precondition::Version(version) => Self::Version(version),
+            wit::Precondition::Exists => Self::Exists,
+            wit::Precondition::Absent => Self::Absent,
+        }
+    }
+}
+
+impl From<wit::Query> for Query {
+    fn from(query: wit::Query) -> Self {
+        Self {
+            scenario_id: query.scenario_id,
+            status: query.status,
+            category: query.category,
+            tag: query.tag,
+            created: Range { from_ms: query.created.from_ms, to_ms: query.created.to_ms },
+            sort: match query.sort {
+                wit::Sort::Newest => Sort::Newest,
+                wit::Sort::Oldest => Sort::Oldest,
+            },
+            cursor: query.cursor,
+            limit: query.limit,
+        }
+    }
+}
+
+impl From<Page> for wit::Page {
+    fn from(page: Page) -> Self {
+        Self { documents: page.documents.into_iter().map(Into::into).collect(), next: page.next }
+    }
+}
+
+impl From<types::ColumnKind> for ColumnKind {
+    fn from(kind: types::ColumnKind) -> Self {
+        match kind {
+            types::ColumnKind::Numeric => Self::Numeric,
+            types::ColumnKind::Categorical => Self::Categorical,
+            types::ColumnKind::MultiCategorical => Self::MultiCategorical,
+            types::ColumnKind::Timestamp => Self::Timestamp,
+            types::ColumnKind::Embedding => Self::Embedding,
+        }
+    }
+}
+
+impl From<Table> for types::Table {
+    fn from(table: Table) -> Self {
+        Self {
+            rows: table.rows,
+            numeric_names: table.numeric_names,
+            numeric: table.numeric,
+            categorical_names: table.categorical_names,
+            categorical: table.categorical,
+            multi_names: table.multi_names,
+            multi_offsets: table.multi_offsets,
+            multi_values: table.multi_values,
+            embedding_dim: table.embedding_dim,
+            embeddings: table.embeddings,
+        }
+    }
+}

@@ -1,0 +1,160 @@
+//! The WIT interface `spin:key-value@3.0.0` over the trait. A component opens
+//! the stores its manifest names; each tenant has its own of every name.
+
+use std::sync::Arc;
+
+use funnelweb_bindings::spin::key_value::{self as wit, Error, Host, HostStore, HostStoreWithStore, HostWithStore, Store};
+use wasmtime::component::{
+    Accessor, FutureReader, HasData, Linker, Resource, ResourceTable, ResourceTableError, StreamReader,
+};
+
+use crate::store::{self, KeyValues, Tenant};
+
+/// Stores that one instance may have open.
+const OPEN_STORES: usize = 256;
+
+/// What one instance may do: the stores of one tenant that its manifest names.
+pub struct KeyValueCtx {
+    stores: Arc<dyn KeyValues>,
+    tenant: Option<Tenant>,
+    labels: Arc<[String]>,
+    open: ResourceTable,
+}
+
+impl KeyValueCtx {
+    /// `labels` are the manifest's `key_value_stores`.
+    #[must_use]
+    pub fn new(stores: Arc<dyn KeyValues>, tenant: Option<Tenant>, labels: Arc<[String]>) -> Self {
+        let mut open = ResourceTable::new();
+        open.set_max_capacity(OPEN_STORES);
+        Self { stores, tenant, labels, open }
+    }
+}
+
+/// Marks where the context stands in an instance's data.
+pub struct HasKeyValue;
+
+impl HasData for HasKeyValue {
+    type Data<'a> = &'a mut KeyValueCtx;
+}
+
+/// Offers `spin:key-value/key-value@3.0.0` to components.
+///
+/// # Errors
+/// When the interface is in the linker already.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    ctx: fn(&mut T) -> &mut KeyValueCtx,
+) -> wasmtime::Result<()> {
+    wit::add_to_linker::<T, HasKeyValue>(linker, ctx)
+}
+
+/// What a call needs once it has let go of the instance's data.
+struct Opened {
+    stores: Arc<dyn KeyValues>,
+    tenant: Tenant,
+    label: String,
+}
+
+/// The store behind a resource. A resource that does not exist is the host's
+/// fault or the guest's attack: a trap.
+fn opened<T>(accessor: &Accessor<T, HasKeyValue>, store: &Resource<Store>) -> wasmtime::Result<Result<Opened, Error>> {
+    accessor.with(|mut access| {
+        let ctx = access.get();
+        let label = ctx.open.get(&Resource::<String>::new_borrow(store.rep()))?.clone();
+        let Some(tenant) = ctx.tenant.clone() else { return Ok(Err(Error::AccessDenied)) };
+        Ok(Ok(Opened { stores: Arc::clone(&ctx.stores), tenant, label }))
+    })
+}
+
+impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
+    async fn drop(accessor: &Accessor<T, Self>, store: Resource<Store>) -> wasmtime::Result<()> {
+        accessor.with(|mut access| access.get().open.delete(Resource::<String>::new_own(store.rep())))?;
+        Ok(())
+    }
+
+    async fn open(accessor: &Accessor<T, Self>, label: String) -> wasmtime::Result<Result<Resource<Store>, Error>> {
+        accessor.with(|mut access| {
+            let ctx = access.get();
+            if ctx.tenant.is_none() || !ctx.labels.contains(&label) {
+                return Ok(Err(Error::AccessDenied));
+            }
+            match ctx.open.push(label) {
+                Ok(resource) => Ok(Ok(Resource::new_own(resource.rep()))),
+                Err(ResourceTableError::Full) => Ok(Err(Error::StoreTableFull)),
+                Err(error) => Err(error.into()),
+            }
+        })
+    }
+
+    async fn get(
+        accessor: &Accessor<T, Self>,
+        store: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
+        Ok(match opened(accessor, &store)? {
+            Ok(at) => at.stores.get(&at.tenant, &at.label, &key).await.map_err(other),
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn set(
+        accessor: &Accessor<T, Self>,
+        store: Resource<Store>,
+        key: String,
+        value: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        Ok(match opened(accessor, &store)? {
+            Ok(at) => at.stores.set(&at.tenant, &at.label, &key, value).await.map_err(other),
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn delete(
+        accessor: &Accessor<T, Self>,
+        store: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<(), Error>> {
+        Ok(match opened(accessor, &store)? {
+            Ok(at) => at.stores.delete(&at.tenant, &at.label, &key).await.map_err(other),
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn exists(
+        accessor: &Accessor<T, Self>,
+        store: Resource<Store>,
+        key: String,
+    ) -> wasmtime::Result<Result<bool, Error>> {
+        Ok(match opened(accessor, &store)? {
+            Ok(at) => at.stores.exists(&at.tenant, &at.label, &key).await.map_err(other),
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn get_keys(
+        accessor: &Accessor<T, Self>,
+        store: Resource<Store>,
+    ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
+        let keys = match opened(accessor, &store)? {
+            Ok(at) => at.stores.get_keys(&at.tenant, &at.label).await.map_err(other),
+            Err(error) => Err(error),
+        };
+        let (keys, end) = match keys {
+            Ok(keys) => (keys, Ok(())),
+            Err(error) => (Vec::new(), Err(error)),
+        };
+        accessor.with(|mut access| {
+            let end = FutureReader::new(&mut access, async move { wasmtime::error::Ok(end) })?;
+            Ok((StreamReader::new(&mut access, keys)?, end))
+        })
+    }
+}
+
+impl<T: Send> HostWithStore<T> for HasKeyValue {}
+impl Host for KeyValueCtx {}
+impl HostStore for KeyValueCtx {}
+
+fn other(error: store::Error) -> Error {
+    Error::Other(error.to_string())
+}

@@ -1,0 +1,94 @@
+//! The WIT interface `live` over the trait: conversions, and the tenant, which
+//! no call names.
+
+use std::sync::Arc;
+
+use funnelweb_bindings::capabilities::{
+    errors,
+    live::{self as wit, Host},
+};
+use funnelweb_tenant_store::host::bound;
+use wasmtime::component::{HasData, Linker};
+
+use crate::store::{Live, Tenant};
+
+/// What one instance may do: the live structures of one tenant, or of none.
+#[derive(Clone)]
+pub struct LiveCtx {
+    store: Arc<dyn Live>,
+    tenant: Option<Tenant>,
+}
+
+impl LiveCtx {
+    /// Without a tenant every call is denied.
+    #[must_use]
+    pub fn new(store: Arc<dyn Live>, tenant: Option<Tenant>) -> Self {
+        Self { store, tenant }
+    }
+
+    fn tenant(&self) -> Result<&Tenant, errors::Error> {
+        bound(self.tenant.as_ref())
+    }
+}
+
+struct HasLive;
+
+impl HasData for HasLive {
+    type Data<'a> = &'a mut LiveCtx;
+}
+
+/// Offers `funnelweb:capabilities/live` to components.
+///
+/// # Errors
+/// When the interface is in the linker already.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    ctx: fn(&mut T) -> &mut LiveCtx,
+) -> wasmtime::Result<()> {
+    wit::add_to_linker::<T, HasLive>(linker, ctx)
+}
+
+impl Host for LiveCtx {
+    async fn hot_top(
+        &mut self,
+        scenario_id: String,
+        limit: u32,
+        exclude: Vec<u64>,
+        now_ms: u64,
+    ) -> Result<wit::Scored, errors::Error> {
+        let top = self.store.hot_top(self.tenant()?, scenario_id, limit, exclude, now_ms).await?;
+        Ok(wit::Scored { handles: top.handles, scores: top.scores })
+    }
+
+    async fn hot_scores(
+        &mut self,
+        scenario_id: String,
+        handles: Vec<u64>,
+        now_ms: u64,
+    ) -> Result<Vec<f32>, errors::Error> {
+        self.store.hot_scores(self.tenant()?, scenario_id, handles, now_ms).await.map_err(Into::into)
+    }
+
+    async fn expose(
+        &mut self,
+        scenario_id: String,
+        user_id: String,
+        item_ids: Vec<String>,
+        ttl_s: u32,
+    ) -> Result<(), errors::Error> {
+        self.store.expose(self.tenant()?, scenario_id, user_id, item_ids, ttl_s).await.map_err(Into::into)
+    }
+
+    async fn exposed(&mut self, scenario_id: String, user_id: String) -> Result<Vec<u64>, errors::Error> {
+        self.store.exposed(self.tenant()?, scenario_id, user_id).await.map_err(Into::into)
+    }
+
+    async fn item_stats(
+        &mut self,
+        scenario_id: String,
+        handles: Vec<u64>,
+        fields: Vec<String>,
+    ) -> Result<Vec<f64>, errors::Error> {
+        self.store.item_stats(self.tenant()?, scenario_id, handles, fields).await.map_err(Into::into)
+    }
+}
