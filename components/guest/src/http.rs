@@ -4,8 +4,9 @@
 //! An endpoint is one function from a [`Head`] and a [`Body`] to a [`Reply`]:
 //!
 //! ```ignore
-//! #[spin_sdk::http_service]
-//! async fn handle(request: spin_sdk::http::Request) -> http::Outgoing {
+//! // Not natively, where tests link it: the name of the export is no ELF symbol.
+//! #[cfg_attr(target_arch = "wasm32", spin_sdk::http_service)]
+//! pub async fn handle(request: spin_sdk::http::Request) -> http::Outgoing {
 //!     http::serve(request, route).await
 //! }
 //!

@@ -47,6 +47,25 @@ impl Reply {
         Self::bytes(status, "application/json", body)
     }
 
+    /// One page of documents, which are JSON already:
+    /// `{"<name>":[…],"next_cursor":…}`.
+    #[must_use]
+    pub fn page<'a>(name: &str, documents: impl Iterator<Item = &'a str>, next_cursor: Option<&str>) -> Self {
+        let mut body = format!("{{\"{name}\":[");
+        for (at, document) in documents.enumerate() {
+            if at > 0 {
+                body.push(',');
+            }
+            body.push_str(document);
+        }
+        // Strings and nothing: serialising cannot fail.
+        let next_cursor = serde_json::to_string(&next_cursor).unwrap_or_default();
+        body.push_str("],\"next_cursor\":");
+        body.push_str(&next_cursor);
+        body.push('}');
+        Self::json_text(StatusCode::OK, body)
+    }
+
     /// Anything else.
     #[must_use]
     pub fn bytes(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Self {
@@ -156,5 +175,14 @@ mod tests {
         let response = Reply::json(StatusCode::OK, &[1]).unwrap().version(7).into_response("r1");
         assert_eq!(response.headers()["etag"], "\"7\"");
         assert_eq!(body(response), "[1]");
+    }
+
+    #[test]
+    fn a_page_joins_its_documents() {
+        let page = |documents: &[&'static str], next| {
+            body(Reply::page("items", documents.iter().copied(), next).into_response("r1"))
+        };
+        assert_eq!(page(&[], None), r#"{"items":[],"next_cursor":null}"#);
+        assert_eq!(page(&["{}", "[]"], Some("a\"")), r#"{"items":[{},[]],"next_cursor":"a\""}"#);
     }
 }

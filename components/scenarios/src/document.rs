@@ -1,0 +1,196 @@
+//! A scenario's document: what a client wrote, with its id and status. Defaults
+//! are not written into it: a patch that takes a setting out brings the default
+//! back.
+
+use funnelweb_core::{
+    error::{ApiError, Code},
+    limits,
+    scenario::Scenario,
+};
+use funnelweb_guest::http::json;
+use serde_json::{Map, Value};
+
+use crate::check::{self, Ask};
+
+/// The times that the store sets.
+const SET_BY_SERVER: [&str; 2] = ["created_at", "updated_at"];
+
+/// The document that a client's body makes. The id may stand in the path (`id`),
+/// in the body, or in both if it is the same. Times are left out: what was read
+/// can be written back.
+pub(crate) fn complete(body: &[u8], id: Option<&str>) -> Result<String, ApiError> {
+    let mut document: Map<String, Value> = json::parse(body)?;
+    for name in SET_BY_SERVER {
+        document.remove(name);
+    }
+    if let Some(id) = id {
+        same_id(document.get("scenario_id"), id)?;
+        document.insert("scenario_id".to_owned(), id.into());
+    }
+    document.entry("status").or_insert_with(|| "active".into());
+    text(&document)
+}
+
+/// A merge patch (RFC 7386) that may be applied to the scenario `id`.
+pub(crate) fn patch(body: &[u8], id: &str) -> Result<Map<String, Value>, ApiError> {
+    let patch: Map<String, Value> = json::parse(body)?;
+    for name in SET_BY_SERVER {
+        if patch.contains_key(name) {
+            return Err(ApiError::field(Code::InvalidField, name, format!("`{name}` is set by the server")));
+        }
+    }
+    same_id(patch.get("scenario_id"), id)?;
+    Ok(patch)
+}
+
+/// A stored document after a patch.
+pub(crate) fn merged(stored: &str, patch: &Map<String, Value>, id: &str) -> Result<String, ApiError> {
+    let mut document: Value = json::parse(stored.as_bytes())?;
+    merge(&mut document, &Value::Object(patch.clone()));
+    let text = document.to_string();
+    // A merge can add levels.
+    json::check(text.as_bytes())?;
+    complete(text.as_bytes(), Some(id))
+}
+
+/// Reads a document and checks everything about it.
+pub(crate) fn checked(text: &str, ask: Ask<'_>) -> Result<Scenario, ApiError> {
+    let scenario = Scenario::parse(text.as_bytes()).map_err(json::name_missing)?;
+    check::stages(&scenario.config, ask)?;
+    Ok(scenario)
+}
+
+fn same_id(given: Option<&Value>, id: &str) -> Result<(), ApiError> {
+    match given {
+        None => Ok(()),
+        Some(Value::String(given)) if given == id => Ok(()),
+        Some(given) => {
+            let message = format!("must be the `{id}` of the path, got {given}");
+            Err(ApiError::field(Code::InvalidField, "scenario_id", message))
+        }
+    }
+}
+
+fn text(document: &Map<String, Value>) -> Result<String, ApiError> {
+    let text = serde_json::to_string(document).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
+    if text.len() > limits::DOCUMENT_BYTES {
+        let message =
+            format!("the scenario has {} bytes, more than the limit of {}", text.len(), limits::DOCUMENT_BYTES);
+        return Err(ApiError::new(Code::BodyTooLarge, message));
+    }
+    Ok(text)
+}
+
+/// RFC 7386, section 2.
+fn merge(target: &mut Value, patch: &Value) {
+    let Value::Object(changes) = patch else {
+        *target = patch.clone();
+        return;
+    };
+    if !target.is_object() {
+        *target = Value::Object(Map::new());
+    }
+    let Value::Object(fields) = target else { return };
+    for (name, change) in changes {
+        if change.is_null() {
+            fields.remove(name);
+        } else {
+            merge(fields.entry(name.as_str()).or_insert(Value::Null), change);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const BODY: &str =
+        r#"{"scenario_id":"s1","scenario_type":"news","config":{"recall":{"strategies":[{"name":"latest"}]}}}"#;
+
+    fn refused(result: Result<impl Sized, ApiError>) -> (Code, String) {
+        let error = result.err().unwrap();
+        (error.code, error.field.unwrap_or_default())
+    }
+
+    #[test]
+    fn the_id_stands_in_the_path_or_the_body() {
+        let without = BODY.replace(r#""scenario_id":"s1","#, "");
+        assert!(complete(without.as_bytes(), Some("s1")).unwrap().contains(r#""scenario_id":"s1""#));
+        assert!(complete(BODY.as_bytes(), Some("s1")).is_ok());
+        let field = (Code::InvalidField, "scenario_id".to_owned());
+        assert_eq!(refused(complete(BODY.as_bytes(), Some("s2"))), field);
+        assert_eq!(refused(complete(br#"{"scenario_id":1}"#, Some("s2"))), field);
+        assert_eq!(refused(checked(&complete(without.as_bytes(), None).unwrap(), &|_, _, _| Ok(()))), field);
+    }
+
+    #[test]
+    fn what_was_read_can_be_written_back() {
+        let read = BODY.replacen('{', r#"{"created_at":"2026-01-01T00:00:00.000Z","updated_at":"x","#, 1);
+        let text = complete(read.as_bytes(), None).unwrap();
+        assert!(!text.contains("created_at") && !text.contains("updated_at"));
+        assert!(text.contains(r#""status":"active""#));
+        assert_eq!(checked(&text, &|_, _, _| Ok(())).unwrap().scenario_id, "s1");
+    }
+
+    #[test]
+    fn every_fault_names_its_field() {
+        let refused = |from: &str, to: &str| {
+            let body = BODY.replacen(from, to, 1);
+            assert_ne!(body, BODY);
+            refused(complete(body.as_bytes(), None).and_then(|text| checked(&text, &|_, _, _| Ok(()))))
+        };
+        let field = |path: &str| (Code::InvalidField, path.to_owned());
+        let config = |path: &str| (Code::InvalidConfig, path.to_owned());
+        assert_eq!(refused("news", ""), field("scenario_type"));
+        assert_eq!(refused("\"news\"", "[]"), field("scenario_type"));
+        assert_eq!(refused("\"scenario_type\"", "\"scenario_kind\""), field("scenario_kind"));
+        assert_eq!(refused("\"scenario_type\":\"news\",", ""), field("scenario_type"));
+        assert_eq!(refused("{", "{\"status\":\"asleep\","), field("status"));
+        assert_eq!(refused("{", "{\"name\":7,"), field("name"));
+        assert_eq!(refused("\"s1\"", "\"../s1\""), field("scenario_id"));
+        assert_eq!(refused("\"recall\"", "\"recal\""), config("config.recal"));
+        assert_eq!(refused("\"strategies\"", "\"x\""), config("config.recall.x"));
+        assert_eq!(refused("{\"strategies\":[{\"name\":\"latest\"}]}", "{}"), config("config.recall.strategies"));
+        assert_eq!(refused("\"name\":\"latest\"", ""), config("config.recall.strategies[0].name"));
+        assert_eq!(refused("\"latest\"", "\"latest\",\"limit\":-1"), config("config.recall.strategies[0].limit"));
+        assert_eq!(refused("[{", "{"), (Code::InvalidJson, String::new()));
+        let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
+        assert_eq!(complete(deep.as_bytes(), None).unwrap_err().code, Code::InvalidField);
+        assert_eq!(complete(b"[]", None).unwrap_err().code, Code::InvalidField);
+    }
+
+    #[test]
+    fn patches_merge_and_are_checked_whole() {
+        let patch = |body: &str| patch(body.as_bytes(), "s1");
+        let apply = |body: &str| merged(BODY, &patch(body).unwrap(), "s1");
+        let text = apply(r#"{"name":"N","config":{"exposure":{"enabled":false}}}"#).unwrap();
+        let document: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(document["config"]["exposure"], json!({"enabled": false}));
+        assert_eq!(document["config"]["recall"]["strategies"][0]["name"], "latest");
+        let text = apply(r#"{"config":{"recall":null}}"#).unwrap();
+        assert_eq!(refused(checked(&text, &|_, _, _| Ok(()))), (Code::InvalidConfig, "config.recall".into()));
+        assert_eq!(refused(patch(r#"{"scenario_id":"s2"}"#)).1, "scenario_id");
+        assert_eq!(refused(patch(r#"{"created_at":"x"}"#)).1, "created_at");
+        assert_eq!(refused(patch("[]")).0, Code::InvalidField);
+    }
+
+    #[test]
+    fn merge_is_the_rfc_s() {
+        // RFC 7386, appendix A.
+        for (mut target, patch, expected) in [
+            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
+            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
+            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
+            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
+            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
+            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
+            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
+        ] {
+            merge(&mut target, &patch);
+            assert_eq!(target, expected);
+        }
+    }
+}
