@@ -50,3 +50,56 @@ pub fn spin_headers<'a>(found: &Match<'a>, request: Request<'a>) -> Vec<(Cow<'st
     }
     headers
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn headers(found: &Match<'_>, path_and_query: &str) -> Vec<String> {
+        let client = SocketAddr::from(([127, 0, 0, 1], 40000));
+        let request = Request { scheme: "https", host: "api.example:3000", path_and_query, client };
+        spin_headers(found, request).into_iter().map(|(name, value)| format!("{name}: {value}")).collect()
+    }
+
+    #[test]
+    fn headers_are_those_of_spin() {
+        let found = Match {
+            component: "users",
+            route: "/users/:user_Id/...",
+            trailing: Some("/cart"),
+            params: vec![("user_Id", "7%207")],
+        };
+        assert_eq!(
+            headers(&found, "/users/7%207/cart?x=1&y"),
+            [
+                "spin-path-info: /cart",
+                "spin-full-url: https://api.example:3000/users/7%207/cart?x=1&y",
+                "spin-matched-route: /users/:user_Id/...",
+                "spin-base-path: /",
+                "spin-raw-component-route: /users/:user_Id/...",
+                "spin-component-route: /users/:user_Id",
+                "spin-client-addr: 127.0.0.1:40000",
+                "spin-path-match-user-id: 7%207",
+            ]
+        );
+    }
+
+    #[test]
+    fn the_root_and_the_catch_all() {
+        let mut found = Match { component: "c", route: "/", trailing: None, params: vec![] };
+        assert_eq!(
+            headers(&found, "/")[2..6],
+            ["spin-matched-route: ", "spin-base-path: /", "spin-raw-component-route: /", "spin-component-route: /",]
+        );
+        found.route = "/...";
+        assert_eq!(
+            headers(&found, "/")[2..6],
+            [
+                "spin-matched-route: /...",
+                "spin-base-path: /",
+                "spin-raw-component-route: /...",
+                "spin-component-route: ",
+            ]
+        );
+    }
+}

@@ -191,3 +191,103 @@ impl Host {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn allows(entry: &str, scheme: &str, host: &str, port: impl Into<Option<u16>>) -> bool {
+        AllowedHosts::parse([entry.to_owned()]).unwrap().allows(scheme, host, port.into())
+    }
+
+    #[test]
+    fn nothing_is_allowed_by_default() {
+        assert!(!AllowedHosts::default().allows("https", "example.com", None));
+        assert!(!AllowedHosts::default().allows_self("http"));
+    }
+
+    #[test]
+    fn schemes_and_ports() {
+        let entry = "https://Example.com";
+        assert!(allows(entry, "https", "example.com", None));
+        assert!(allows(entry, "HTTPS", "EXAMPLE.com", 443));
+        assert!(!allows(entry, "https", "example.com", 444));
+        assert!(!allows(entry, "http", "example.com", None));
+        assert!(!allows(entry, "http", "example.com", 443));
+        assert!(allows("https://example.com/", "https", "example.com", None));
+        assert!(allows("https://example.com:8080/", "https", "example.com", 8080));
+        assert!(!allows("https://example.com:8080", "https", "example.com", None));
+        assert!(allows("http://example.com:*", "http", "example.com", 1));
+        assert!(allows("http://example.com:8000..9000", "http", "example.com", 8999));
+        assert!(!allows("http://example.com:8000..9000", "http", "example.com", 9000));
+        assert!(allows("*://example.com:80", "http", "example.com", None));
+        assert!(allows("*://example.com:*", "gopher", "example.com", None));
+        assert!(!allows("*://example.com:80", "gopher", "example.com", None));
+        assert!(allows("redis://cache", "redis", "cache", 6379));
+    }
+
+    #[test]
+    fn hosts() {
+        assert!(allows("https://*", "https", "anything.example", None));
+        assert!(allows("https://*.example.com", "https", "a.b.EXAMPLE.com", None));
+        assert!(!allows("https://*.example.com", "https", "example.com", None));
+        assert!(!allows("https://*.example.com", "https", "badexample.com", None));
+        assert!(!allows("https://example.com", "https", "example.com.evil.org", None));
+        assert!(!allows("https://example.com", "https", "a.example.com", None));
+        assert!(allows("http://127.0.0.1", "http", "127.0.0.1", None));
+        assert!(!allows("http://127.0.0.1", "http", "127.1", None));
+        assert!(allows("http://[::1]:8080", "http", "::1", 8080));
+        assert!(allows("http://[::1]", "http", "[0:0::1]", None));
+    }
+
+    #[test]
+    fn networks() {
+        assert!(allows("http://10.0.0.0/8:*", "http", "10.255.0.1", 81));
+        assert!(!allows("http://10.0.0.0/8", "http", "11.0.0.1", None));
+        assert!(!allows("http://10.0.0.0/8", "http", "10.example.com", None));
+        assert!(!allows("http://0.0.0.0/0", "http", "::1", None));
+        assert!(allows("http://0.0.0.0/0", "http", "9.9.9.9", None));
+        assert!(allows("http://[::]/0", "http", "2001:db8::1", None));
+    }
+
+    #[test]
+    fn own_routes() {
+        let hosts = |entry: &str| AllowedHosts::parse([entry.to_owned()]).unwrap();
+        assert!(hosts("http://self").allows_self("http"));
+        assert!(!hosts("http://self").allows_self("https"));
+        assert!(!hosts("http://self").allows("http", "self", None));
+        assert!(hosts("*://*:*").allows_self("http"));
+        assert!(!hosts("http://example.com").allows_self("http"));
+    }
+
+    #[test]
+    fn entries_left_empty_by_a_variable_allow_nothing() {
+        let hosts = AllowedHosts::parse(["", "http://", "https://"].map(str::to_owned)).unwrap();
+        assert_eq!(hosts, AllowedHosts::default());
+    }
+
+    #[test]
+    fn malformed_entries() {
+        for (entry, rule) in [
+            ("", "it must be `scheme://host[:port]`, each of which may be `*`"),
+            ("*", "it must be `scheme://host[:port]`, each of which may be `*`"),
+            ("example.com", "it must be `scheme://host[:port]`, each of which may be `*`"),
+            ("://example.com", "the scheme must be letters, or `*`"),
+            ("h2c://example.com:1", "the scheme must be letters, or `*`"),
+            ("*://example.com", "this scheme has no usual port, so name one"),
+            ("https://example.com:0x50", "the port must be a number, a range `a..b`, or `*`"),
+            ("https://example.com:65536", "the port must be a number, a range `a..b`, or `*`"),
+            ("https://example.com:9..8", "the port must be a number, a range `a..b`, or `*`"),
+            ("https://example.com/path", "it must not have a path"),
+            ("https://example.com:443/path", "it must not have a path"),
+            ("https://a.*.com", "`*` stands for a whole host, or for names below one as in `*.example.com`"),
+            ("https://*.*.com", "`*` stands for a whole host, or for names below one as in `*.example.com`"),
+            ("https://", "the host must be a name in ASCII, an address or a network"),
+            ("https://ex\u{e4}mple.com", "the host must be a name in ASCII, an address or a network"),
+            ("https://user@example.com", "the host must be a name in ASCII, an address or a network"),
+            ("https://10.0.0.0/33", "the network's length is not one"),
+        ] {
+            assert_eq!(Entry::parse(entry).unwrap_err(), format!("{entry:?} is not a destination: {rule}"));
+        }
+    }
+}

@@ -178,3 +178,122 @@ impl Segment {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::HttpTrigger;
+
+    fn router(routes: &[&str]) -> Router {
+        let trigger = |route: &&str| HttpTrigger {
+            id: String::new(),
+            component: format!("at {route}"),
+            route: Route::Path((*route).to_owned()),
+        };
+        let mut manifest = Manifest::parse(
+            "spin_manifest_version = 2\n[application]\nname = \"a\"\n[trigger]\n[component]\n",
+            "spin.toml",
+        )
+        .unwrap();
+        manifest.http = routes.iter().map(trigger).collect();
+        manifest.http.push(HttpTrigger { route: Route::Private, ..manifest.http[0].clone() });
+        Router::new(&manifest)
+    }
+
+    /// Route, trailing part, parameters.
+    type Found<'a> = (&'a str, Option<&'a str>, &'a [(&'a str, &'a str)]);
+
+    /// Checks what each path leads to, whatever the order of the routes.
+    fn check(routes: &[&str], paths: &[(&str, Option<Found<'_>>)]) {
+        let mut backwards = routes.to_vec();
+        backwards.reverse();
+        for router in [router(routes), router(&backwards)] {
+            for (path, expected) in paths {
+                let found = router.find(path).map(|found| (found.route, found.trailing, found.params));
+                let expected = expected.map(|(route, trailing, params)| (route, trailing, params.to_vec()));
+                assert_eq!(found, expected, "{path}");
+            }
+        }
+    }
+
+    #[test]
+    fn exact_routes() {
+        check(
+            &["/", "/a", "/a/b"],
+            &[
+                ("/", Some(("/", None, &[]))),
+                ("/a", Some(("/a", None, &[]))),
+                ("/a/", Some(("/a", None, &[]))),
+                ("/a/b", Some(("/a/b", None, &[]))),
+                ("/a//b", None),
+                ("/a//", None),
+                ("/a/b/c", None),
+                ("/A", None),
+                ("/a%2Fb", None),
+                ("a", None),
+                ("", Some(("/", None, &[]))),
+            ],
+        );
+    }
+
+    #[test]
+    fn wildcards_keep_the_slash_as_spin_does() {
+        check(
+            &["/...", "/one/...", "/one/two/...", "/one"],
+            &[
+                ("/", Some(("/...", Some("/"), &[]))),
+                ("/onetwo", Some(("/...", Some("/onetwo"), &[]))),
+                ("/one", Some(("/one", None, &[]))),
+                ("/one/", Some(("/one", None, &[]))),
+                ("/one/x/", Some(("/one/...", Some("/x/"), &[]))),
+                ("/one/two", Some(("/one/two/...", Some(""), &[]))),
+                ("/one/two/", Some(("/one/two/...", Some("/"), &[]))),
+                ("/one/two/3/4%2f?", Some(("/one/two/...", Some("/3/4%2f?"), &[]))),
+                ("/one/two//3", Some(("/one/two/...", Some("//3"), &[]))),
+            ],
+        );
+    }
+
+    #[test]
+    fn parameters_stand_between_text_and_wildcards() {
+        check(
+            &["/u/me", "/u/:id", "/u/:id/cart/...", "/u/...", "/:a/:b/c"],
+            &[
+                ("/u/me", Some(("/u/me", None, &[]))),
+                ("/u/7", Some(("/u/:id", None, &[("id", "7")]))),
+                ("/u/7/", Some(("/u/:id", None, &[("id", "7")]))),
+                ("/u/a%2Fb", Some(("/u/:id", None, &[("id", "a%2Fb")]))),
+                ("/u/", Some(("/u/...", Some("/"), &[]))),
+                ("/u/7/cart", Some(("/u/:id/cart/...", Some(""), &[("id", "7")]))),
+                ("/u/7/cart/x", Some(("/u/:id/cart/...", Some("/x"), &[("id", "7")]))),
+                ("/u/7/c", Some(("/u/...", Some("/7/c"), &[]))),
+                ("/v/7/c", Some(("/:a/:b/c", None, &[("a", "v"), ("b", "7")]))),
+            ],
+        );
+    }
+
+    #[test]
+    fn routes_are_listed_most_exact_first() {
+        let router = router(&["/...", "/a/:b", "/a/b"]);
+        let routes: Vec<_> = router.routes().collect();
+        assert_eq!(routes, [("/a/b", "at /a/b"), ("/a/:b", "at /a/:b"), ("/...", "at /...")]);
+    }
+
+    #[test]
+    fn malformed_routes() {
+        for (route, rule) in [
+            ("", "a route begins with `/`"),
+            ("a", "a route begins with `/`"),
+            ("/a//b", "a route has no empty segments"),
+            ("/.../a", "`...` is not understood: write `/...` at the end for everything below"),
+            ("/a/*", "`*` is not understood: write `/...` at the end for everything below"),
+            ("/:", "`:` is not a parameter: `:` and then letters, digits, `-` and `_`"),
+            ("/:a.b", "`:a.b` is not a parameter: `:` and then letters, digits, `-` and `_`"),
+            ("/:a/:a", "`:a` stands in the route twice"),
+            ("/a?b", "a route is a path: it has no `?` and no `#`"),
+            ("/.well-known/spin/info", "routes below `/.well-known/spin/` are reserved"),
+        ] {
+            assert_eq!(Pattern::parse(route).unwrap_err(), rule, "{route}");
+        }
+    }
+}

@@ -57,13 +57,14 @@ fn download(work: &Path, version: &str) -> Result<PathBuf> {
     let mirror = mirror()?;
     for suite in SUITES {
         let apt = Apt::new(&work.join(suite), &mirror, suite)?;
-        if let Err(error) = run(&mut apt.command(&["update"])) {
-            println!("the suite {suite} cannot be read: {error:#}");
+        // What apt has to say of a failure, it has printed.
+        if run(&mut apt.command(&["update"])).is_err() {
+            println!("the suite {suite} cannot be read from {mirror}");
             continue;
         }
         let [source, libc] = PACKAGES;
-        if let Err(error) = run(&mut apt.command(&["download", &format!("{source}={version}*"), libc])) {
-            println!("the suite {suite} does not have {source} {version} and {libc}: {error:#}");
+        if run(&mut apt.command(&["download", &format!("{source}={version}*"), libc])).is_err() {
+            println!("the suite {suite} does not have {source} {version} and {libc}");
             continue;
         }
         let unpacked = work.join("unpacked");
@@ -162,13 +163,14 @@ fn compile(work: &Path, library: &Path) -> Result<PathBuf> {
     ensure!(library.is_dir(), "the package rust-src has no {}", library.display());
     let built = work.join("built");
     let mut command = cargo(library);
-    for variable in ["CARGO_ENCODED_RUSTFLAGS", "CARGO_BUILD_RUSTFLAGS", "CARGO_BUILD_TARGET"] {
-        command.env_remove(variable);
-    }
+    // Its dependencies use what only the standard library may; components are
+    // linked with LTO, which needs the bitcode; and this folder's name has no
+    // place in them.
+    let remap = format!("--remap-path-prefix={}=/rustc/library", library.display());
+    let flags = ["-Zforce-unstable-if-unmarked", "-Cembed-bitcode=yes", &remap];
     command
-        // It uses what only the standard library may, as its dependencies do.
         .env("RUSTC_BOOTSTRAP", "1")
-        .env("RUSTFLAGS", "-Zforce-unstable-if-unmarked -Cembed-bitcode=yes")
+        .env("CARGO_ENCODED_RUSTFLAGS", flags.join("\u{1f}"))
         .env("__CARGO_DEFAULT_LIB_METADATA", "stablestd")
         .env("CARGO_TARGET_DIR", &built)
         .args(["build", "--release", "--target", TARGET, "--manifest-path", "sysroot/Cargo.toml"]);
