@@ -4,7 +4,7 @@
 //! A stage implements its role's `Guest` and exports it; the same type can be
 //! called natively, which is how its logic is tested and benchmarked:
 //!
-//! ```ignore
+//! ```text
 //! use funnelweb_guest::rerank::{Guest, RerankRequest, Reranked};
 //! struct Stage;
 //! impl Guest for Stage { … }
@@ -12,9 +12,12 @@
 //! ```
 
 pub mod bindings;
+pub mod handles;
 #[cfg(feature = "http")]
 pub mod http;
+pub mod order;
 pub mod params;
+pub mod places;
 pub mod table;
 
 pub use bindings::endpoint::funnelweb::{
@@ -29,7 +32,9 @@ pub mod recall {
 
 /// The feature role.
 pub mod features {
-    pub use crate::bindings::features_stage::exports::funnelweb::pipeline::features::{FeatureTable, FeaturesRequest, Guest};
+    pub use crate::bindings::features_stage::exports::funnelweb::pipeline::features::{
+        FeatureTable, FeaturesRequest, Guest,
+    };
 }
 
 /// The rank role.
@@ -39,7 +44,7 @@ pub mod rank {
 
 /// The rerank role.
 pub mod rerank {
-    pub use crate::bindings::rerank_stage::exports::funnelweb::pipeline::rerank::{Guest, Reranked, RerankRequest};
+    pub use crate::bindings::rerank_stage::exports::funnelweb::pipeline::rerank::{Guest, RerankRequest, Reranked};
 }
 
 /// Exports a type as a recall channel. Nothing outside Wasm, so that the

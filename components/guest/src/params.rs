@@ -1,8 +1,11 @@
 //! A stage's params: JSON in, a checked type out, errors with a JSON pointer.
 
+use std::{fmt::Display, ops::RangeInclusive};
+
+use funnelweb_core::limits;
 use serde::de::DeserializeOwned;
 
-use crate::types::{ParamError, StageError, StageErrorCode};
+use crate::types::{ColumnKind, ColumnSpec, ParamError, Requirements, StageError, StageErrorCode};
 
 /// Reads params into a type (use `#[serde(deny_unknown_fields, default)]`).
 ///
@@ -26,6 +29,40 @@ pub fn parse<T: DeserializeOwned>(params: &str) -> Result<T, ParamError> {
 /// A refusal of one param.
 pub fn refuse(path: impl Into<String>, message: impl Into<String>) -> ParamError {
     ParamError { path: path.into(), message: message.into() }
+}
+
+/// Refuses a number outside a range (and NaN).
+///
+/// # Errors
+/// With the path and the range.
+pub fn check_range<T: PartialOrd + Display>(path: &str, value: T, range: RangeInclusive<T>) -> Result<(), ParamError> {
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err(refuse(path, format!("must be {} to {}, got {value}", range.start(), range.end())))
+}
+
+/// Refuses the name of an item field that is empty or longer than an id may be.
+///
+/// # Errors
+/// With the path and the limit.
+pub fn check_field(path: &str, name: &str) -> Result<(), ParamError> {
+    if (1..=limits::ID_BYTES).contains(&name.len()) {
+        return Ok(());
+    }
+    Err(refuse(path, format!("must be 1 to {} bytes long, got {}", limits::ID_BYTES, name.len())))
+}
+
+impl Requirements {
+    /// Neither columns nor items.
+    pub const NONE: Self = Self { columns: Vec::new(), items: Vec::new() };
+
+    /// Columns by name and kind, and no items.
+    #[must_use]
+    pub fn columns<'a>(columns: impl IntoIterator<Item = (&'a str, ColumnKind)>) -> Self {
+        let columns = columns.into_iter().map(|(name, kind)| ColumnSpec { name: name.to_owned(), kind }).collect();
+        Self { columns, items: Vec::new() }
+    }
 }
 
 /// Params that a stage is called with were checked when the scenario was
@@ -71,5 +108,15 @@ mod tests {
         assert_eq!(parse::<Params>(r#"{"list":[1,"x"]}"#).unwrap_err().path, "/list/1");
         let unknown = parse::<Params>(r#"{"lists":[]}"#).unwrap_err();
         assert!(unknown.message.contains("lists"), "{}", unknown.message);
+    }
+
+    #[test]
+    fn ranges_and_fields_name_their_limit() {
+        assert!(check_range("/a", 1.0_f32, 0.0..=1.0).is_ok());
+        assert_eq!(check_range("/a", f32::NAN, 0.0..=1.0).unwrap_err().message, "must be 0 to 1, got NaN");
+        assert_eq!(check_range("/a", 17, 1..=16).unwrap_err().path, "/a");
+        assert!(check_field("/f", "tags").is_ok());
+        assert_eq!(check_field("/f", "").unwrap_err().message, "must be 1 to 128 bytes long, got 0");
+        assert!(check_field("/f", &"x".repeat(129)).is_err());
     }
 }
