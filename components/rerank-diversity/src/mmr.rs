@@ -1,0 +1,53 @@
+//! Greedy selection by maximal marginal relevance.
+//!
+//! An item's marginal relevance only falls as more is selected, so the value it
+//! had when it was last looked at is an upper bound of what it is now, and an
+//! item whose bound is not above the best value of this round needs no look at
+//! all (lazy greedy: Minoux, *Accelerated greedy algorithms*, 1978). The outcome
+//! is the same as looking at all; each pair is compared at most once.
+
+struct Waiting {
+    at: usize,
+    relevance: f32,
+    /// The greatest similarity to the first `seen` of the selected.
+    similarity: f32,
+    seen: usize,
+}
+
+/// The positions `0..relevance.len()` in their new order: up to `take` selected,
+/// then the others as they stood. `lambda` weighs relevance (0 to 1) against
+/// `similarity` (0 to 1); of equals the one that stood first is taken.
+pub fn select(relevance: &[f32], lambda: f32, take: usize, similarity: impl Fn(usize, usize) -> f32) -> Vec<usize> {
+    let mut selected = Vec::with_capacity(relevance.len());
+    let mut waiting: Vec<Waiting> = relevance
+        .iter()
+        .enumerate()
+        .map(|(at, relevance)| Waiting { at, relevance: *relevance, similarity: 0.0, seen: 0 })
+        .collect();
+    while selected.len() < take && !waiting.is_empty() {
+        let next = best(&mut waiting, &selected, lambda, &similarity);
+        selected.push(waiting.remove(next).at);
+    }
+    selected.extend(waiting.into_iter().map(|item| item.at));
+    selected
+}
+
+/// The place in `waiting` of the item with the greatest marginal relevance.
+fn best(waiting: &mut [Waiting], selected: &[usize], lambda: f32, similarity: &impl Fn(usize, usize) -> f32) -> usize {
+    let (mut best, mut most) = (0, f32::NEG_INFINITY);
+    for (place, item) in waiting.iter_mut().enumerate() {
+        let mut value = lambda * item.relevance - (1.0 - lambda) * item.similarity;
+        for other in selected.get(item.seen..).unwrap_or_default() {
+            if value <= most {
+                break;
+            }
+            item.similarity = item.similarity.max(similarity(item.at, *other));
+            item.seen += 1;
+            value = lambda * item.relevance - (1.0 - lambda) * item.similarity;
+        }
+        if value > most {
+            (best, most) = (place, value);
+        }
+    }
+    best
+}
