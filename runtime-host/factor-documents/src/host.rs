@@ -14,8 +14,8 @@ use funnelweb_tenant_store::host::bound;
 use wasmtime::component::{HasData, Linker};
 
 use crate::store::{
-    Collection, ColumnKind, ColumnSpec, Document, Documents, InsertOutcome, Key, NewDocument, Page,
-    Precondition, Query, Range, Sort, Table, Tenant, Term, WriteError,
+    Collection, ColumnKind, ColumnSpec, Document, Documents, InsertOutcome, Key, NewDocument, Page, Precondition,
+    Query, Range, Sort, Table, Tenant, Term, WriteError,
 };
 
 /// What one instance may do: the documents of one tenant, or of none.
@@ -55,7 +55,11 @@ pub fn add_to_linker<T: Send + 'static>(
 }
 
 impl Host for DocumentsCtx {
-    async fn get(&mut self, collection: wit::Collection, key: wit::Key) -> Result<Option<wit::Document>, errors::Error> {
+    async fn get(
+        &mut self,
+        collection: wit::Collection,
+        key: wit::Key,
+    ) -> Result<Option<wit::Document>, errors::Error> {
         let found = self.store.get(self.tenant()?, collection.into(), key.into()).await?;
         Ok(found.map(Into::into))
     }
@@ -76,10 +80,8 @@ impl Host for DocumentsCtx {
         documents: Vec<wit::NewDocument>,
         replace: bool,
     ) -> Result<Vec<wit::InsertOutcome>, errors::Error> {
-        let documents =
-            documents.into_iter().map(|new| NewDocument { key: new.key.into(), body: new.body }).collect();
-        let outcomes =
-            self.store.insert_many(self.tenant()?, collection.into(), documents, replace).await?;
+        let documents = documents.into_iter().map(|new| NewDocument { key: new.key.into(), body: new.body }).collect();
+        let outcomes = self.store.insert_many(self.tenant()?, collection.into(), documents, replace).await?;
         Ok(outcomes.into_iter().map(Into::into).collect())
     }
 
@@ -149,16 +151,11 @@ impl Host for DocumentsCtx {
         now_ms: u64,
     ) -> Result<wit::ItemTable, errors::Error> {
         let columns = columns.into_iter().map(|spec| ColumnSpec { name: spec.name, kind: spec.kind.into() }).collect();
-        let found =
-            self.store.item_columns(self.tenant()?, scenario_id, handles, columns, now_ms).await?;
+        let found = self.store.item_columns(self.tenant()?, scenario_id, handles, columns, now_ms).await?;
         Ok(wit::ItemTable { found: found.found, table: found.table.into() })
     }
 
-    async fn item_ids(
-        &mut self,
-        scenario_id: String,
-        handles: Vec<u64>,
-    ) -> Result<Vec<Option<String>>, errors::Error> {
+    async fn item_ids(&mut self, scenario_id: String, handles: Vec<u64>) -> Result<Vec<Option<String>>, errors::Error> {
         self.store.item_ids(self.tenant()?, scenario_id, handles).await.map_err(Into::into)
     }
 }

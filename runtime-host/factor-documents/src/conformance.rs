@@ -1,0 +1,512 @@
+//! The suite that every backend of [`Documents`] must pass: each sentence of
+//! `wit/capabilities/documents.wit` has a check here.
+//!
+//! A backend is made with [`handle_of`] as its handle function and a clock that
+//! `advance` moves; every check works in tenants of its own.
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test suite: a failed check is a panic"
+)]
+
+use std::collections::HashSet;
+
+use funnelweb_core::{id, limits, time};
+use serde_json::{Value, json};
+
+use crate::store::{Collection::*, *};
+
+/// The handle function of the product, but for ids that begin with `clash-`,
+/// which all have the same handle.
+#[must_use]
+pub fn handle_of(id: &str) -> u64 {
+    if id.starts_with("clash-") { 7 } else { id::handle(id) }
+}
+
+/// A backend under test and its clock.
+pub struct Suite<'a> {
+    /// The backend.
+    pub documents: &'a dyn Documents,
+    /// Moves the backend's clock on by so many milliseconds.
+    pub advance: &'a (dyn Fn(u64) + Sync),
+    /// Begins the names of the tenants, so that a server can be used again.
+    pub prefix: &'a str,
+}
+
+fn key(id: &str) -> Key {
+    Key::new("feed", id)
+}
+
+fn new(id: &str, body: Value) -> NewDocument {
+    NewDocument { key: key(id), body: body.to_string() }
+}
+
+fn item(id: &str, category: &str, tags: &[&str]) -> NewDocument {
+    new(id, json!({"item_id": id, "metadata": {"category": category, "tags": tags}}))
+}
+
+fn body(document: &Document) -> Value {
+    serde_json::from_str(&document.body).unwrap()
+}
+
+fn ids(page: &Page) -> Vec<&str> {
+    page.documents.iter().map(|document| document.key.id.as_str()).collect()
+}
+
+fn term(field: &str, value: &str) -> Option<Term> {
+    Some(Term { field: field.to_owned(), value: value.to_owned() })
+}
+
+fn is_invalid<T: std::fmt::Debug>(result: Result<T, Error>, name: &str) {
+    match result {
+        Err(Error::Invalid(message)) => assert!(message.contains(name), "{message} does not name {name}"),
+        other => panic!("expected invalid({name}), got {other:?}"),
+    }
+}
+
+fn is_invalid_write<T: std::fmt::Debug>(result: Result<T, WriteError>, name: &str) {
+    match result {
+        Err(WriteError::Store(error)) => is_invalid::<()>(Err(error), name),
+        other => panic!("expected invalid({name}), got {other:?}"),
+    }
+}
+
+impl Suite<'_> {
+    /// Runs every check.
+    pub async fn run(&self) {
+        self.inserts_keep_order_and_tell_each_outcome().await;
+        self.the_host_sets_times_and_status().await;
+        self.versions_grow_and_preconditions_hold().await;
+        self.patches_merge().await;
+        self.a_collision_is_refused().await;
+        self.limits_are_errors_that_name_the_argument().await;
+        self.queries_filter_and_sort().await;
+        self.cursors_are_stable_under_writes().await;
+        self.newest_items_follow_writes().await;
+        self.columns_are_as_the_contract_says().await;
+        self.reads_see_every_write().await;
+        self.users_and_scenarios_go_whole().await;
+        self.tenants_are_apart().await;
+        self.concurrent_writers_lose_nothing().await;
+    }
+
+    fn tenant(&self, name: &str) -> Tenant {
+        Tenant::new(&format!("{}{name}", self.prefix)).unwrap()
+    }
+
+    async fn insert(&self, tenant: &Tenant, documents: Vec<NewDocument>) -> Vec<InsertOutcome> {
+        self.documents.insert_many(tenant, Items, documents, false).await.unwrap()
+    }
+
+    async fn inserts_keep_order_and_tell_each_outcome(&self) {
+        use InsertOutcome::{Created, Duplicate, Replaced};
+        let t = &self.tenant("insert");
+        assert_eq!(self.insert(t, vec![]).await, []);
+        let first = vec![item("a", "x", &[]), item("b", "x", &[]), item("a", "y", &[])];
+        assert_eq!(self.insert(t, first).await, [Created, Created, Duplicate]);
+        assert_eq!(self.insert(t, vec![item("b", "z", &[]), item("c", "z", &[])]).await, [Duplicate, Created]);
+        let again = vec![item("c", "w", &[]), item("d", "w", &[]), item("d", "v", &[])];
+        let outcomes = self.documents.insert_many(t, Items, again, true).await.unwrap();
+        assert_eq!(outcomes, [Replaced, Created, Duplicate]);
+        let keys = ["c", "nobody", "a", "c", "d"].map(key).to_vec();
+        let found = self.documents.get_many(t, Items, keys).await.unwrap();
+        let category = |at: usize| {
+            found[at].as_ref().map(|found| body(found)["metadata"]["category"].as_str().unwrap().to_owned())
+        };
+        let categories: Vec<_> = (0..5).map(category).collect();
+        assert_eq!(categories, [Some("w"), None, Some("x"), Some("w"), Some("w")].map(|name| name.map(str::to_owned)));
+        assert_eq!(found[0].as_ref().unwrap().version, 2);
+        // The same key in another collection is another document.
+        assert_eq!(self.documents.get(t, Experiments, key("a")).await.unwrap(), None);
+    }
+
+    async fn the_host_sets_times_and_status(&self) {
+        let t = &self.tenant("times");
+        let own = json!({"item_id": "a", "created_at": "2001-01-01T00:00:00Z", "updated_at": 3});
+        self.insert(t, vec![new("a", own), new("b", json!({"status": "inactive", "n": 1}))]).await;
+        let first = body(&self.documents.get(t, Items, key("a")).await.unwrap().unwrap());
+        let created = time::parse_ms(first["created_at"].as_str().unwrap()).unwrap();
+        assert_ne!(first["created_at"], "2001-01-01T00:00:00Z");
+        assert_eq!(first["updated_at"], first["created_at"]);
+        assert_eq!(first["status"], "active");
+        let other = body(&self.documents.get(t, Items, key("b")).await.unwrap().unwrap());
+        assert_eq!(other["status"], "inactive");
+        (self.advance)(1500);
+        self.documents.replace(t, Items, key("a"), "{}".to_owned(), Precondition::None).await.unwrap();
+        let second = body(&self.documents.get(t, Items, key("a")).await.unwrap().unwrap());
+        assert_eq!(second["created_at"], first["created_at"]);
+        assert!(time::parse_ms(second["updated_at"].as_str().unwrap()).unwrap() >= created + 1500);
+    }
+
+    async fn versions_grow_and_preconditions_hold(&self) {
+        use Precondition::{Absent, Exists, None as Always, Version};
+        let t = &self.tenant("versions");
+        let put = async |when| self.documents.replace(t, UserProfiles, key("u"), "{}".to_owned(), when).await;
+        let delete = async |when| self.documents.delete(t, UserProfiles, key("u"), when).await;
+        assert_eq!(put(Exists).await, Err(WriteError::Conflict(0)));
+        assert_eq!(put(Version(1)).await, Err(WriteError::Conflict(0)));
+        assert_eq!(put(Version(0)).await, Err(WriteError::Conflict(0)));
+        assert_eq!(put(Absent).await, Ok(1));
+        assert_eq!(put(Absent).await, Err(WriteError::Conflict(1)));
+        assert_eq!(put(Version(1)).await, Ok(2));
+        assert_eq!(put(Version(1)).await, Err(WriteError::Conflict(2)));
+        assert_eq!(put(Exists).await, Ok(3));
+        assert_eq!(put(Always).await, Ok(4));
+        assert_eq!(self.documents.get(t, UserProfiles, key("u")).await.unwrap().unwrap().version, 4);
+        assert_eq!(delete(Version(3)).await, Err(WriteError::Conflict(4)));
+        assert_eq!(delete(Absent).await, Err(WriteError::Conflict(4)));
+        assert_eq!(delete(Version(4)).await, Ok(true));
+        assert_eq!(delete(Always).await, Ok(false));
+        assert_eq!(delete(Exists).await, Err(WriteError::Conflict(0)));
+        assert_eq!(self.documents.get(t, UserProfiles, key("u")).await.unwrap(), None);
+    }
+
+    async fn patches_merge(&self) {
+        let t = &self.tenant("patch");
+        let patch =
+            async |id: &str, patch: Value, when| self.documents.patch(t, Items, key(id), patch.to_string(), when).await;
+        assert_eq!(patch("a", json!({}), Precondition::None).await, Err(WriteError::Conflict(0)));
+        self.insert(t, vec![new("a", json!({"metadata": {"category": "x", "title": "t", "ünï": "🕷"}}))]).await;
+        let change = json!({"metadata": {"category": "y", "title": null}, "created_at": null, "status": null});
+        let patched = patch("a", change, Precondition::Version(1)).await.unwrap();
+        assert_eq!(patched.version, 2);
+        assert_eq!(body(&patched)["metadata"], json!({"category": "y", "ünï": "🕷"}));
+        assert_eq!(body(&patched)["status"], "active");
+        assert!(body(&patched)["created_at"].is_string());
+        assert_eq!(self.documents.get(t, Items, key("a")).await.unwrap(), Some(patched));
+        assert_eq!(patch("a", json!({}), Precondition::Version(1)).await, Err(WriteError::Conflict(2)));
+        assert_eq!(patch("a", json!({}), Precondition::Absent).await, Err(WriteError::Conflict(2)));
+        is_invalid_write(patch("a", json!([]), Precondition::None).await, "merge-patch");
+    }
+
+    async fn a_collision_is_refused(&self) {
+        use InsertOutcome::{Collision, Created};
+        let t = &self.tenant("collision");
+        let documents = vec![item("clash-a", "x", &[]), item("clash-b", "x", &[]), item("c", "x", &[])];
+        assert_eq!(self.insert(t, documents).await, [Created, Collision, Created]);
+        let put = self.documents.replace(t, Items, key("clash-b"), "{}".to_owned(), Precondition::None).await;
+        assert_eq!(put, Err(WriteError::Collision));
+        assert_eq!(self.documents.get(t, Items, key("clash-b")).await.unwrap(), None);
+        assert_eq!(self.documents.delete(t, Items, key("clash-b"), Precondition::None).await, Ok(false));
+        let ids = self.documents.item_ids(t, "feed".to_owned(), vec![7, 8]).await.unwrap();
+        assert_eq!(ids, [Some("clash-a".to_owned()), None]);
+        // Another scenario is another key.
+        let elsewhere = NewDocument { key: Key::new("other", "clash-b"), body: "{}".to_owned() };
+        assert_eq!(self.insert(t, vec![elsewhere]).await, [Created]);
+    }
+
+    async fn limits_are_errors_that_name_the_argument(&self) {
+        let t = &self.tenant("limits");
+        let docs = self.documents;
+        let insert =
+            async |body: String| docs.insert_many(t, Items, vec![NewDocument { key: key("a"), body }], true).await;
+        // At the limit, of characters that are three bytes long.
+        let filler = limits::DOCUMENT_BYTES - r#"{"t":""}"#.len();
+        let full = format!(r#"{{"t":"{}{}"}}"#, "蜘".repeat(filler / 3), "x".repeat(filler % 3));
+        assert_eq!(full.len(), limits::DOCUMENT_BYTES);
+        assert_eq!(insert(full.clone()).await.unwrap(), [InsertOutcome::Created]);
+        let stored = docs.get(t, Items, key("a")).await.unwrap().unwrap();
+        assert_eq!(body(&stored)["t"], serde_json::from_str::<Value>(&full).unwrap()["t"]);
+        is_invalid(insert(format!("{full} ")).await, "documents[0].body");
+        is_invalid(insert("[]".to_owned()).await, "documents[0].body");
+        is_invalid(insert("{".to_owned()).await, "documents[0].body");
+        let nested = |depth: usize| format!("{}1{}", r#"{"a":"#.repeat(depth), "}".repeat(depth));
+        insert(nested(limits::DOCUMENT_DEPTH)).await.unwrap();
+        is_invalid(insert(nested(limits::DOCUMENT_DEPTH + 1)).await, "documents[0].body");
+        let category = |length: usize| json!({"metadata": {"category": "c".repeat(length)}}).to_string();
+        insert(category(limits::TERM_BYTES)).await.unwrap();
+        is_invalid(insert(category(limits::TERM_BYTES + 1)).await, "category");
+        is_invalid(insert(json!({"metadata": {"tags": vec!["t"; limits::ITEM_TAGS + 1]}}).to_string()).await, "tags");
+        is_invalid(insert(json!({"embedding": vec![0; limits::EMBEDDING_VALUES + 1]}).to_string()).await, "embedding");
+        is_invalid(docs.get(t, Items, key("a/b")).await, "keys[0].id");
+        is_invalid(docs.get(t, Scenarios, Key::new("a", "b")).await, "scenario");
+        is_invalid(docs.get_many(t, Items, vec![key("a"); limits::GET_KEYS + 1]).await, "keys");
+        let many = (0..=limits::INSERT_DOCUMENTS).map(|at| new(&at.to_string(), json!({}))).collect();
+        is_invalid(docs.insert_many(t, Items, many, false).await, "documents");
+        for limit in [0, limits::PAGE_DOCUMENTS + 1] {
+            is_invalid(docs.query(t, Items, Query { limit, ..Query::default() }).await, "limit");
+        }
+        let cursor = Some("n00".to_owned());
+        is_invalid(docs.query(t, Items, Query { limit: 1, cursor, ..Query::default() }).await, "cursor");
+        let tag = Some("t".to_owned());
+        is_invalid(docs.query(t, Experiments, Query { limit: 1, tag, ..Query::default() }).await, "tag");
+        let handles = vec![0; limits::CANDIDATES + 1];
+        is_invalid(docs.item_ids(t, "feed".to_owned(), handles).await, "handles");
+        is_invalid(docs.newest_items(t, "feed".to_owned(), vec![(term("title", "x"), 1)]).await, "lists");
+        let columns = vec![ColumnSpec { name: "v".to_owned(), kind: ColumnKind::Embedding }];
+        is_invalid(docs.item_columns(t, "feed".to_owned(), vec![], columns, 0).await, "columns");
+    }
+
+    /// Items `i0` to `i9`, a second apart; even ones `even`, every third tagged.
+    async fn ten(&self, t: &Tenant) -> Vec<u64> {
+        let mut created = Vec::new();
+        for at in 0..10 {
+            let category = if at % 2 == 0 { "even" } else { "odd" };
+            let tags: &[&str] = if at % 3 == 0 { &["third", "näive"] } else { &[] };
+            self.insert(t, vec![item(&format!("i{at}"), category, tags)]).await;
+            let stored = self.documents.get(t, Items, key(&format!("i{at}"))).await.unwrap().unwrap();
+            created.push(time::parse_ms(body(&stored)["created_at"].as_str().unwrap()).unwrap());
+            (self.advance)(1000);
+        }
+        created
+    }
+
+    async fn queries_filter_and_sort(&self) {
+        let t = &self.tenant("query");
+        let created = self.ten(t).await;
+        let off = json!({"status": "inactive"}).to_string();
+        self.documents.patch(t, Items, key("i6"), off, Precondition::None).await.unwrap();
+        let elsewhere = NewDocument { key: Key::new("other", "o"), body: item("o", "even", &["third"]).body };
+        self.insert(t, vec![elsewhere]).await;
+        let all = || Query { scenario_id: Some("feed".to_owned()), limit: 100, ..Query::default() };
+        let text = |text: &str| Some(text.to_owned());
+        let check = async |query: Query, expected: &[&str]| {
+            let page = self.documents.query(t, Items, query.clone()).await.unwrap();
+            assert_eq!(ids(&page), expected, "{query:?}");
+            assert_eq!(page.next, None);
+            let reversed = Query { sort: Sort::Oldest, ..query };
+            let page = self.documents.query(t, Items, reversed.clone()).await.unwrap();
+            assert_eq!(ids(&page), expected.iter().rev().copied().collect::<Vec<_>>(), "{reversed:?}");
+        };
+        check(all(), &["i9", "i8", "i7", "i6", "i5", "i4", "i3", "i2", "i1", "i0"]).await;
+        check(Query { category: text("even"), ..all() }, &["i8", "i6", "i4", "i2", "i0"]).await;
+        check(Query { category: text("even"), status: text("active"), ..all() }, &["i8", "i4", "i2", "i0"]).await;
+        check(Query { category: text("even"), status: text("inactive"), ..all() }, &["i6"]).await;
+        check(Query { tag: text("näive"), ..all() }, &["i9", "i6", "i3", "i0"]).await;
+        check(Query { tag: text("third"), category: text("even"), ..all() }, &["i6", "i0"]).await;
+        check(Query { status: text("inactive"), ..all() }, &["i6"]).await;
+        check(Query { status: text("gone"), ..all() }, &[]).await;
+        let span = Range { from_ms: Some(created[2]), to_ms: Some(created[5]) };
+        check(Query { created: span, ..all() }, &["i4", "i3", "i2"]).await;
+        check(Query { created: span, category: text("even"), ..all() }, &["i4", "i2"]).await;
+        let everywhere = Query { scenario_id: None, ..all() };
+        check(Query { category: text("even"), tag: text("third"), ..everywhere.clone() }, &["o", "i6", "i0"]).await;
+        check(Query { scenario_id: text("other"), ..everywhere }, &["o"]).await;
+    }
+
+    async fn cursors_are_stable_under_writes(&self) {
+        let t = &self.tenant("cursor");
+        // All at one time: the handle decides.
+        self.insert(t, (0..50).map(|at| item(&format!("same{at}"), "x", &["g"])).collect()).await;
+        (self.advance)(1000);
+        self.ten(t).await;
+        for (category, sort) in [(None, Sort::Newest), (Some("x"), Sort::Newest), (None, Sort::Oldest)] {
+            let mut query = Query {
+                scenario_id: Some("feed".to_owned()),
+                category: category.map(str::to_owned),
+                status: Some("active".to_owned()),
+                sort,
+                limit: 7,
+                ..Query::default()
+            };
+            let mut seen = HashSet::new();
+            let mut pages = 0;
+            loop {
+                let page = self.documents.query(t, Items, query.clone()).await.unwrap();
+                assert!(page.next.is_none() || page.documents.len() == 7);
+                for id in ids(&page) {
+                    assert!(seen.insert(id.to_owned()), "{id} came twice");
+                }
+                // Between pages: a new item, a changed one, and one that was seen goes.
+                let new = format!("new{pages}{sort:?}{}", category.unwrap_or("all"));
+                self.insert(t, vec![item(&new, "later", &[])]).await;
+                let seen_already = page.documents[0].key.clone();
+                let touch = json!({"touched": pages}).to_string();
+                self.documents.patch(t, Items, seen_already, touch, Precondition::None).await.unwrap();
+                if pages < 2 && category.is_none() && sort == Sort::Newest {
+                    let gone = page.documents[1].key.clone();
+                    self.documents.delete(t, Items, gone.clone(), Precondition::None).await.unwrap();
+                    seen.remove(&gone.id);
+                }
+                pages += 1;
+                assert!(pages < 100);
+                match page.next {
+                    Some(next) => query.cursor = Some(next),
+                    None => break,
+                }
+            }
+            let before = seen.iter().filter(|id| !id.starts_with("new")).count();
+            let expected = if category.is_some() { 50 } else { 60 };
+            // Two were deleted from the newest end, where the ten stand.
+            assert_eq!(before, if category.is_some() { expected } else { expected - 2 }, "{category:?} {sort:?}");
+        }
+    }
+
+    async fn newest_items_follow_writes(&self) {
+        let t = &self.tenant("newest");
+        self.ten(t).await;
+        let newest = async |term: Option<Term>, limit: u32| {
+            let mut lists = self.documents.newest_items(t, "feed".to_owned(), vec![(term, limit)]).await.unwrap();
+            assert_eq!(lists.len(), 1);
+            lists.remove(0)
+        };
+        let handles = |ids: &[&str]| ids.iter().map(|id| id::handle(id)).collect::<Vec<_>>();
+        let lists = vec![(None, 3), (term("category", "even"), 2), (term("tags", "third"), 10), (term("tags", "x"), 5)];
+        let answer = self.documents.newest_items(t, "feed".to_owned(), lists).await.unwrap();
+        let expected: [&[&str]; 4] = [&["i9", "i8", "i7"], &["i8", "i6"], &["i9", "i6", "i3", "i0"], &[]];
+        assert_eq!(answer, expected.map(handles));
+        let patch = async |id: &str, patch: Value| {
+            self.documents.patch(t, Items, key(id), patch.to_string(), Precondition::None).await.unwrap();
+        };
+        patch("i8", json!({"status": "inactive"})).await;
+        assert_eq!(newest(term("category", "even"), 2).await, handles(&["i6", "i4"]));
+        assert_eq!(newest(None, 2).await, handles(&["i9", "i7"]));
+        patch("i8", json!({"status": "active", "metadata": {"category": "odd"}})).await;
+        assert_eq!(newest(term("category", "odd"), 2).await, handles(&["i9", "i8"]));
+        assert_eq!(newest(term("category", "even"), 2).await, handles(&["i6", "i4"]));
+        self.documents.delete(t, Items, key("i9"), Precondition::None).await.unwrap();
+        assert_eq!(newest(None, 2).await, handles(&["i8", "i7"]));
+        self.insert(t, vec![item("fresh", "odd", &[])]).await;
+        assert_eq!(newest(term("category", "odd"), 2).await, handles(&["fresh", "i8"]));
+        let elsewhere = self.documents.newest_items(t, "other".to_owned(), vec![(None, 5)]).await.unwrap();
+        assert_eq!(elsewhere, [Vec::<u64>::new()]);
+    }
+
+    async fn columns_are_as_the_contract_says(&self) {
+        let t = &self.tenant("columns");
+        let full = json!({
+            "metadata": {
+                "duration": 120, "category": "fun", "tags": ["a", "b"], "author": {"name": "Ann"},
+                "a.b": 5, "published": "2020-01-01T00:00:00Z"
+            },
+            "embedding": [0.5, -1]
+        });
+        let documents = vec![
+            new("bare", json!({})),
+            new("full", full),
+            new("off", json!({"status": "inactive", "embedding": [1, 2, 3]})),
+            new("wide", json!({"metadata": {"duration": "long", "tags": "a"}, "embedding": [1, 2, 3]})),
+        ];
+        self.insert(t, documents).await;
+        let stored = self.documents.get(t, Items, key("full")).await.unwrap().unwrap();
+        let created = time::parse_ms(body(&stored)["created_at"].as_str().unwrap()).unwrap();
+        use ColumnKind::{Categorical, Embedding, MultiCategorical, Numeric, Timestamp};
+        let columns = [
+            ("duration", Numeric),
+            ("category", Categorical),
+            ("tags", MultiCategorical),
+            ("created_at", Timestamp),
+            ("a.b", Numeric),
+            ("author.name", Categorical),
+            ("embedding", Embedding),
+            ("published", Timestamp),
+        ];
+        let columns = columns.map(|(name, kind)| ColumnSpec { name: name.to_owned(), kind }).to_vec();
+        let handles: Vec<u64> = ["off", "full", "nobody", "wide", "bare"].map(id::handle).to_vec();
+        let ask = async |handles: Vec<u64>| {
+            let (columns, now_ms) = (columns.clone(), created + 3_600_000);
+            self.documents.item_columns(t, "feed".to_owned(), handles, columns, now_ms).await.unwrap()
+        };
+        for round in 0..2 {
+            let ItemColumns { found, table } = ask(handles.clone()).await;
+            assert_eq!(found, [1, 3, 4], "round {round}");
+            assert_eq!(table.rows, 3);
+            assert_eq!(table.numeric_names, ["duration", "created_at", "a.b", "published"]);
+            assert_eq!(table.categorical_names, ["category", "author.name"]);
+            assert_eq!(table.multi_names, ["tags"]);
+            let published = (created as f64 + 3.6e6 - 1_577_836_800_000.0) / 3.6e6;
+            assert_eq!(table.numeric[..4], [120.0, 1.0, 5.0, published as f32]);
+            assert!(table.numeric[4].is_nan() && table.numeric[5] == 1.0 && table.numeric[7].is_nan());
+            let (fun, ann) = (id::value_hash("fun"), id::value_hash("Ann"));
+            assert_eq!(table.categorical, [fun, ann, 0, 0, 0, 0]);
+            assert_eq!(table.multi_offsets, [0, 2, 3, 3]);
+            assert_eq!(table.multi_values, ["a", "b", "a"].map(id::value_hash));
+            assert_eq!(table.embedding_dim, 2);
+            assert_eq!(table.embeddings[..2], [0.5, -1.0]);
+            assert!(table.embeddings[2..].iter().all(|value| value.is_nan()) && table.embeddings.len() == 6);
+        }
+        let nothing = ask(vec![]).await;
+        assert_eq!((nothing.table.rows, nothing.table.multi_offsets), (0, vec![0]));
+        let none = self.documents.item_columns(t, "feed".to_owned(), handles, vec![], 0).await.unwrap();
+        assert_eq!((none.table.rows, none.table.multi_offsets.len()), (3, 0));
+        let ids = self.documents.item_ids(t, "feed".to_owned(), vec![id::handle("off"), 1]).await.unwrap();
+        assert_eq!(ids, [Some("off".to_owned()), None]);
+    }
+
+    async fn reads_see_every_write(&self) {
+        let t = &self.tenant("fresh");
+        let columns = || vec![ColumnSpec { name: "n".to_owned(), kind: ColumnKind::Numeric }];
+        let handle = id::handle("a");
+        let read = async || {
+            let answer = self.documents.item_columns(t, "feed".to_owned(), vec![handle], columns(), 0).await.unwrap();
+            answer.table.numeric.first().copied()
+        };
+        assert_eq!(read().await, None);
+        for n in 0..20 {
+            let body = json!({"metadata": {"n": n}}).to_string();
+            self.documents.replace(t, Items, key("a"), body, Precondition::None).await.unwrap();
+            assert_eq!(read().await, Some(n as f32));
+        }
+        self.documents.delete(t, Items, key("a"), Precondition::None).await.unwrap();
+        assert_eq!(read().await, None);
+        assert_eq!(self.documents.item_ids(t, "feed".to_owned(), vec![handle]).await.unwrap(), [None]);
+    }
+
+    async fn users_and_scenarios_go_whole(&self) {
+        let t = &self.tenant("purge");
+        self.ten(t).await;
+        let put = async |collection, key: Key| {
+            self.documents.replace(t, collection, key, "{}".to_owned(), Precondition::None).await.unwrap();
+        };
+        put(Scenarios, Key::new("feed", "feed")).await;
+        for scenario in ["feed", "other"] {
+            put(UserProfiles, Key::new(scenario, "ann")).await;
+            put(UserProfiles, Key::new(scenario, "bob")).await;
+        }
+        let exists = async |collection, key: Key| self.documents.get(t, collection, key).await.unwrap().is_some();
+        assert!(exists(UserProfiles, Key::new("other", "ann")).await);
+        assert_eq!(self.documents.delete_user(t, "ann".to_owned()).await.unwrap(), 2);
+        assert!(!exists(UserProfiles, Key::new("other", "ann")).await);
+        assert!(exists(UserProfiles, Key::new("other", "bob")).await);
+        assert!(exists(Scenarios, Key::new("feed", "feed")).await);
+        assert_eq!(self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap(), 12);
+        assert!(!exists(Scenarios, Key::new("feed", "feed")).await);
+        assert!(!exists(Items, key("i1")).await);
+        assert!(exists(UserProfiles, Key::new("other", "bob")).await);
+        let newest = self.documents.newest_items(t, "feed".to_owned(), vec![(None, 5)]).await.unwrap();
+        assert_eq!(newest, [Vec::<u64>::new()]);
+        assert_eq!(self.documents.item_ids(t, "feed".to_owned(), vec![id::handle("i1")]).await.unwrap(), [None]);
+        assert_eq!(self.documents.delete_user(t, "ann".to_owned()).await.unwrap(), 0);
+    }
+
+    async fn tenants_are_apart(&self) {
+        let (a, b) = (&self.tenant("apart-a"), &self.tenant("apart-b"));
+        self.insert(a, vec![item("x", "ours", &[])]).await;
+        assert_eq!(self.documents.get(b, Items, key("x")).await.unwrap(), None);
+        self.insert(b, vec![item("x", "theirs", &[])]).await;
+        let document = self.documents.get(a, Items, key("x")).await.unwrap().unwrap();
+        assert_eq!(body(&document)["metadata"]["category"], "ours");
+        assert_eq!(self.documents.delete_scenario(b, "feed".to_owned()).await.unwrap(), 1);
+        assert!(self.documents.get(a, Items, key("x")).await.unwrap().is_some());
+        let lists = self.documents.newest_items(a, "feed".to_owned(), vec![(None, 5)]).await.unwrap();
+        assert_eq!(lists, [[id::handle("x")]]);
+    }
+
+    async fn concurrent_writers_lose_nothing(&self) {
+        const EACH: u64 = 25;
+        let t = &self.tenant("race");
+        let count = |document: &Document| body(document)["n"].as_u64().unwrap();
+        let body_of = |n: u64| json!({"n": n}).to_string();
+        self.documents.replace(t, Experiments, key("n"), body_of(0), Precondition::None).await.unwrap();
+        let increment = async || {
+            for _ in 0..EACH {
+                loop {
+                    let found = self.documents.get(t, Experiments, key("n")).await.unwrap().unwrap();
+                    let when = Precondition::Version(found.version);
+                    let n = body_of(count(&found) + 1);
+                    match self.documents.replace(t, Experiments, key("n"), n, when).await {
+                        Ok(_) => break,
+                        Err(WriteError::Conflict(_)) => tokio::task::yield_now().await,
+                        Err(other) => panic!("{other}"),
+                    }
+                }
+            }
+        };
+        let eight = || (increment(), increment(), increment(), increment());
+        let ((a, b, c, d), (e, f, g, h)) = (eight(), eight());
+        tokio::join!(a, b, c, d, e, f, g, h);
+        let last = self.documents.get(t, Experiments, key("n")).await.unwrap().unwrap();
+        assert_eq!((count(&last), last.version), (8 * EACH, 8 * EACH + 1));
+    }
+}

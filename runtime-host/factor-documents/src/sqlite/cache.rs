@@ -1,0 +1,174 @@
+//! What is kept in memory: documents, item rows, lists of the newest items.
+
+use std::{
+    hash::{BuildHasher, Hash, Hasher, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+};
+
+use funnelweb_core::{limits, row::ItemRow};
+use funnelweb_tenant_store::FreshCache;
+use quick_cache::{Equivalent, Weighter, sync::Cache};
+
+use crate::store::{Collection, Document, Key, Term};
+
+/// Counts the bytes of entries, with what the cache itself needs for each.
+#[derive(Debug, Clone)]
+pub(crate) struct Bytes;
+
+const ENTRY_BYTES: usize = 96;
+
+/// A document of an open file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct DocumentKey {
+    pub(crate) file: u64,
+    pub(crate) collection: Collection,
+    pub(crate) key: Key,
+}
+
+/// None: it is known that there is no such document.
+type CachedDocument = Option<Arc<Document>>;
+
+impl Weighter<DocumentKey, CachedDocument> for Bytes {
+    fn weight(&self, key: &DocumentKey, value: &CachedDocument) -> u64 {
+        let text = key.key.id.len() + key.key.scenario_id.len();
+        (ENTRY_BYTES + 2 * text + value.as_ref().map_or(0, |document| size_of::<Document>() + document.body.len()))
+            as u64
+    }
+}
+
+/// An item of an open file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct RowKey {
+    pub(crate) scenario: Arc<str>,
+    pub(crate) file: u64,
+    pub(crate) handle: u64,
+}
+
+/// [`RowKey`], borrowed: looking up 500 rows clones nothing.
+#[derive(Clone, Copy)]
+pub(crate) struct RowRef<'a> {
+    pub(crate) scenario: &'a str,
+    pub(crate) file: u64,
+    pub(crate) handle: u64,
+}
+
+// The handle is a hash already and nearly always unique over all scenarios;
+// equality compares everything.
+impl Hash for RowKey {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.handle ^ self.file.rotate_left(32));
+    }
+}
+
+impl Hash for RowRef<'_> {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        state.write_u64(self.handle ^ self.file.rotate_left(32));
+    }
+}
+
+impl Equivalent<RowKey> for RowRef<'_> {
+    fn equivalent(&self, key: &RowKey) -> bool {
+        self.handle == key.handle && self.file == key.file && *self.scenario == *key.scenario
+    }
+}
+
+/// None: it is known that there is no such item.
+type CachedRow = Option<Arc<ItemRow>>;
+
+impl Weighter<RowKey, CachedRow> for Bytes {
+    fn weight(&self, key: &RowKey, value: &CachedRow) -> u64 {
+        (ENTRY_BYTES + key.scenario.len() + value.as_ref().map_or(0, |row| row.bytes())) as u64
+    }
+}
+
+/// A list of the newest items in an open file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) struct ListKey {
+    pub(crate) file: u64,
+    pub(crate) scenario: Arc<str>,
+    pub(crate) term: Option<Term>,
+    pub(crate) limit: u32,
+}
+
+/// A list, and the epoch of its scenario when the store was read.
+type CachedList = (u64, Arc<[u64]>);
+
+impl Weighter<ListKey, CachedList> for Bytes {
+    fn weight(&self, key: &ListKey, (_, list): &CachedList) -> u64 {
+        let term = key.term.as_ref().map_or(0, |term| term.field.len() + term.value.len());
+        (ENTRY_BYTES + key.scenario.len() + term + size_of_val(&**list)) as u64
+    }
+}
+
+/// Lists of the newest items. Every write to an item advances the epoch of its
+/// scenario; a list counts only while the epoch is the one it was read in.
+pub(crate) struct Lists {
+    lists: Cache<ListKey, CachedList, Bytes>,
+    /// Scenarios share epochs by hash; sharing one costs a needless read.
+    epochs: Vec<AtomicU64>,
+    hasher: RandomState,
+}
+
+impl Lists {
+    fn new() -> Self {
+        Self {
+            lists: Cache::with_weighter(10_000, limits::LIST_CACHE_BYTES, Bytes),
+            epochs: (0..1024).map(|_| AtomicU64::new(0)).collect(),
+            hasher: RandomState::new(),
+        }
+    }
+
+    pub(crate) fn epoch(&self, file: u64, scenario: &str) -> u64 {
+        self.slot(file, scenario).map_or(0, |epoch| epoch.load(Ordering::Acquire))
+    }
+
+    pub(crate) fn advance(&self, file: u64, scenario: &str) {
+        if let Some(epoch) = self.slot(file, scenario) {
+            epoch.fetch_add(1, Ordering::AcqRel);
+        }
+    }
+
+    fn slot(&self, file: u64, scenario: &str) -> Option<&AtomicU64> {
+        // Truncation keeps the low bits, which are all that is wanted.
+        self.epochs.get(self.hasher.hash_one((file, scenario)) as usize % self.epochs.len())
+    }
+
+    pub(crate) fn get(&self, key: &ListKey, epoch: u64) -> Option<Arc<[u64]>> {
+        self.lists.get(key).filter(|(read_in, _)| *read_in == epoch).map(|(_, list)| list)
+    }
+
+    /// Keeps a list that was read after `epoch` was taken.
+    pub(crate) fn keep(&self, key: ListKey, epoch: u64, list: Arc<[u64]>) {
+        self.lists.insert(key, (epoch, list));
+    }
+}
+
+/// Everything that is kept in memory.
+pub(crate) struct Caches {
+    pub(crate) documents: FreshCache<DocumentKey, CachedDocument, Bytes>,
+    pub(crate) rows: FreshCache<RowKey, CachedRow, Bytes>,
+    pub(crate) lists: Lists,
+}
+
+impl Caches {
+    pub(crate) fn new() -> Self {
+        Self {
+            documents: FreshCache::new(limits::DOCUMENT_CACHE_BYTES, Bytes),
+            rows: FreshCache::new(limits::ROW_CACHE_BYTES, Bytes),
+            lists: Lists::new(),
+        }
+    }
+
+    /// A document was written or deleted; an item has the handle `item`.
+    pub(crate) fn forget(&self, key: &DocumentKey, item: Option<u64>) {
+        self.documents.forget(key);
+        if let Some(handle) = item {
+            let scenario = &key.key.scenario_id;
+            self.rows.forget(&RowRef { scenario, file: key.file, handle });
+            self.lists.advance(key.file, scenario);
+        }
+    }
+}

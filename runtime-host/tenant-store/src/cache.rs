@@ -1,0 +1,119 @@
+//! A bounded cache of what is stored, that never holds what is no longer stored.
+
+use std::{
+    hash::{BuildHasher, Hash, RandomState},
+    sync::Mutex,
+};
+
+use quick_cache::{Equivalent, OptionsBuilder, Weighter, sync::Cache};
+
+use crate::lock;
+
+/// Generations; more than threads that could meet at one.
+const SHARDS: usize = 64;
+
+/// A cache that is filled by readers and changed by the hooks after commits
+/// ([`crate::Write::after_commit`]).
+///
+/// A reader that found nothing takes a [`Stamp`], reads the store and offers
+/// what it read with the stamp. A change advances the generation of its key
+/// first, so what was read before the change is refused after it; test and
+/// insertion are under one lock, so there is no moment between them.
+pub struct FreshCache<K, V, W> {
+    cache: Cache<K, V, W>,
+    generations: Vec<Mutex<u64>>,
+    hasher: RandomState,
+}
+
+/// When a reader began to read.
+#[derive(Debug, Clone, Copy)]
+pub struct Stamp(u64);
+
+impl<K, V, W> FreshCache<K, V, W>
+where
+    K: Hash + Eq,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
+    /// A cache of at most `bytes`, as `weighter` counts them.
+    pub fn new(bytes: u64, weighter: W) -> Self {
+        // Few shards, so that one entry may be large.
+        let options = OptionsBuilder::new()
+            .shards(4)
+            .estimated_items_capacity(usize::try_from(bytes / 1024).unwrap_or(usize::MAX))
+            .weight_capacity(bytes)
+            .build();
+        let capacity = usize::try_from(bytes / 1024).unwrap_or(usize::MAX);
+        let cache = match options {
+            Ok(options) => Cache::with_options(options, weighter, <_>::default(), <_>::default()),
+            // Not reached: all that is required was given.
+            Err(_) => Cache::with_weighter(capacity, bytes, weighter),
+        };
+        Self { cache, generations: (0..SHARDS).map(|_| Mutex::new(0)).collect(), hasher: RandomState::new() }
+    }
+
+    /// What is known of `key`.
+    pub fn get<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Option<V> {
+        self.cache.get(key)
+    }
+
+    /// To be taken before the store is read.
+    pub fn stamp<Q: Hash + ?Sized>(&self, key: &Q) -> Stamp {
+        Stamp(self.generation(key).map_or(0, |generation| *lock(generation)))
+    }
+
+    /// Keeps what was read after `stamp` was taken, unless it changed since.
+    pub fn offer(&self, key: K, value: V, stamp: Stamp) {
+        if let Some(generation) = self.generation(&key) {
+            let generation = lock(generation);
+            if *generation == stamp.0 {
+                self.cache.insert(key, value);
+            }
+        }
+    }
+
+    /// `key` changed: what `change` makes of the value known of it, if one is,
+    /// takes its place; none forgets it.
+    pub fn change<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q, change: impl FnOnce(V) -> Option<V>) {
+        let Some(generation) = self.generation(key) else { return };
+        let mut generation = lock(generation);
+        *generation += 1;
+        if let Some((key, value)) = self.cache.remove(key)
+            && let Some(value) = change(value)
+        {
+            self.cache.insert(key, value);
+        }
+    }
+
+    /// `key` changed to `value`.
+    pub fn put(&self, key: K, value: V) {
+        if let Some(generation) = self.generation(&key) {
+            let mut generation = lock(generation);
+            *generation += 1;
+            self.cache.insert(key, value);
+        }
+    }
+
+    /// `key` changed; it is read again when it is asked for.
+    pub fn forget<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) {
+        if let Some(generation) = self.generation(key) {
+            let mut generation = lock(generation);
+            *generation += 1;
+            self.cache.remove(key);
+        }
+    }
+
+    /// Everything that `which` is true of changed. Looks at every entry.
+    pub fn forget_where(&self, which: impl Fn(&K) -> bool) {
+        let mut generations: Vec<_> = self.generations.iter().map(lock).collect();
+        for generation in &mut generations {
+            **generation += 1;
+        }
+        self.cache.retain(|key, _| !which(key));
+    }
+
+    fn generation<Q: Hash + ?Sized>(&self, key: &Q) -> Option<&Mutex<u64>> {
+        // Truncation keeps the low bits, which are all that is wanted.
+        self.generations.get(self.hasher.hash_one(key) as usize % SHARDS)
+    }
+}

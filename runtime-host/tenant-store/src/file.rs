@@ -1,0 +1,146 @@
+//! One tenant's file: a writer behind a queue, and readers.
+
+use std::{
+    path::PathBuf,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use rusqlite::{Connection, Transaction};
+use tokio::{sync::Semaphore, task::spawn_blocking};
+
+use crate::{
+    Durability, Error, Ticket, Write, lock, schema,
+    writer::{Queue, Writer},
+};
+
+/// Connections that read a tenant's file at once.
+const READERS: usize = 4;
+/// How long a connection waits for another process that holds the file.
+const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+/// Prepared statements kept per connection.
+const STATEMENTS: usize = 64;
+
+/// An open file. The last reference closes it.
+pub struct TenantFile {
+    path: PathBuf,
+    number: u64,
+    writer: Mutex<Writer>,
+    queue: Queue,
+    idle_readers: Mutex<Vec<Connection>>,
+    readers: Semaphore,
+}
+
+impl TenantFile {
+    pub(crate) fn open(path: PathBuf, parts: &[(&'static str, &'static [&'static str])]) -> Result<Arc<Self>, Error> {
+        static OPENED: AtomicU64 = AtomicU64::new(0);
+        let mut connection = connect(&path)?;
+        connection.pragma_update(None, "journal_mode", "WAL")?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        // Gives the disk back what a large import made of the WAL.
+        connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
+        schema::migrate(&mut connection, parts)?;
+        let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        Ok(Arc::new(Self {
+            path,
+            number,
+            writer: Mutex::new(Writer::new(connection, number)),
+            queue: Queue::default(),
+            idle_readers: Mutex::default(),
+            readers: Semaphore::new(READERS),
+        }))
+    }
+
+    /// Names this opening of the file within the process: what is kept in
+    /// memory of a file is kept under it, and so never outlives the opening.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+
+    /// Queues `job`, which runs in a savepoint of the next transaction. When it
+    /// fails its own changes are undone and no others.
+    ///
+    /// # Errors
+    /// `unavailable` when the queue is full. Must be called within a runtime.
+    pub fn submit<T, E>(
+        self: &Arc<Self>,
+        durability: Durability,
+        job: impl FnOnce(&mut Write<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<Ticket<T, E>, Error>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (ticket, must_drain) = self.queue.push(durability, job)?;
+        if must_drain {
+            let file = self.clone();
+            spawn_blocking(move || file.queue.drain(&mut lock(&file.writer)));
+        }
+        Ok(ticket)
+    }
+
+    /// [`TenantFile::submit`], and waits until the job is committed and the
+    /// hooks after it have run.
+    ///
+    /// # Errors
+    /// The job's own, or `unavailable` when the queue is full or the commit
+    /// failed.
+    pub async fn write<T, E>(
+        self: &Arc<Self>,
+        durability: Durability,
+        job: impl FnOnce(&mut Write<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.submit(durability, job)?.done().await
+    }
+
+    /// Runs `work` over one snapshot of the file, on a thread that may block.
+    ///
+    /// # Errors
+    /// Those of `work`, or `unavailable` when there is no connection.
+    pub async fn read<T, E>(
+        self: &Arc<Self>,
+        work: impl FnOnce(&Transaction<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let file = self.clone();
+        let permit = self.readers.acquire().await.map_err(|_| Error::Unavailable("the file is closed".to_owned()))?;
+        let answer = spawn_blocking(move || {
+            let idle = lock(&file.idle_readers).pop();
+            let mut connection = match idle {
+                Some(connection) => connection,
+                None => connect_reader(&file.path)?,
+            };
+            let answer = work(&connection.transaction().map_err(Error::from)?);
+            lock(&file.idle_readers).push(connection);
+            answer
+        });
+        let answer = answer.await;
+        drop(permit);
+        answer.map_err(|error| Error::Unavailable(format!("reading was abandoned: {error}")))?
+    }
+}
+
+fn connect(path: &PathBuf) -> Result<Connection, Error> {
+    let connection = Connection::open(path)
+        .map_err(|error| Error::Unavailable(format!("cannot open {}: {error}", path.display())))?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    connection.set_prepared_statement_cache_capacity(STATEMENTS);
+    Ok(connection)
+}
+
+fn connect_reader(path: &PathBuf) -> Result<Connection, Error> {
+    let connection = connect(path)?;
+    connection.pragma_update(None, "query_only", true)?;
+    Ok(connection)
+}

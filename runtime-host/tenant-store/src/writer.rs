@@ -1,0 +1,270 @@
+//! Group commit.
+//!
+//! Jobs are run in the order they were queued. A batch is one transaction; the
+//! jobs that are queued while it syncs become the next batch, so the more there
+//! is to do the less a sync costs each. The drainer is a blocking task that
+//! lives only while the queue is not empty: a tenant at rest costs no thread.
+
+use std::{
+    collections::VecDeque,
+    ops::Deref,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::Mutex,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, TransactionBehavior};
+use tokio::sync::oneshot;
+
+use crate::{Error, lock};
+
+/// Jobs that may wait for a tenant's writer; one more is `unavailable`.
+const QUEUED_JOBS: usize = 4096;
+/// Jobs in one transaction.
+const BATCH_JOBS: usize = 256;
+/// Time after which a transaction takes no further job.
+const BATCH_TIME: Duration = Duration::from_millis(20);
+
+/// What an acknowledged write survives.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Durability {
+    /// A crash of the process: it is in the WAL, which the system writes out in
+    /// its own time (`synchronous=NORMAL`).
+    Relaxed,
+    /// A loss of power: it is synced to the disk (`synchronous=FULL`).
+    Durable,
+}
+
+type Hook = Box<dyn FnOnce() + Send>;
+
+/// What a job sees: the connection, within the job's savepoint.
+pub struct Write<'a> {
+    connection: &'a Connection,
+    number: u64,
+    hooks: Vec<Hook>,
+}
+
+impl Write<'_> {
+    /// Has `hook` run when the job is committed, before anybody is answered:
+    /// what is in memory follows here. Hooks of a tenant run in the order of
+    /// their jobs, one at a time; that of a job that fails does not run.
+    pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
+        self.hooks.push(Box::new(hook));
+    }
+
+    /// [`crate::TenantFile::number`].
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        self.number
+    }
+}
+
+impl Deref for Write<'_> {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        self.connection
+    }
+}
+
+/// The answer to come of a job.
+#[must_use]
+pub struct Ticket<T, E>(oneshot::Receiver<Result<T, E>>);
+
+impl<T, E: From<Error>> Ticket<T, E> {
+    /// Waits until the job is committed.
+    ///
+    /// # Errors
+    /// The job's own, or `unavailable` when the commit failed.
+    pub async fn done(self) -> Result<T, E> {
+        self.0.await.unwrap_or_else(|_| Err(Error::Unavailable("the write was abandoned".to_owned()).into()))
+    }
+}
+
+/// A job whose types are forgotten.
+trait Job: Send {
+    /// Whether its changes are to be kept.
+    fn run(&mut self, write: &mut Write<'_>) -> bool;
+    /// Tells whoever waits, with the job's own result if `committed`.
+    fn answer(self: Box<Self>, committed: &Result<(), Error>);
+}
+
+struct Task<F, T, E> {
+    work: Option<F>,
+    result: Option<Result<T, E>>,
+    asker: oneshot::Sender<Result<T, E>>,
+}
+
+impl<F, T, E> Job for Task<F, T, E>
+where
+    F: FnOnce(&mut Write<'_>) -> Result<T, E> + Send,
+    T: Send,
+    E: From<Error> + Send,
+{
+    fn run(&mut self, write: &mut Write<'_>) -> bool {
+        let Some(work) = self.work.take() else { return false };
+        let result = work(write);
+        let keep = result.is_ok();
+        self.result = Some(result);
+        keep
+    }
+
+    fn answer(self: Box<Self>, committed: &Result<(), Error>) {
+        let answer = match (self.result, committed) {
+            (Some(Err(error)), _) => Err(error),
+            (Some(Ok(value)), Ok(())) => Ok(value),
+            (_, Err(error)) => Err(error.clone().into()),
+            // Without a result the asker learns it from the closed channel.
+            (None, Ok(())) => return,
+        };
+        // Nobody waits any more: the write stands all the same.
+        let _ = self.asker.send(answer);
+    }
+}
+
+#[derive(Default)]
+pub(crate) struct Queue(Mutex<State>);
+
+#[derive(Default)]
+struct State {
+    jobs: VecDeque<(Durability, Box<dyn Job>)>,
+    draining: bool,
+}
+
+impl Queue {
+    /// Queues a job; true when the caller must start the drainer.
+    pub(crate) fn push<T, E>(
+        &self,
+        durability: Durability,
+        job: impl FnOnce(&mut Write<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<(Ticket<T, E>, bool), Error>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        let (asker, answer) = oneshot::channel();
+        let mut state = lock(&self.0);
+        if state.jobs.len() >= QUEUED_JOBS {
+            return Err(Error::Unavailable(format!("{QUEUED_JOBS} writes are waiting already")));
+        }
+        state.jobs.push_back((durability, Box::new(Task { work: Some(job), result: None, asker })));
+        Ok((Ticket(answer), !std::mem::replace(&mut state.draining, true)))
+    }
+
+    /// Commits batches until the queue is empty.
+    pub(crate) fn drain(&self, writer: &mut Writer) {
+        while let Some((durability, first)) = self.pop_or_stop() {
+            writer.commit(durability, first, || self.pop_for(durability));
+        }
+    }
+
+    fn pop_or_stop(&self) -> Option<(Durability, Box<dyn Job>)> {
+        let mut state = lock(&self.0);
+        let next = state.jobs.pop_front();
+        state.draining = next.is_some();
+        next
+    }
+
+    /// The next job, if it can be part of a transaction of this durability: one
+    /// that is not synced ends where a job wants a sync.
+    fn pop_for(&self, durability: Durability) -> Option<Box<dyn Job>> {
+        let mut state = lock(&self.0);
+        let fits = |next: Durability| next == durability || durability == Durability::Durable;
+        state.jobs.pop_front_if(|(next, _)| fits(*next)).map(|(_, job)| job)
+    }
+}
+
+pub(crate) struct Writer {
+    connection: Connection,
+    number: u64,
+    durability: Durability,
+}
+
+impl Writer {
+    /// Takes a connection at `synchronous=FULL`.
+    pub(crate) fn new(connection: Connection, number: u64) -> Self {
+        Self { connection, number, durability: Durability::Durable }
+    }
+
+    /// One batch: runs the jobs, commits, runs their hooks, answers everybody.
+    fn commit(&mut self, durability: Durability, first: Box<dyn Job>, next: impl FnMut() -> Option<Box<dyn Job>>) {
+        let mut done = Vec::new();
+        let mut hooks = Vec::new();
+        let committed = self.run(durability, first, next, &mut done, &mut hooks);
+        if let Err(error) = &committed {
+            tracing::error!(%error, "a batch of writes was not committed");
+        } else {
+            for hook in hooks {
+                if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+                    tracing::error!("a hook after a commit panicked");
+                }
+            }
+        }
+        for job in done {
+            job.answer(&committed);
+        }
+    }
+
+    fn run(
+        &mut self,
+        durability: Durability,
+        first: Box<dyn Job>,
+        mut next: impl FnMut() -> Option<Box<dyn Job>>,
+        done: &mut Vec<Box<dyn Job>>,
+        hooks: &mut Vec<Hook>,
+    ) -> Result<(), Error> {
+        let started = Instant::now();
+        let mut job = Some(first);
+        let number = self.number;
+        let mut tx = match self.begin(durability) {
+            Ok(tx) => tx,
+            Err(error) => {
+                done.extend(job);
+                return Err(error);
+            }
+        };
+        while let Some(mut current) = job.take() {
+            let savepoint = match tx.savepoint() {
+                Ok(savepoint) => savepoint,
+                Err(error) => {
+                    done.push(current);
+                    return Err(error.into());
+                }
+            };
+            let mut write = Write { connection: &savepoint, number, hooks: Vec::new() };
+            let kept = catch_unwind(AssertUnwindSafe(|| current.run(&mut write)));
+            let mine = write.hooks;
+            // Pushed before anything can fail, so that everybody is answered.
+            done.push(current);
+            match kept {
+                Ok(true) => {
+                    savepoint.commit()?;
+                    hooks.extend(mine);
+                }
+                Ok(false) => savepoint.finish()?,
+                Err(_) => {
+                    tracing::error!("a write panicked");
+                    savepoint.finish()?;
+                }
+            }
+            // A full disk makes SQLite roll back the whole transaction.
+            if tx.is_autocommit() {
+                return Err(Error::Unavailable("the transaction was rolled back".to_owned()));
+            }
+            if done.len() < BATCH_JOBS && started.elapsed() < BATCH_TIME {
+                job = next();
+            }
+        }
+        Ok(tx.commit()?)
+    }
+
+    /// `synchronous` can be changed between transactions only.
+    fn begin(&mut self, durability: Durability) -> Result<rusqlite::Transaction<'_>, Error> {
+        if durability != self.durability {
+            let level = if durability == Durability::Durable { "FULL" } else { "NORMAL" };
+            self.connection.pragma_update(None, "synchronous", level)?;
+            self.durability = durability;
+        }
+        Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
