@@ -1,0 +1,307 @@
+//! One row of a source into one JSON object of the API.
+
+use std::collections::HashMap;
+
+use funnelweb_core::{id, time};
+use jiff::{
+    Timestamp,
+    fmt::strtime::{self, BrokenDownTime},
+    tz::TimeZone,
+};
+use serde_json::{Map, Value};
+
+use crate::{
+    LineError, Result,
+    mapping::{FieldSpec, FieldType, Mapping},
+};
+
+/// What is looked up in further files: by table, then by key.
+pub(crate) type Tables = HashMap<String, HashMap<String, Vec<String>>>;
+
+/// A row: the cells of the plan's columns, missing ones None.
+pub(crate) struct Row {
+    pub(crate) cells: Vec<Option<Value>>,
+    /// In its user's list, or among all rows.
+    pub(crate) position: u64,
+}
+
+/// A mapping made ready for rows.
+pub(crate) struct Plan {
+    /// The columns that are needed, each once.
+    pub(crate) columns: Vec<String>,
+    fields: Vec<Field>,
+}
+
+struct Field {
+    /// As in the mapping: `metadata.title`.
+    name: String,
+    spec: FieldSpec,
+    /// Indices into the plan's columns.
+    columns: Vec<usize>,
+    add_ms: Option<usize>,
+}
+
+impl Plan {
+    pub(crate) fn new(mapping: &Mapping) -> Self {
+        let mut columns: Vec<String> = Vec::new();
+        let mut place = |name: &String| {
+            columns.iter().position(|column| column == name).unwrap_or_else(|| {
+                columns.push(name.clone());
+                columns.len() - 1
+            })
+        };
+        let fields = mapping
+            .fields
+            .iter()
+            .map(|(name, spec)| Field {
+                name: name.clone(),
+                columns: spec.column.iter().chain(&spec.columns).map(&mut place).collect(),
+                add_ms: spec.add_ms.as_ref().map(&mut place),
+                spec: spec.clone(),
+            })
+            .collect();
+        Self { columns, fields }
+    }
+
+    /// The places of the plan's columns in a header.
+    ///
+    /// # Errors
+    /// Naming the column that the source does not have.
+    pub(crate) fn places(&self, mapping: &Mapping, header: &[String]) -> Result<Vec<usize>> {
+        let place = |column: &String| {
+            header.iter().position(|name| name == column).ok_or_else(|| {
+                let user = self.fields.iter().find(|field| {
+                    let spec = &field.spec;
+                    spec.column.iter().chain(&spec.columns).chain(&spec.add_ms).any(|name| name == column)
+                });
+                let key = user.map(|field| format!("fields.{}", field.name)).unwrap_or_default();
+                mapping.fault(key, format!("the source has no column `{column}`; it has {}", header.join(", ")))
+            })
+        };
+        self.columns.iter().map(place).collect()
+    }
+
+    /// The object of one row.
+    ///
+    /// # Errors
+    /// With the field that is wrong; line 0, for the caller to put in.
+    pub(crate) fn convert(&self, row: &Row, tables: &Tables) -> Result<Map<String, Value>, LineError> {
+        let mut object = Map::new();
+        for field in &self.fields {
+            let wrong = |message: String| LineError {
+                line: 0,
+                code: "invalid_field".to_owned(),
+                field: Some(field.name.clone()),
+                message,
+            };
+            let Some(value) = field.value(row, tables).map_err(wrong)? else { continue };
+            match field.name.split_once('.') {
+                None => {
+                    object.insert(field.name.clone(), value);
+                }
+                Some((folder, name)) => {
+                    let folder = object.entry(folder).or_insert_with(|| Value::Object(Map::new()));
+                    if let Value::Object(folder) = folder {
+                        folder.insert(name.to_owned(), value);
+                    }
+                }
+            }
+        }
+        for name in ["item_id", "user_id", "event_id"] {
+            let needed = self.fields.iter().any(|field| field.name == name);
+            let fault = match object.get(name) {
+                None if needed => "is missing".to_owned(),
+                Some(Value::String(text)) => match id::check(text) {
+                    Ok(()) => continue,
+                    Err(error) => error.to_string(),
+                },
+                _ => continue,
+            };
+            let code = "invalid_field".to_owned();
+            return Err(LineError { line: 0, code, field: Some(name.to_owned()), message: fault });
+        }
+        Ok(object)
+    }
+}
+
+impl Field {
+    fn value(&self, row: &Row, tables: &Tables) -> Result<Option<Value>, String> {
+        let spec = &self.spec;
+        if let Some(constant) = &spec.constant {
+            return Ok(Some(constant.clone()));
+        }
+        if spec.kind == FieldType::Sequence {
+            let start_ms = spec.start.as_deref().and_then(time::parse_ms).unwrap_or(0);
+            let step_ms = spec.step_s.unwrap_or(0).saturating_mul(1000).saturating_mul(row.position);
+            return Ok(Some(Value::from(time::format_ms(start_ms.saturating_add(step_ms)))));
+        }
+        let cells = || self.columns.iter().filter_map(|at| row.cells.get(*at).and_then(Option::as_ref));
+        if matches!(spec.kind, FieldType::List | FieldType::Vector) {
+            return self.list(row, cells().collect(), tables);
+        }
+        let Some(first) = cells().next() else { return Ok(None) };
+        let text =
+            if spec.columns.is_empty() { text_of(first) } else { cells().map(text_of).collect::<Vec<_>>().join(" ") };
+        let value = match spec.kind {
+            FieldType::Int => Value::from(whole(&text)?),
+            FieldType::Float => Value::from(number(&text)?),
+            FieldType::Bool => Value::from(flag(&text).ok_or_else(|| format!("`{text}` is neither true nor false"))?),
+            FieldType::Auto => match first {
+                Value::String(_) => guess(text),
+                other => other.clone(),
+            },
+            FieldType::Timestamp => Value::from(self.timestamp(row, &text)?),
+            _ => match self.rename(text)? {
+                Some(text) => Value::from(text),
+                None => return Ok(None),
+            },
+        };
+        Ok(Some(value))
+    }
+
+    /// Thresholds, renaming and prefix of one string.
+    fn rename(&self, text: String) -> Result<Option<String>, String> {
+        let spec = &self.spec;
+        let text = if spec.thresholds.is_empty() {
+            text
+        } else {
+            let number = number(&text)?;
+            let reached = spec.thresholds.iter().find(|threshold| number >= threshold.at_least);
+            match reached.map(|threshold| &threshold.value).or(spec.otherwise.as_ref()) {
+                Some(value) => value.clone(),
+                None => return Ok(None),
+            }
+        };
+        let text = spec.values.get(&text).cloned().unwrap_or(text);
+        Ok(Some(match &spec.prefix {
+            Some(prefix) => format!("{prefix}{text}"),
+            None => text,
+        }))
+    }
+
+    fn list(&self, row: &Row, cells: Vec<&Value>, tables: &Tables) -> Result<Option<Value>, String> {
+        let spec = &self.spec;
+        let mut texts: Vec<String> = Vec::new();
+        if spec.flags {
+            for (at, name) in self.columns.iter().zip(&spec.columns) {
+                let Some(Some(cell)) = row.cells.get(*at) else { continue };
+                let text = text_of(cell);
+                if flag(&text).ok_or_else(|| format!("column `{name}` is no flag but `{text}`"))? {
+                    texts.push(name.clone());
+                }
+            }
+        } else if let Some(table) = &spec.table {
+            let key = cells.first().map(|cell| text_of(cell)).unwrap_or_default();
+            texts = tables.get(table).and_then(|table| table.get(&key)).cloned().unwrap_or_default();
+        } else {
+            for cell in cells {
+                match (cell, &spec.separator) {
+                    (Value::Array(values), _) => texts.extend(values.iter().map(text_of)),
+                    (_, Some(separator)) => {
+                        texts.extend(text_of(cell).split(separator.as_str()).map(|part| part.trim().to_owned()));
+                    }
+                    (_, None) => texts.push(text_of(cell)),
+                }
+            }
+        }
+        texts.retain(|text| !text.is_empty() && !spec.drop.contains(text));
+        if spec.kind == FieldType::Vector {
+            let numbers: Result<Vec<f64>, String> = texts.iter().map(|text| number(text)).collect();
+            return numbers.map(|numbers| (!numbers.is_empty()).then(|| Value::from(numbers)));
+        }
+        let mut values: Vec<String> = Vec::new();
+        for text in texts {
+            if let Some(text) = self.rename(text)?
+                && !values.contains(&text)
+            {
+                values.push(text);
+            }
+        }
+        values.truncate(if spec.first { 1 } else { spec.limit.unwrap_or(usize::MAX) });
+        Ok(if spec.first { values.pop().map(Value::from) } else { Some(Value::from(values)) })
+    }
+
+    fn timestamp(&self, row: &Row, text: &str) -> Result<String, String> {
+        let bad = || format!("`{text}` is no time");
+        let ms = match self.spec.format.as_deref() {
+            None | Some("auto") => time::parse_ms(text).ok_or_else(bad)?,
+            Some("unix-seconds") => from_unix(text, 1000.0).ok_or_else(bad)?,
+            Some("unix-milliseconds") => from_unix(text, 1.0).ok_or_else(bad)?,
+            Some(pattern) => {
+                let parsed = strtime::parse(pattern, text).map_err(|error| format!("`{text}` is no time: {error}"))?;
+                civil_ms(&parsed).ok_or_else(bad)?
+            }
+        };
+        let add_ms = match self.add_ms.and_then(|at| row.cells.get(at).and_then(Option::as_ref)) {
+            Some(cell) => u64::try_from(whole(&text_of(cell))?).map_err(|_| bad())?,
+            None => 0,
+        };
+        Ok(time::format_ms(ms.saturating_add(add_ms)))
+    }
+}
+
+/// A parsed time without an offset is meant in UTC, a date as its midnight.
+fn civil_ms(parsed: &BrokenDownTime) -> Option<u64> {
+    let utc = |time: jiff::civil::DateTime| time.to_zoned(TimeZone::UTC).map(|zoned| zoned.timestamp());
+    let time: Timestamp = parsed
+        .to_timestamp()
+        .or_else(|_| parsed.to_datetime().and_then(utc))
+        .or_else(|_| parsed.to_date().and_then(|date| utc(date.at(0, 0, 0, 0))))
+        .ok()?;
+    u64::try_from(time.as_millisecond()).ok()
+}
+
+fn from_unix(text: &str, unit_ms: f64) -> Option<u64> {
+    const LAST_MS: f64 = 253_402_300_800_000.0;
+    let ms = text.trim().parse::<f64>().ok()? * unit_ms;
+    (0.0..LAST_MS).contains(&ms).then_some(ms as u64)
+}
+
+fn text_of(cell: &Value) -> String {
+    match cell {
+        Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+fn number(text: &str) -> Result<f64, String> {
+    match text.parse::<f64>() {
+        Ok(number) if number.is_finite() => Ok(number),
+        _ => Err(format!("`{text}` is no number")),
+    }
+}
+
+fn whole(text: &str) -> Result<i64, String> {
+    if let Ok(number) = text.parse::<i64>() {
+        return Ok(number);
+    }
+    let number = number(text)?;
+    // 2⁵³: beyond it a float no longer tells whole numbers apart.
+    if number.fract() == 0.0 && number.abs() < 9_007_199_254_740_992.0 {
+        return Ok(number as i64);
+    }
+    Err(format!("`{text}` is no whole number"))
+}
+
+fn flag(text: &str) -> Option<bool> {
+    match text.to_ascii_lowercase().as_str() {
+        "1" | "true" | "yes" => Some(true),
+        "0" | "false" | "no" => Some(false),
+        _ => None,
+    }
+}
+
+fn guess(text: String) -> Value {
+    match text.as_str() {
+        "true" => return Value::from(true),
+        "false" => return Value::from(false),
+        // `007` is a code, not the number 7.
+        number if number.len() > 1 && number.starts_with('0') && !number.starts_with("0.") => {}
+        number => {
+            if let Ok(value @ Value::Number(_)) = serde_json::from_str(number) {
+                return value;
+            }
+        }
+    }
+    Value::from(text)
+}

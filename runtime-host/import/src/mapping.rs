@@ -1,0 +1,440 @@
+//! The mapping file: which column of a source becomes which field of the API.
+//!
+//! A mapping is TOML. `runtime-host/config/mappings/` holds the shipped ones, and
+//! a README with the whole format; an unknown key is an error.
+//!
+//! ```
+//! use funnelweb_import::{Kind, Mapping};
+//!
+//! let mapping = Mapping::parse("books.toml", r#"
+//!     kind = "items"
+//!
+//!     [fields.item_id]
+//!     column = "isbn"
+//!     prefix = "book_"
+//!
+//!     [fields."metadata.tags"]
+//!     column = "subjects"
+//!     type = "list"
+//!     separator = ";"
+//! "#)?;
+//! assert_eq!(mapping.kind, Kind::Items);
+//! # Ok::<(), funnelweb_import::Error>(())
+//! ```
+
+use std::{collections::BTreeMap, path::Path};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Error, Result};
+
+/// The mappings that come with the product, by name.
+pub const SHIPPED: [(&str, &str); 12] = [
+    ("diginetica-items", include_str!("../../config/mappings/diginetica-items.toml")),
+    ("diginetica-views", include_str!("../../config/mappings/diginetica-views.toml")),
+    ("goodbooks-10k-books", include_str!("../../config/mappings/goodbooks-10k-books.toml")),
+    ("goodbooks-10k-ratings", include_str!("../../config/mappings/goodbooks-10k-ratings.toml")),
+    ("movielens-100k-items", include_str!("../../config/mappings/movielens-100k-items.toml")),
+    ("movielens-100k-ratings", include_str!("../../config/mappings/movielens-100k-ratings.toml")),
+    ("movielens-movies", include_str!("../../config/mappings/movielens-movies.toml")),
+    ("movielens-ratings", include_str!("../../config/mappings/movielens-ratings.toml")),
+    ("pairs-behaviors", include_str!("../../config/mappings/pairs-behaviors.toml")),
+    ("pairs-items", include_str!("../../config/mappings/pairs-items.toml")),
+    ("user-lists-behaviors", include_str!("../../config/mappings/user-lists-behaviors.toml")),
+    ("user-lists-items", include_str!("../../config/mappings/user-lists-items.toml")),
+];
+
+/// What a source holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Kind {
+    /// Items, one a line.
+    Items,
+    /// Behaviours.
+    Behaviors,
+}
+
+/// A mapping, read and checked.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mapping {
+    /// What the source holds.
+    pub kind: Kind,
+    /// How the source is written.
+    #[serde(default)]
+    pub(crate) source: SourceSpec,
+    /// Further files to look values up in, by a name of your choice.
+    #[serde(default)]
+    pub(crate) tables: BTreeMap<String, TableSpec>,
+    /// By field of the API (`item_id`, `metadata.title`, `extra.rating`). None at
+    /// all: the columns are themselves named so.
+    #[serde(default)]
+    pub(crate) fields: BTreeMap<String, FieldSpec>,
+    /// The file or shipped name, for errors.
+    #[serde(skip)]
+    pub(crate) file: String,
+}
+
+/// How a text file is written.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct SourceSpec {
+    pub(crate) format: Format,
+    pub(crate) layout: Layout,
+    /// One ASCII character.
+    pub(crate) delimiter: String,
+    /// Whether `"` encloses values.
+    pub(crate) quoting: bool,
+    /// Whether the first line names the columns.
+    pub(crate) header: bool,
+    /// The columns' names when there is no header.
+    pub(crate) columns: Vec<String>,
+    pub(crate) encoding: Encoding,
+    /// What stands for a missing value, besides nothing at all.
+    pub(crate) missing: Vec<String>,
+    /// Of several rows with one `item_id`, only the first counts.
+    pub(crate) distinct: bool,
+}
+
+impl Default for SourceSpec {
+    fn default() -> Self {
+        Self {
+            format: Format::Csv,
+            layout: Layout::Rows,
+            delimiter: ",".to_owned(),
+            quoting: true,
+            header: true,
+            columns: Vec::new(),
+            encoding: Encoding::Utf8,
+            missing: Vec::new(),
+            distinct: false,
+        }
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Format {
+    /// Columns between delimiters: CSV, TSV and the like.
+    Csv,
+    /// One JSON object a line; a column is a path in it (`author.name`).
+    Ndjson,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Layout {
+    /// One row a line.
+    Rows,
+    /// A user and then that user's items, in order of time. Each item is a row
+    /// with the columns `user`, `item` and `position` (from 0).
+    UserLists,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+pub(crate) enum Encoding {
+    #[serde(rename = "utf-8")]
+    Utf8,
+    #[serde(rename = "latin-1")]
+    Latin1,
+}
+
+/// A further file, of which a key has one or several values.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct TableSpec {
+    /// Beside the source; also found with `.gz` at its end.
+    pub(crate) file: String,
+    /// The column to look up by.
+    pub(crate) key: String,
+    /// The column that is looked up.
+    pub(crate) value: String,
+    /// Another table that the value is translated by; a value that is not there
+    /// is left out.
+    #[serde(default)]
+    pub(crate) names: Option<String>,
+    /// How it is written; CSV with a header unless said otherwise.
+    #[serde(default)]
+    pub(crate) source: SourceSpec,
+}
+
+/// How one field is made.
+#[derive(Debug, Clone, Default, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub(crate) struct FieldSpec {
+    /// The column it comes from.
+    pub(crate) column: Option<String>,
+    /// Several columns: joined by a space, or one list; with `flags`, the columns
+    /// that may be set.
+    pub(crate) columns: Vec<String>,
+    /// The columns hold 0 or 1: the names of those that are set make a list.
+    pub(crate) flags: bool,
+    /// The same for every row.
+    pub(crate) constant: Option<serde_json::Value>,
+    /// The column is a key of this table: its values make a list.
+    pub(crate) table: Option<String>,
+    #[serde(rename = "type")]
+    pub(crate) kind: FieldType,
+    /// Between the values of a list.
+    pub(crate) separator: Option<String>,
+    /// Values of a list that are left out.
+    pub(crate) drop: Vec<String>,
+    /// Most values of a list; the first count.
+    pub(crate) limit: Option<usize>,
+    /// Of a list, its first value only, as a string.
+    pub(crate) first: bool,
+    /// In front of a string: `movie_`.
+    pub(crate) prefix: Option<String>,
+    /// Renames strings; one that is not here stays as it is.
+    pub(crate) values: BTreeMap<String, String>,
+    /// Turns a number into a string: the first whose `at_least` it reaches.
+    pub(crate) thresholds: Vec<Threshold>,
+    /// When it reaches none.
+    pub(crate) otherwise: Option<String>,
+    /// Of a timestamp: `auto`, `unix-seconds`, `unix-milliseconds` or a strptime
+    /// pattern (`%d-%b-%Y`).
+    pub(crate) format: Option<String>,
+    /// A column of milliseconds to add to a timestamp.
+    pub(crate) add_ms: Option<String>,
+    /// Of a sequence: the time of position 0.
+    pub(crate) start: Option<String>,
+    /// Of a sequence: the time between positions, in seconds.
+    pub(crate) step_s: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Threshold {
+    pub(crate) at_least: f64,
+    pub(crate) value: String,
+}
+
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum FieldType {
+    #[default]
+    String,
+    /// A whole number; `2008.0` counts as one.
+    Int,
+    Float,
+    /// `1`, `true`, `yes`, `0`, `false`, `no`.
+    Bool,
+    /// A number or boolean if it reads as one, else a string.
+    Auto,
+    /// Strings.
+    List,
+    /// Numbers.
+    Vector,
+    /// A point in time.
+    Timestamp,
+    /// A made-up time, by the position of the row, for sources that have an order
+    /// but no times.
+    Sequence,
+}
+
+impl Mapping {
+    /// The shipped mapping of that name, or else the file of that name.
+    ///
+    /// # Errors
+    /// When there is neither, or it is wrong.
+    pub fn load(name_or_path: &str) -> Result<Self> {
+        if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
+            return Self::parse(name, text);
+        }
+        match std::fs::read_to_string(name_or_path) {
+            Ok(text) => Self::parse(name_or_path, &text),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+                let names: Vec<&str> = SHIPPED.iter().map(|(name, _)| *name).collect();
+                let message = format!("no such file; the mappings that come with the product are {}", names.join(", "));
+                Err(Error::Mapping { file: name_or_path.to_owned(), key: "(file)".to_owned(), message })
+            }
+            Err(source) => Err(Error::Io { path: name_or_path.into(), source }),
+        }
+    }
+
+    /// Reads a mapping; `file` is its name in errors.
+    ///
+    /// # Errors
+    /// [`Error::Mapping`] naming the file and the key: for what is not TOML, for
+    /// unknown keys, and for keys that contradict each other.
+    pub fn parse(file: &str, text: &str) -> Result<Self> {
+        let fault = |key: String, message: String| Error::Mapping { file: file.to_owned(), key, message };
+        let reader = toml::Deserializer::parse(text)
+            .map_err(|error| fault("(not toml)".to_owned(), error.to_string().trim().to_owned()))?;
+        let mut mapping: Self = serde_path_to_error::deserialize(reader)
+            .map_err(|error| fault(error.path().to_string(), error.inner().message().to_owned()))?;
+        mapping.file = file.to_owned();
+        mapping.check()?;
+        Ok(mapping)
+    }
+
+    /// The mapping for a source whose columns are named as the API's fields: NDJSON
+    /// by its extension (`.ndjson`, `.jsonl`, `.json`), else TSV or CSV with a
+    /// header. A `.gz` at the end does not count.
+    #[must_use]
+    pub fn plain(kind: Kind, source: &Path) -> Self {
+        let name = source.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        let format = if ends(&[".ndjson", ".jsonl", ".json"]) { Format::Ndjson } else { Format::Csv };
+        let delimiter = if ends(&[".tsv", ".tab"]) { "\t" } else { "," }.to_owned();
+        Self {
+            kind,
+            source: SourceSpec { format, delimiter, ..SourceSpec::default() },
+            tables: BTreeMap::new(),
+            fields: BTreeMap::new(),
+            file: "(none)".to_owned(),
+        }
+    }
+
+    /// The mapping of a plain CSV, known once its header is.
+    pub(crate) fn with_fields_from(&self, header: &[String]) -> Result<Self> {
+        let mut mapping = self.clone();
+        for column in header {
+            let kind = match column.as_str() {
+                "created_at" | "timestamp" => FieldType::Timestamp,
+                "embedding" => FieldType::Vector,
+                "metadata.tags" => FieldType::List,
+                "item_id" | "user_id" | "event_id" | "action_type" | "status" => FieldType::String,
+                _ => FieldType::Auto,
+            };
+            let separator = match kind {
+                FieldType::List => Some("|".to_owned()),
+                FieldType::Vector => Some(" ".to_owned()),
+                _ => None,
+            };
+            let spec = FieldSpec { column: Some(column.clone()), kind, separator, ..FieldSpec::default() };
+            mapping.fields.insert(column.clone(), spec);
+        }
+        mapping.check()?;
+        Ok(mapping)
+    }
+
+    pub(crate) fn fault(&self, key: impl Into<String>, message: impl Into<String>) -> Error {
+        Error::Mapping { file: self.file.clone(), key: key.into(), message: message.into() }
+    }
+
+    fn check(&self) -> Result<()> {
+        self.check_source("source", &self.source)?;
+        for (name, table) in &self.tables {
+            self.check_source(&format!("tables.{name}.source"), &table.source)?;
+            if table.source.format != Format::Csv || table.source.layout != Layout::Rows {
+                return Err(self.fault(format!("tables.{name}.source"), "a table is rows of csv"));
+            }
+            if let Some(names) = &table.names {
+                match self.tables.get(names) {
+                    Some(other) if other.names.is_none() => {}
+                    Some(_) => {
+                        return Err(self.fault(format!("tables.{name}.names"), "that table has `names` of its own"));
+                    }
+                    None => return Err(self.fault(format!("tables.{name}.names"), format!("no table `{names}`"))),
+                }
+            }
+        }
+        for (name, spec) in &self.fields {
+            self.check_name(name)?;
+            self.check_field(name, spec)?;
+        }
+        let required: &[&str] = match self.kind {
+            Kind::Items => &["item_id"],
+            Kind::Behaviors => &["user_id", "item_id", "action_type"],
+        };
+        match required.iter().find(|name| !self.fields.is_empty() && !self.fields.contains_key(**name)) {
+            Some(name) => Err(self.fault(format!("fields.{name}"), "is required")),
+            None => Ok(()),
+        }
+    }
+
+    fn check_source(&self, key: &str, source: &SourceSpec) -> Result<()> {
+        let mut bytes = source.delimiter.bytes();
+        match (bytes.next(), bytes.next()) {
+            (Some(byte), None) if byte.is_ascii() && !matches!(byte, b'\n' | b'\r' | b'"') => {}
+            _ => return Err(self.fault(format!("{key}.delimiter"), "must be one ascii character")),
+        }
+        let named_by_lines = source.format == Format::Ndjson || source.layout == Layout::UserLists;
+        if source.format == Format::Ndjson && source.layout == Layout::UserLists {
+            return Err(self.fault(format!("{key}.layout"), "user-lists are not json"));
+        }
+        if named_by_lines || source.header {
+            if source.columns.is_empty() {
+                return Ok(());
+            }
+            return Err(self.fault(format!("{key}.columns"), "are for csv rows with `header = false` only"));
+        }
+        if source.columns.is_empty() {
+            return Err(self.fault(format!("{key}.columns"), "are needed when `header` is false"));
+        }
+        Ok(())
+    }
+
+    fn check_name(&self, name: &str) -> Result<()> {
+        let (known, folders): (&[&str], &[&str]) = match self.kind {
+            Kind::Items => (&["item_id", "status", "created_at", "embedding"], &["metadata"]),
+            Kind::Behaviors => (&["event_id", "user_id", "item_id", "action_type", "timestamp"], &["context", "extra"]),
+        };
+        let in_folder = name
+            .split_once('.')
+            .is_some_and(|(folder, rest)| folders.contains(&folder) && !rest.is_empty() && !rest.contains('.'));
+        if known.contains(&name) || in_folder {
+            return Ok(());
+        }
+        let folders: Vec<String> = folders.iter().map(|folder| format!("{folder}.…")).collect();
+        let message = format!("no such field; there are {}, {}", known.join(", "), folders.join(", "));
+        Err(self.fault(format!("fields.{name}"), message))
+    }
+
+    fn check_field(&self, name: &str, spec: &FieldSpec) -> Result<()> {
+        let fault = |key: &str, message: &str| Err(self.fault(format!("fields.{name}{key}"), message));
+        let sources = [
+            spec.column.is_some(),
+            !spec.columns.is_empty(),
+            spec.constant.is_some(),
+            spec.kind == FieldType::Sequence,
+        ];
+        if sources.iter().filter(|given| **given).count() != 1 {
+            return fault("", "needs exactly one of `column`, `columns`, `constant` and `type = \"sequence\"`");
+        }
+        if let Some(table) = &spec.table {
+            if !self.tables.contains_key(table) {
+                return fault(".table", "no such table");
+            }
+            if spec.column.is_none() {
+                return fault(".table", "needs `column`, the key to look up by");
+            }
+        }
+        if spec.flags && spec.columns.is_empty() {
+            return fault(".flags", "needs `columns`");
+        }
+        let list = matches!(spec.kind, FieldType::List | FieldType::Vector);
+        if (spec.flags || spec.table.is_some()) && spec.kind != FieldType::List {
+            return fault(".type", "must be \"list\" with `flags` or `table`");
+        }
+        if !list && (spec.separator.is_some() || spec.limit.is_some() || spec.first || !spec.drop.is_empty()) {
+            return fault(".type", "must be \"list\" or \"vector\" with `separator`, `limit`, `first` or `drop`");
+        }
+        if spec.kind == FieldType::Vector && spec.first {
+            return fault(".first", "is for lists of strings");
+        }
+        if spec.separator.as_deref() == Some("") {
+            return fault(".separator", "must not be empty");
+        }
+        let text = matches!(spec.kind, FieldType::String | FieldType::List);
+        if !text && (spec.prefix.is_some() || !spec.values.is_empty() || !spec.thresholds.is_empty()) {
+            return fault(".type", "must be \"string\" or \"list\" with `prefix`, `values` or `thresholds`");
+        }
+        if spec.thresholds.is_empty() && spec.otherwise.is_some() {
+            return fault(".otherwise", "needs `thresholds`");
+        }
+        if spec.kind != FieldType::Timestamp && (spec.format.is_some() || spec.add_ms.is_some()) {
+            return fault(".type", "must be \"timestamp\" with `format` or `add_ms`");
+        }
+        let sequence = spec.kind == FieldType::Sequence;
+        if sequence != spec.start.is_some() || sequence != spec.step_s.is_some() {
+            return fault(".type", "`start` and `step_s` are needed for \"sequence\", and for nothing else");
+        }
+        if spec.start.as_deref().is_some_and(|start| funnelweb_core::time::parse_ms(start).is_none()) {
+            return fault(".start", "is no time; write 2024-01-31T12:00:00Z");
+        }
+        Ok(())
+    }
+}

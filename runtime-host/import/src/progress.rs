@@ -1,0 +1,111 @@
+//! How far a long work is, and the bar that shows it.
+
+use indicatif::{ProgressBar, ProgressStyle};
+use serde::Serialize;
+
+use crate::Batch;
+
+/// What is counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Unit {
+    /// Bytes of the source as it lies on disk (compressed, when it is).
+    Bytes,
+    /// Lines sent.
+    Lines,
+}
+
+/// How far the work is. As JSON it is one line of `--json` output.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub struct Progress<'a> {
+    /// What is being done: a file's name, or `vlog items`.
+    pub task: &'a str,
+    /// Of what.
+    pub unit: Unit,
+    /// So many are done.
+    pub done: u64,
+    /// Of so many.
+    pub total: u64,
+    /// Lines that the server has answered for.
+    pub lines: u64,
+    /// Of which so many were not taken.
+    pub failed: u64,
+}
+
+impl<'a> Progress<'a> {
+    pub(crate) fn of_lines(task: &'a str, batch: &Batch, total: u64) -> Self {
+        Self { task, unit: Unit::Lines, done: batch.lines, total, lines: batch.lines, failed: batch.failed }
+    }
+}
+
+/// A progress bar on standard error, with rate and time left; nothing at all when
+/// that is no terminal.
+///
+/// ```
+/// # use funnelweb_import::{Bar, Progress};
+/// # fn work(progress: &mut dyn FnMut(&Progress<'_>)) {}
+/// let mut bar = Bar::default();
+/// work(&mut |progress| bar.show(progress));
+/// ```
+#[derive(Debug, Default)]
+pub struct Bar {
+    shown: Option<(String, ProgressBar)>,
+}
+
+impl Bar {
+    /// Shows how far the work is; a new task begins a new bar.
+    pub fn show(&mut self, progress: &Progress<'_>) {
+        if self.shown.as_ref().is_some_and(|(task, _)| task != progress.task) {
+            self.finish();
+        }
+        let (_, bar) = self.shown.get_or_insert_with(|| {
+            let bar = ProgressBar::new(progress.total).with_style(style(progress.unit));
+            bar.set_prefix(progress.task.to_owned());
+            (progress.task.to_owned(), bar)
+        });
+        if progress.failed > 0 {
+            bar.set_message(format!("{} failed", progress.failed));
+        }
+        bar.set_position(progress.done);
+    }
+
+    /// Leaves the bar as it stands; also done when it is dropped.
+    pub fn finish(&mut self) {
+        if let Some((_, bar)) = self.shown.take() {
+            bar.abandon();
+        }
+    }
+}
+
+impl Drop for Bar {
+    fn drop(&mut self) {
+        self.finish();
+    }
+}
+
+fn style(unit: Unit) -> ProgressStyle {
+    let template = match unit {
+        Unit::Bytes => "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left {msg}",
+        Unit::Lines => "{prefix} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left {msg}",
+    };
+    ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_templates_are_valid() {
+        // A template that is not would silently fall back to the plain bar.
+        for template in [Unit::Bytes, Unit::Lines] {
+            let mut bar = Bar::default();
+            let progress = Progress { task: "t", unit: template, done: 1, total: 2, lines: 1, failed: 1 };
+            bar.show(&progress);
+            bar.show(&Progress { task: "u", ..progress });
+            assert_eq!(bar.shown.as_ref().map(|(task, _)| task.as_str()), Some("u"));
+        }
+        let line = serde_json::to_string(&Progress::of_lines("t", &Batch::default(), 3)).unwrap();
+        assert_eq!(line, r#"{"task":"t","unit":"lines","done":0,"total":3,"lines":0,"failed":0}"#);
+    }
+}

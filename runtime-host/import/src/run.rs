@@ -1,0 +1,453 @@
+//! The import itself: one thread reads and converts, the other sends.
+
+use std::{
+    collections::HashSet,
+    path::PathBuf,
+    sync::mpsc::{Receiver, SyncSender, sync_channel},
+    time::Instant,
+};
+
+use funnelweb_core::id;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_64;
+
+use crate::{
+    Batch, CHUNK_BYTES, Client, Error, Kind, LineError, Mapping, Progress, Result, Unit,
+    client::{check, chunk_lines},
+    convert::{Plan, Row, Tables},
+    mapping::{Layout, SourceSpec},
+    source::{Position, Record, Source, fingerprint, read_tables},
+    state::State,
+};
+
+/// Chunks made ahead of the one being sent.
+const CHUNKS_AHEAD: usize = 2;
+
+/// What becomes of an item whose id exists.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum OnDuplicate {
+    /// The new one takes its place. An import that is repeated changes nothing.
+    #[default]
+    Replace,
+    /// The old one stays.
+    Skip,
+    /// It is an error of that line. (After a request that had to be repeated, so
+    /// may be lines that were taken the first time.)
+    Error,
+}
+
+impl OnDuplicate {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Replace => "replace",
+            Self::Skip => "skip",
+            Self::Error => "error",
+        }
+    }
+}
+
+/// What is imported, and how.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The file; gzip is recognised by its content.
+    pub source: PathBuf,
+    /// Into which scenario.
+    pub scenario_id: String,
+    /// A shipped mapping's name or a mapping file; without one, the source's
+    /// columns are named as the API's fields (see [`Mapping::plain`]).
+    pub mapping: Option<String>,
+    /// What the source holds: needed without a mapping, and otherwise the
+    /// mapping's own affair.
+    pub kind: Option<Kind>,
+    /// For items.
+    pub on_duplicate: OnDuplicate,
+    /// Where the state is kept that an import is taken up from; beside the source
+    /// unless said otherwise.
+    pub state_dir: Option<PathBuf>,
+    /// Begin at the beginning, whatever the state says.
+    pub restart: bool,
+    /// Most lines in one request; at most what the endpoint takes.
+    pub chunk_lines: usize,
+}
+
+impl Options {
+    /// Everything at its default.
+    pub fn new(source: impl Into<PathBuf>, scenario_id: impl Into<String>) -> Self {
+        Self {
+            source: source.into(),
+            scenario_id: scenario_id.into(),
+            mapping: None,
+            kind: None,
+            on_duplicate: OnDuplicate::default(),
+            state_dir: None,
+            restart: false,
+            chunk_lines: crate::CHUNK_LINES,
+        }
+    }
+}
+
+/// What came of an import, over all runs that it took.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Report {
+    /// What the source held.
+    pub kind: Kind,
+    /// Records read: rows, or users' lists.
+    pub records: u64,
+    /// What became of the items or behaviours in them, those that were refused
+    /// here included; error lines are lines of the source.
+    #[serde(flatten)]
+    pub batch: Batch,
+    /// The line after which this run took up an earlier one.
+    pub resumed_after_line: Option<u64>,
+    /// How long this run took, in milliseconds.
+    pub elapsed_ms: u64,
+}
+
+/// Imports a file.
+///
+/// Lines that are wrong are in the report. An import that ends with an error, or is
+/// killed, is taken up by the next call with the same source, mapping, scenario and
+/// server, unless `restart` is set.
+///
+/// # Errors
+/// When the mapping is wrong, the source cannot be read, the state cannot be
+/// written, or the server cannot be reached or refuses a request as a whole (no
+/// such scenario, for example).
+pub fn run(client: &Client, options: &Options, progress: &mut dyn FnMut(&Progress<'_>)) -> Result<Report> {
+    let began = Instant::now();
+    let import = Import::prepare(client, options)?;
+    let state = if options.restart { None } else { State::load(&import.state_path, &import.fingerprint) };
+    let resumed_after_line = state.as_ref().map(|state| state.line);
+    let state = state.unwrap_or_else(|| State {
+        fingerprint: import.fingerprint.clone(),
+        offset: 0,
+        line: 0,
+        rows: 0,
+        batch: Batch::default(),
+    });
+    // Before anything is sent: an import that cannot be taken up should not begin.
+    state.save(&import.state_path)?;
+
+    let reader = import.reader(state.position(), state.rows)?;
+    let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
+    let state = std::thread::scope(|scope| {
+        scope.spawn(move || reader.read_all(&sender));
+        import.send_all(client, state, receiver, progress)
+    })?;
+    State::remove(&import.state_path)?;
+    Ok(Report {
+        kind: import.mapping.kind,
+        records: state.rows,
+        batch: state.batch,
+        resumed_after_line,
+        elapsed_ms: u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX),
+    })
+}
+
+/// Everything that is known before the first line is read.
+struct Import<'o> {
+    options: &'o Options,
+    mapping: Mapping,
+    task: String,
+    source_bytes: u64,
+    /// Of the source's content, for generated event ids.
+    mark: u64,
+    fingerprint: String,
+    state_path: PathBuf,
+    path: String,
+}
+
+/// A part of the source that is acknowledged as a whole.
+struct Chunk {
+    /// One, unless a single record comes to more lines than a request may carry.
+    requests: Vec<Request>,
+    /// What was wrong before it could be sent.
+    errors: Vec<LineError>,
+    /// Where the source has been read to.
+    end: Position,
+    rows: u64,
+    read_bytes: u64,
+}
+
+/// What one request carries.
+#[derive(Default)]
+struct Request {
+    body: Vec<u8>,
+    /// The source's line of each line of the body.
+    lines: Vec<u64>,
+}
+
+impl<'o> Import<'o> {
+    fn prepare(client: &Client, options: &'o Options) -> Result<Self> {
+        check("scenario id", &options.scenario_id)?;
+        let mapping = match (&options.mapping, options.kind) {
+            (Some(mapping), kind) => {
+                let mapping = Mapping::load(mapping)?;
+                if kind.is_some_and(|kind| kind != mapping.kind) {
+                    return Err(mapping.fault("kind", "is not what the import was told the source holds"));
+                }
+                mapping
+            }
+            (None, Some(kind)) => Mapping::plain(kind, &options.source),
+            (None, None) => {
+                let message = "say whether it holds items or behaviors, or name a mapping".to_owned();
+                return Err(Error::Source { path: options.source.clone(), message });
+            }
+        };
+        let (source_bytes, mark) = fingerprint(&options.source)?;
+        let path = match mapping.kind {
+            Kind::Items => {
+                format!("/api/v1/items/{}?on_duplicate={}", options.scenario_id, options.on_duplicate.as_str())
+            }
+            Kind::Behaviors => "/api/v1/behaviors".to_owned(),
+        };
+        // The same file may be imported twice at a time, as items and as behaviours
+        // or for two tenants: each has its own state.
+        let purpose = format!("{} {} {path} {}", client.base_url(), client.tenant(), options.scenario_id);
+        let purpose = format!("{:08x}", xxh3_64(purpose.as_bytes()) as u32);
+        let mapped = xxh3_64(format!("{mapping:?}").as_bytes());
+        Ok(Self {
+            task: options.source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
+            state_path: State::path(&options.source, options.state_dir.as_deref(), &purpose),
+            fingerprint: format!("{source_bytes} {mark:016x} {mapped:016x}"),
+            options,
+            mapping,
+            source_bytes,
+            mark,
+            path,
+        })
+    }
+
+    /// A reader of the source from a position; columns are looked up in its header
+    /// here, so that a mapping that does not fit is known before anything is sent.
+    fn reader(&self, from: Position, rows: u64) -> Result<Reader> {
+        let spec = &self.mapping.source;
+        let mut source = Source::open(&self.options.source, spec, Position::default())?;
+        let header = source.header(spec)?;
+        let mapping = match &header {
+            Some(header) if self.mapping.fields.is_empty() => self.mapping.with_fields_from(header)?,
+            _ => self.mapping.clone(),
+        };
+        if from != Position::default() {
+            source = Source::open(&self.options.source, spec, from)?;
+        }
+        let plan = Plan::new(&mapping);
+        let places = header.as_ref().map(|header| plan.places(&mapping, header)).transpose()?;
+        Ok(Reader {
+            kind: mapping.kind,
+            spec: spec.clone(),
+            scenario_id: self.options.scenario_id.clone(),
+            mark: self.mark,
+            tables: read_tables(&mapping, &self.options.source)?,
+            width: header.map_or(0, |header| header.len()),
+            places,
+            plain: mapping.fields.is_empty(),
+            plan,
+            source,
+            rows,
+            seen: HashSet::new(),
+            chunk_lines: self.options.chunk_lines.clamp(1, chunk_lines(&self.path)),
+        })
+    }
+
+    fn send_all(
+        &self,
+        client: &Client,
+        mut state: State,
+        chunks: Receiver<Result<Chunk>>,
+        progress: &mut dyn FnMut(&Progress<'_>),
+    ) -> Result<State> {
+        for chunk in chunks {
+            let chunk = chunk?;
+            let mut batch = Batch::default();
+            for request in &chunk.requests {
+                let source_line = |line: u64| {
+                    let at = usize::try_from(line).unwrap_or(usize::MAX).saturating_sub(1);
+                    request.lines.get(at).copied().unwrap_or(line)
+                };
+                batch.add(client.post_chunk(&self.path, &request.body)?, source_line);
+            }
+            let refused = chunk.errors.len() as u64;
+            batch.lines += refused;
+            batch.failed += refused;
+            chunk.errors.into_iter().for_each(|error| batch.note(error));
+            batch.errors.sort_by_key(|error| error.line);
+            state.batch.add(batch, |line| line);
+            state.offset = chunk.end.offset;
+            state.line = chunk.end.line;
+            state.rows = chunk.rows;
+            state.save(&self.state_path)?;
+            progress(&Progress {
+                task: &self.task,
+                unit: Unit::Bytes,
+                done: chunk.read_bytes.min(self.source_bytes),
+                total: self.source_bytes,
+                lines: state.batch.lines,
+                failed: state.batch.failed,
+            });
+        }
+        Ok(state)
+    }
+}
+
+/// Reads and converts.
+struct Reader {
+    kind: Kind,
+    spec: SourceSpec,
+    scenario_id: String,
+    mark: u64,
+    tables: Tables,
+    /// Cells that a row must have.
+    width: usize,
+    /// Of the plan's columns in a row; None for NDJSON.
+    places: Option<Vec<usize>>,
+    /// NDJSON that is sent as it is.
+    plain: bool,
+    plan: Plan,
+    source: Source,
+    rows: u64,
+    /// Handles of the item ids that `distinct` has let through.
+    seen: HashSet<u64>,
+    chunk_lines: usize,
+}
+
+impl Reader {
+    /// Sends chunks until the source ends, fails, or nobody listens any more.
+    fn read_all(mut self, chunks: &SyncSender<Result<Chunk>>) {
+        loop {
+            let chunk = self.chunk();
+            let last = match &chunk {
+                Ok(None) => return,
+                Ok(Some(_)) => false,
+                Err(_) => true,
+            };
+            let Some(chunk) = chunk.transpose() else { return };
+            if chunks.send(chunk).is_err() || last {
+                return;
+            }
+        }
+    }
+
+    /// The next chunk; None when the source has ended. It ends between records, so
+    /// that the import can be taken up there.
+    fn chunk(&mut self) -> Result<Option<Chunk>> {
+        let mut requests: Vec<Request> = Vec::new();
+        let mut open = Request::default();
+        let mut errors = Vec::new();
+        let first_row = self.rows;
+        // Records that come to nothing must not keep a chunk open for ever.
+        let most_rows = 50 * self.chunk_lines as u64;
+        while requests.is_empty()
+            && open.lines.len() + errors.len() < self.chunk_lines
+            && self.rows - first_row < most_rows
+        {
+            let Some((line, record)) = self.source.next()? else { break };
+            let converted = match record {
+                Ok(record) => self.convert(line, record),
+                Err(message) => vec![Err(invalid(message))],
+            };
+            self.rows += 1;
+            for object in converted {
+                match object {
+                    Ok(object) => {
+                        if open.lines.len() >= self.chunk_lines || open.body.len() >= CHUNK_BYTES {
+                            requests.push(std::mem::take(&mut open));
+                        }
+                        // A map of JSON values: serialising into memory cannot fail.
+                        let _ = serde_json::to_writer(&mut open.body, &object);
+                        open.body.push(b'\n');
+                        open.lines.push(line);
+                    }
+                    Err(error) => errors.push(LineError { line, ..error }),
+                }
+            }
+        }
+        if self.rows == first_row {
+            return Ok(None);
+        }
+        if !open.lines.is_empty() {
+            requests.push(open);
+        }
+        let (end, read_bytes) = (self.source.position(), self.source.read_bytes());
+        Ok(Some(Chunk { requests, errors, end, rows: self.rows, read_bytes }))
+    }
+
+    /// The objects of one record: one, or one for each item of a user's list, or
+    /// none when it is not distinct.
+    fn convert(&mut self, line: u64, record: Record) -> Vec<Result<Map<String, Value>, LineError>> {
+        let rows: Vec<Row> = match record {
+            Record::Json(Value::Object(object)) if self.plain => {
+                return self.finish(line, 0, object).map(Ok).into_iter().collect();
+            }
+            Record::Json(object) => {
+                let cells = self.plan.columns.iter().map(|path| self.present(json_at(&object, path))).collect();
+                vec![Row { cells, position: self.rows }]
+            }
+            Record::Cells(cells) if self.spec.layout == Layout::UserLists => {
+                let Some((user, items)) = cells.split_first() else { return Vec::new() };
+                let row = |(position, item): (usize, &String)| {
+                    let cells = [user.clone(), item.clone(), position.to_string()];
+                    Row { cells: self.place(&cells), position: position as u64 }
+                };
+                items.iter().enumerate().map(row).collect()
+            }
+            Record::Cells(cells) if cells.len() != self.width => {
+                return vec![Err(invalid(format!("has {} values, {} are expected", cells.len(), self.width)))];
+            }
+            Record::Cells(cells) => vec![Row { cells: self.place(&cells), position: self.rows }],
+        };
+        let mut objects = Vec::with_capacity(rows.len());
+        for (at, row) in rows.iter().enumerate() {
+            match self.plan.convert(row, &self.tables) {
+                Ok(object) => objects.extend(self.finish(line, at, object).map(Ok)),
+                Err(error) => objects.push(Err(error)),
+            }
+        }
+        objects
+    }
+
+    /// Adds what every behaviour has; None for an item that was there before.
+    fn finish(&mut self, line: u64, at: usize, mut object: Map<String, Value>) -> Option<Map<String, Value>> {
+        match self.kind {
+            Kind::Items => {
+                let item_id = object.get("item_id").and_then(Value::as_str).unwrap_or_default();
+                if self.spec.distinct && !self.seen.insert(id::handle(item_id)) {
+                    return None;
+                }
+            }
+            Kind::Behaviors => {
+                object.insert("scenario_id".to_owned(), Value::from(self.scenario_id.as_str()));
+                // By content and line: a second run, or a repeated request, gives
+                // the same event the same id.
+                object
+                    .entry("event_id")
+                    .or_insert_with(|| Value::from(format!("import_{:016x}_{line}_{at}", self.mark)));
+            }
+        }
+        Some(object)
+    }
+
+    fn place(&self, cells: &[String]) -> Vec<Option<Value>> {
+        let places = self.places.iter().flatten();
+        places.map(|at| self.present(cells.get(*at).map(|cell| Value::from(cell.trim())))).collect()
+    }
+
+    /// None for what the source calls missing.
+    fn present(&self, cell: Option<Value>) -> Option<Value> {
+        match cell {
+            None | Some(Value::Null) => None,
+            Some(Value::String(text)) if text.is_empty() || self.spec.missing.contains(&text) => None,
+            cell => cell,
+        }
+    }
+}
+
+fn json_at(object: &Value, path: &str) -> Option<Value> {
+    path.split('.').try_fold(object, |value, key| value.get(key)).cloned()
+}
+
+fn invalid(message: String) -> LineError {
+    LineError { line: 0, code: "invalid_field".to_owned(), field: None, message }
+}
