@@ -68,6 +68,12 @@ fn target(root: &Path, rustup: Rustup) -> Result<()> {
         )
     })?;
     compiles(&work).with_context(|| format!("the target {TARGET} was built, but does not work"))?;
+    // Cargo tells a standard library by the compiler's version only, so it would
+    // link what was built against another one of that version, and fail.
+    let stale = root.join("target").join(TARGET);
+    if stale.exists() {
+        fs::remove_dir_all(&stale).with_context(|| format!("cannot remove {}", stale.display()))?;
+    }
     println!("==> the target {TARGET} works");
     Ok(())
 }
