@@ -33,7 +33,9 @@ pub mod json;
 pub mod lines;
 mod query;
 mod reply;
+pub mod report;
 mod request;
+pub mod store;
 pub mod version;
 
 pub use body::Body;

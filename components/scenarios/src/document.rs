@@ -55,7 +55,8 @@ pub(crate) fn merged(stored: &str, patch: &Map<String, Value>, id: &str) -> Resu
 
 /// Reads a document and checks everything about it.
 pub(crate) fn checked(text: &str, ask: Ask<'_>) -> Result<Scenario, ApiError> {
-    let scenario = Scenario::parse(text.as_bytes()).map_err(json::name_missing)?;
+    let scenario =
+        Scenario::parse(text.as_bytes()).map_err(|error| json::explain::<Scenario>(text.as_bytes(), error))?;
     check::stages(&scenario.config, ask)?;
     Ok(scenario)
 }
@@ -148,6 +149,7 @@ mod tests {
         assert_eq!(refused("\"scenario_type\"", "\"scenario_kind\""), field("scenario_kind"));
         assert_eq!(refused("\"scenario_type\":\"news\",", ""), field("scenario_type"));
         assert_eq!(refused("{", "{\"status\":\"asleep\","), field("status"));
+        assert_eq!(refused("{", "{\"status\":1,"), field("status"));
         assert_eq!(refused("{", "{\"name\":7,"), field("name"));
         assert_eq!(refused("\"s1\"", "\"../s1\""), field("scenario_id"));
         assert_eq!(refused("\"recall\"", "\"recal\""), config("config.recal"));

@@ -10,7 +10,10 @@ use funnelweb_core::{
     error::{ApiError, Code},
     limits,
 };
-use funnelweb_guest::http::{self as web, Body, Head, Outgoing, Reply, version};
+use funnelweb_guest::{
+    documents::Collection,
+    http::{self as web, Body, Head, Outgoing, Reply, store::scenario_key, version},
+};
 use http::{StatusCode, header};
 
 /// The component's entry.
@@ -49,7 +52,7 @@ fn list(head: &Head) -> Result<Reply, ApiError> {
 
 fn read(head: &Head, id: &str) -> Result<Reply, ApiError> {
     head.query(&[])?;
-    let document = store::get(id)?.ok_or_else(|| missing(id))?;
+    let document = web::store::scenario(id)?;
     if version::is_known(head, document.version) {
         return Ok(Reply::not_modified().version(document.version));
     }
@@ -73,7 +76,7 @@ async fn put(head: &Head, id: &str, body: Body) -> Result<Reply, ApiError> {
     let when = version::precondition(head)?;
     let text = document::complete(&body.json(head, limits::DOCUMENT_BYTES).await?, Some(id))?;
     document::checked(&text, &check::ask)?;
-    let created = store::put(id, &text, when)?;
+    let created = web::store::put(Collection::Scenarios, &scenario_key(id), &text, when)?;
     written(if created { StatusCode::CREATED } else { StatusCode::OK }, id)
 }
 
@@ -97,10 +100,6 @@ fn delete(head: &Head, id: &str) -> Result<Reply, ApiError> {
 
 /// The document as it is stored now, with the times that the store set.
 fn written(status: StatusCode, id: &str) -> Result<Reply, ApiError> {
-    let document = store::get(id)?.ok_or_else(|| missing(id))?;
+    let document = web::store::scenario(id)?;
     Ok(Reply::json_text(status, document.body).version(document.version))
-}
-
-fn missing(id: &str) -> ApiError {
-    ApiError::field(Code::ScenarioNotFound, "scenario_id", format!("no scenario `{id}`"))
 }

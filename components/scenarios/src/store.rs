@@ -2,23 +2,15 @@
 
 use funnelweb_core::error::{ApiError, Code};
 use funnelweb_guest::{
-    documents::{self, Collection, Document, Key, Page, Precondition, Query, Range, Sort, WriteError},
-    errors::Error,
-    http::version,
+    documents::{self, Collection, Page, Precondition, Query, Range, Sort, WriteError},
+    http::{
+        store::{self, no_scenario, scenario_key},
+        version,
+    },
 };
-
-use crate::missing;
 
 /// How often a change is tried again that another one came before.
 const ATTEMPTS: usize = 5;
-
-fn key(id: &str) -> Key {
-    Key { scenario_id: id.to_owned(), id: id.to_owned() }
-}
-
-pub(crate) fn get(id: &str) -> Result<Option<Document>, ApiError> {
-    Ok(documents::get(Collection::Scenarios, &key(id))?)
-}
 
 pub(crate) fn page(status: Option<&str>, cursor: Option<&str>, limit: u32) -> Result<Page, ApiError> {
     let query = Query {
@@ -31,34 +23,16 @@ pub(crate) fn page(status: Option<&str>, cursor: Option<&str>, limit: u32) -> Re
         cursor: cursor.map(str::to_owned),
         limit,
     };
-    documents::find(Collection::Scenarios, &query).map_err(|error| match error {
-        // All else was checked.
-        Error::Invalid(message) if cursor.is_some() => ApiError::field(Code::InvalidParameter, "cursor", message),
-        other => other.into(),
-    })
+    store::page(Collection::Scenarios, &query)
 }
 
 /// False when the scenario exists.
 pub(crate) fn create(id: &str, text: String) -> Result<bool, ApiError> {
-    match documents::replace(Collection::Scenarios, &key(id), &text, Precondition::Absent) {
+    match documents::replace(Collection::Scenarios, &scenario_key(id), &text, Precondition::Absent) {
         Ok(_) => Ok(true),
         Err(WriteError::Conflict(_)) => Ok(false),
-        Err(other) => Err(version::write_error(other, || missing(id))),
+        Err(other) => Err(version::write_error(other, || no_scenario(id))),
     }
-}
-
-/// Writes the scenario, whether it exists or not; whether it is new.
-pub(crate) fn put(id: &str, text: &str, when: Precondition) -> Result<bool, ApiError> {
-    let write = |when| documents::replace(Collection::Scenarios, &key(id), text, when);
-    if matches!(when, Precondition::Absent | Precondition::None) {
-        match write(Precondition::Absent) {
-            Ok(_) => return Ok(true),
-            Err(WriteError::Conflict(_)) if matches!(when, Precondition::None) => {}
-            Err(other) => return Err(version::write_error(other, || version::conflict(0))),
-        }
-    }
-    write(when).map_err(|error| version::write_error(error, || version::conflict(0)))?;
-    Ok(false)
 }
 
 /// Changes the scenario; `change` gets its text and gives the new one, and is
@@ -69,7 +43,7 @@ pub(crate) fn update(
     change: impl Fn(&str) -> Result<String, ApiError>,
 ) -> Result<(), ApiError> {
     for _ in 0..ATTEMPTS {
-        let found = get(id)?.ok_or_else(|| missing(id))?;
+        let found = store::scenario(id)?;
         let holds = match when {
             Precondition::Version(version) => version == found.version,
             Precondition::Absent => false,
@@ -79,10 +53,11 @@ pub(crate) fn update(
             return Err(version::conflict(found.version));
         }
         let text = change(&found.body)?;
-        match documents::replace(Collection::Scenarios, &key(id), &text, Precondition::Version(found.version)) {
+        match documents::replace(Collection::Scenarios, &scenario_key(id), &text, Precondition::Version(found.version))
+        {
             Ok(_) => return Ok(()),
             Err(WriteError::Conflict(_)) => {}
-            Err(other) => return Err(version::write_error(other, || missing(id))),
+            Err(other) => return Err(version::write_error(other, || no_scenario(id))),
         }
     }
     Err(ApiError::new(Code::StoreUnavailable, "the scenario is being changed by others; try again"))
@@ -93,13 +68,13 @@ pub(crate) fn update(
 /// what a crash leaves of it goes with the next call.
 pub(crate) fn delete(id: &str, when: Precondition) -> Result<(), ApiError> {
     if !matches!(when, Precondition::None) {
-        documents::delete(Collection::Scenarios, &key(id), when)
-            .map_err(|error| version::write_error(error, || missing(id)))?;
+        documents::delete(Collection::Scenarios, &scenario_key(id), when)
+            .map_err(|error| version::write_error(error, || no_scenario(id)))?;
         documents::delete_scenario(id)?;
         return Ok(());
     }
     if documents::delete_scenario(id)? == 0 {
-        return Err(missing(id));
+        return Err(no_scenario(id));
     }
     Ok(())
 }

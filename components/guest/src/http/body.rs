@@ -13,13 +13,15 @@ pub struct Body {
     frames: UnsyncBoxBody<Bytes, ApiError>,
     declared: Option<u64>,
     read: u64,
+    /// Read already, and to be given again.
+    peeked: Option<Bytes>,
 }
 
 impl Body {
     /// A body of which `Content-Length` declares this many bytes.
     #[must_use]
     pub fn new(frames: UnsyncBoxBody<Bytes, ApiError>, declared: Option<u64>) -> Self {
-        Self { frames, declared, read: 0 }
+        Self { frames, declared, read: 0, peeked: None }
     }
 
     /// The whole body, of `limit` bytes at most.
@@ -49,6 +51,21 @@ impl Body {
         self.bytes(limit).await
     }
 
+    /// Whether the body, of `limit` bytes at most, begins like a JSON array; no
+    /// byte but white space is taken from it.
+    ///
+    /// # Errors
+    /// As [`Self::bytes`].
+    pub async fn is_array(&mut self, limit: u64) -> Result<bool, ApiError> {
+        while let Some(chunk) = self.chunk(limit).await? {
+            if let Some(first) = chunk.trim_ascii_start().first().copied() {
+                self.peeked = Some(chunk);
+                return Ok(first == b'[');
+            }
+        }
+        Ok(false)
+    }
+
     /// The next chunk, none at the end, of a body of `limit` bytes at most.
     ///
     /// # Errors
@@ -57,6 +74,12 @@ impl Body {
         // Before the first byte, so that a client which waits is not made to send.
         if self.declared.is_some_and(|length| length > limit) {
             return Err(too_large(limit));
+        }
+        if let Some(chunk) = self.peeked.take() {
+            if self.read > limit {
+                return Err(too_large(limit));
+            }
+            return Ok(Some(chunk));
         }
         while let Some(frame) = self.frames.frame().await {
             let Ok(data) = frame?.into_data() else { continue };

@@ -4,7 +4,7 @@ use funnelweb_core::{
     error::{ApiError, Code},
     limits, scenario,
 };
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
 
 /// Reads JSON into a type, after [`check`].
@@ -14,7 +14,12 @@ use serde_json::value::RawValue;
 /// with its JSON path for what does not fit the type.
 pub fn parse<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, ApiError> {
     check(text)?;
-    scenario::parse_json(text).map_err(name_missing)
+    read(text)
+}
+
+/// Without following the path where there is no error to name.
+fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, ApiError> {
+    serde_json::from_slice(text).or_else(|_| scenario::parse_json(text).map_err(|error| explain::<T>(text, error)))
 }
 
 /// Reads a part of a document that [`parse`] has read as `RawValue`; errors name
@@ -23,8 +28,7 @@ pub fn parse<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, ApiError> {
 /// # Errors
 /// `invalid_field` below `path`.
 pub fn part<'de, T: Deserialize<'de>>(path: &str, raw: &'de RawValue) -> Result<T, ApiError> {
-    scenario::parse_json(raw.get().as_bytes()).map_err(|error| {
-        let error = name_missing(error);
+    read(raw.get().as_bytes()).map_err(|error| {
         let field = match error.field {
             None => path.to_owned(),
             Some(inner) if inner.starts_with('[') => format!("{path}{inner}"),
@@ -34,9 +38,20 @@ pub fn part<'de, T: Deserialize<'de>>(path: &str, raw: &'de RawValue) -> Result<
     })
 }
 
-/// Gives an error that says `missing field` that field's path.
+/// Makes more of an error that reading `text` as `T` gave: a missing field gets
+/// its path; what is JSON, and only of a wrong type, is said to be that (the
+/// reader calls a number in place of a word a syntax error).
 #[must_use]
-pub fn name_missing(mut error: ApiError) -> ApiError {
+pub fn explain<'de, T: Deserialize<'de>>(text: &'de [u8], mut error: ApiError) -> ApiError {
+    if error.code == Code::InvalidJson && serde_json::from_slice::<IgnoredAny>(text).is_ok() {
+        let mut reader = serde_json::Deserializer::from_slice(text);
+        if let Err(located) = serde_path_to_error::deserialize::<_, T>(&mut reader) {
+            let path = located.path().to_string();
+            let code = if path.starts_with("config") { Code::InvalidConfig } else { Code::InvalidField };
+            let field = Some(path).filter(|path| path != ".");
+            return ApiError { code, message: "has a wrong type".to_owned(), field };
+        }
+    }
     if let Some(rest) = error.message.strip_prefix("missing field `") {
         let name = rest.split('`').next().unwrap_or_default();
         error.field = Some(match error.field.take() {
@@ -186,6 +201,14 @@ mod tests {
     #[expect(dead_code, reason = "read for its errors")]
     struct Inner {
         list: Vec<u32>,
+        #[serde(default)]
+        kind: Option<Kind>,
+    }
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "snake_case")]
+    enum Kind {
+        One,
     }
 
     #[test]
@@ -200,6 +223,8 @@ mod tests {
         assert_eq!(path(r#"{"id":"x","inner":{"list":[1,"2"]}}"#), "inner.list[1]");
         assert_eq!(path(r#"{"id":"x","inner":{"list":[]},"more":1}"#), "more");
         assert_eq!(path(r#"{"id":1,"inner":{"list":[]}}"#), "id");
+        assert_eq!(path(r#"{"id":"x","inner":{"list":[],"kind":1}}"#), "inner.kind");
+        assert_eq!(path(r#"{"id":"x","inner":{"list":[],"kind":"two"}}"#), "inner.kind");
         let error = parse::<Thing<'_>>(b"{\n  \"id\": tru}").unwrap_err();
         assert_eq!(error.code, Code::InvalidJson);
         assert!(error.message.contains("line 2 column"), "{}", error.message);
