@@ -107,11 +107,11 @@ impl Plan {
                 }
             }
         }
-        for name in ["item_id", "user_id", "event_id"] {
+        for name in ["item_id", "user_id", "event_id", "action_type"] {
             let needed = self.fields.iter().any(|field| field.name == name);
             let fault = match object.get(name) {
-                None if needed => "is missing".to_owned(),
-                Some(Value::String(text)) => match id::check(text) {
+                None if needed && name != "event_id" => "is missing".to_owned(),
+                Some(Value::String(text)) if name != "action_type" => match id::check(text) {
                     Ok(()) => continue,
                     Err(error) => error.to_string(),
                 },
@@ -304,4 +304,106 @@ fn guess(text: String) -> Value {
         }
     }
     Value::from(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    /// One field `metadata.x` of a row with one column `c`.
+    fn one(spec: &str, cell: Value) -> Result<Value, String> {
+        let text = format!("kind = 'items'\n[fields]\nitem_id = {{ constant = 'i' }}\n'metadata.x' = {{ {spec} }}");
+        let plan = Plan::new(&Mapping::parse("m", &text).unwrap());
+        let row = Row { cells: vec![Some(cell)], position: 3 };
+        let object = plan.convert(&row, &Tables::new()).map_err(|error| {
+            assert_eq!(error.field.as_deref(), Some("metadata.x"));
+            error.message
+        })?;
+        Ok(object.get("metadata").map_or(Value::Null, |metadata| metadata["x"].clone()))
+    }
+
+    fn text(spec: &str, cell: &str) -> Result<Value, String> {
+        one(&format!("column = 'c', {spec}"), Value::from(cell))
+    }
+
+    #[test]
+    fn each_type_reads_what_it_should() {
+        assert_eq!(text("type = 'string'", " a b "), Ok(json!("a b")));
+        assert_eq!(text("type = 'int'", "2008.0"), Ok(json!(2008)));
+        assert_eq!(text("type = 'int'", "9007199254740993"), Ok(json!(9_007_199_254_740_993_i64)));
+        assert_eq!(text("type = 'float'", "4.5"), Ok(json!(4.5)));
+        assert_eq!(text("type = 'bool'", "Yes"), Ok(json!(true)));
+        assert_eq!(text("type = 'auto'", "12"), Ok(json!(12)));
+        assert_eq!(text("type = 'auto'", "0.5"), Ok(json!(0.5)));
+        assert_eq!(text("type = 'auto'", "0"), Ok(json!(0)));
+        assert_eq!(text("type = 'auto'", "007"), Ok(json!("007")));
+        assert_eq!(text("type = 'auto'", "nan"), Ok(json!("nan")));
+        assert_eq!(text("type = 'list', separator = '|'", "a| b||a"), Ok(json!(["a", "b"])));
+        assert_eq!(text("type = 'list', separator = ',', limit = 1", "a,b"), Ok(json!(["a"])));
+        assert_eq!(text("type = 'list', separator = ',', drop = ['a'], first = true", "a,b"), Ok(json!("b")));
+        assert_eq!(text("type = 'list', separator = ',', drop = ['a'], first = true", "a"), Ok(json!(null)));
+        assert_eq!(text("type = 'vector', separator = ' '", "1 -2.5"), Ok(json!([1.0, -2.5])));
+        assert_eq!(one("column = 'c', type = 'list'", json!(["a", 1])), Ok(json!(["a", "1"])));
+        assert_eq!(one("column = 'c', type = 'auto'", json!({"a": 1})), Ok(json!({"a": 1})));
+        assert_eq!(one("column = 'c', type = 'float'", json!(1)), Ok(json!(1.0)));
+    }
+
+    #[test]
+    fn each_type_refuses_what_it_should() {
+        assert_eq!(text("type = 'int'", "2.5"), Err("`2.5` is no whole number".to_owned()));
+        assert_eq!(text("type = 'int'", "1e300"), Err("`1e300` is no whole number".to_owned()));
+        assert_eq!(text("type = 'float'", "inf"), Err("`inf` is no number".to_owned()));
+        assert_eq!(text("type = 'bool'", "maybe"), Err("`maybe` is neither true nor false".to_owned()));
+        assert_eq!(text("type = 'vector', separator = ' '", "1 x"), Err("`x` is no number".to_owned()));
+        assert_eq!(
+            one("columns = ['c'], type = 'list', flags = true", json!("2")),
+            Err("column `c` is no flag but `2`".to_owned())
+        );
+    }
+
+    #[test]
+    fn times_are_read_by_their_format() {
+        let noon = Ok(json!("1998-01-01T12:00:00.000Z"));
+        assert_eq!(text("type = 'timestamp'", "1998-01-01T13:00:00+01:00"), noon);
+        assert_eq!(text("type = 'timestamp', format = 'unix-seconds'", "883656000"), noon);
+        assert_eq!(text("type = 'timestamp', format = 'unix-milliseconds'", "883656000000"), noon);
+        assert_eq!(text("type = 'timestamp', format = '%d-%b-%Y %H:%M'", "01-Jan-1998 12:00"), noon);
+        assert_eq!(text("type = 'timestamp', format = '%Y%m%d %H %z'", "19980101 10 -0200"), noon);
+        assert_eq!(
+            text("type = 'timestamp', format = '%d.%m.%Y'", "01.01.1998"),
+            Ok(json!("1998-01-01T00:00:00.000Z"))
+        );
+        assert!(text("type = 'timestamp', format = '%d.%m.%Y'", "31.02.1998").is_err());
+        assert!(text("type = 'timestamp', format = '%d.%m.%Y'", "01.01.1940").is_err(), "before 1970");
+        assert!(text("type = 'timestamp', format = 'unix-seconds'", "-1").is_err());
+        assert_eq!(
+            one("type = 'sequence', start = '2024-01-01', step_s = 60", Value::Null),
+            Ok(json!("2024-01-01T00:03:00.000Z"))
+        );
+    }
+
+    #[test]
+    fn strings_are_renamed_and_prefixed() {
+        assert_eq!(text("values = { eng = 'English' }", "eng"), Ok(json!("English")));
+        assert_eq!(text("values = { eng = 'English' }", "fre"), Ok(json!("fre")));
+        assert_eq!(text("prefix = 'm_'", "5"), Ok(json!("m_5")));
+        let thresholds = "thresholds = [{ at_least = 4, value = 'like' }, { at_least = 3, value = 'view' }]";
+        assert_eq!(text(thresholds, "4.0"), Ok(json!("like")));
+        assert_eq!(text(thresholds, "3.5"), Ok(json!("view")));
+        assert_eq!(text(thresholds, "1"), Ok(json!(null)));
+        assert_eq!(text(&format!("{thresholds}, otherwise = 'dislike'"), "1"), Ok(json!("dislike")));
+        assert_eq!(text(thresholds, "x"), Err("`x` is no number".to_owned()));
+    }
+
+    #[test]
+    fn a_missing_or_bad_id_is_told() {
+        let mapping =
+            Mapping::parse("m", "kind = 'items'\n[fields]\nitem_id = { column = 'c', prefix = 'm/' }").unwrap();
+        let plan = Plan::new(&mapping);
+        let told = |cell| plan.convert(&Row { cells: vec![cell], position: 0 }, &Tables::new()).unwrap_err().message;
+        assert_eq!(told(None), "is missing");
+        assert_eq!(told(Some(json!("1"))), "may hold letters, digits and `_ . : -` only, got '/' at byte 1");
+    }
 }

@@ -438,3 +438,77 @@ impl Mapping {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(text: &str) -> String {
+        Mapping::parse("my.toml", text).unwrap_err().to_string()
+    }
+
+    #[test]
+    fn the_shipped_mappings_are_valid() {
+        for (name, _) in SHIPPED {
+            let mapping = Mapping::load(name).unwrap();
+            let items = name.ends_with("items") || name.ends_with("movies") || name.ends_with("books");
+            assert_eq!(mapping.kind == Kind::Items, items, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_mapping_that_is_nowhere_names_those_there_are() {
+        let error = Mapping::load("movielens").unwrap_err().to_string();
+        assert!(error.starts_with("mapping movielens: (file): no such file; "), "{error}");
+        assert!(error.contains("movielens-100k-items"), "{error}");
+    }
+
+    #[test]
+    fn every_fault_names_file_and_key() {
+        let item = "kind = 'items'\n[fields]\nitem_id = { column = 'id' }\n";
+        assert!(fault("kind = ").starts_with("mapping my.toml: (not toml): "));
+        assert!(fault("kind = 'films'").starts_with("mapping my.toml: kind: unknown variant `films`"));
+        assert!(fault(&format!("{item}x = 1")).starts_with("mapping my.toml: fields.x: "));
+        for (line, message) in [
+            ("status = { colum = 'a' }", "fields.status.colum: unknown field `colum`"),
+            ("status = {}", "fields.status: needs exactly one of"),
+            ("status = { column = 'a', constant = 'b' }", "fields.status: needs exactly one of"),
+            ("title = { column = 'a' }", "fields.title: no such field"),
+            ("'metadata.a.b' = { column = 'a' }", "fields.metadata.a.b: no such field"),
+            ("status = { column = 'a', type = 'text' }", "fields.status.type: unknown variant `text`"),
+            ("status = { column = 'a', table = 't', type = 'list' }", "fields.status.table: no such table"),
+            ("status = { column = 'a', flags = true, type = 'list' }", "fields.status.flags: needs `columns`"),
+            ("status = { columns = ['a'], flags = true }", "fields.status.type: must be \"list\""),
+            ("status = { column = 'a', separator = '|' }", "fields.status.type: must be \"list\""),
+            ("status = { column = 'a', type = 'list', separator = '' }", "fields.status.separator: must not be empty"),
+            ("status = { column = 'a', type = 'vector', first = true }", "fields.status.first: is for lists"),
+            ("status = { column = 'a', type = 'int', prefix = 'x' }", "fields.status.type: must be \"string\""),
+            ("status = { column = 'a', otherwise = 'x' }", "fields.status.otherwise: needs `thresholds`"),
+            ("status = { column = 'a', format = '%Y' }", "fields.status.type: must be \"timestamp\""),
+            ("status = { type = 'sequence', start = '2024-01-01' }", "fields.status.type: `start` and `step_s`"),
+            ("status = { type = 'sequence', start = 'x', step_s = 1 }", "fields.status.start: is no time"),
+        ] {
+            let error = fault(&format!("{item}{line}"));
+            assert!(error.starts_with(&format!("mapping my.toml: {message}")), "{line}: {error}");
+        }
+        for (text, message) in [
+            ("kind = 'items'\n[fields]\nstatus = { column = 'a' }", "fields.item_id: is required"),
+            ("kind = 'items'\n[source]\ndelimiter = '::'", "source.delimiter: must be one ascii character"),
+            ("kind = 'items'\n[source]\nheader = false", "source.columns: are needed"),
+            ("kind = 'items'\n[source]\ncolumns = ['a']", "source.columns: are for csv rows"),
+            ("kind = 'items'\n[source]\nformat = 'ndjson'\nlayout = 'user-lists'", "source.layout: user-lists"),
+            ("kind = 'items'\n[source]\nseparator = ';'", "source.separator: unknown field"),
+            (
+                "kind = 'items'\n[tables.a]\nfile = 'f'\nkey = 'k'\nvalue = 'v'\nnames = 'b'",
+                "tables.a.names: no table `b`",
+            ),
+            (
+                "kind = 'items'\n[tables.a]\nfile = 'f'\nkey = 'k'\nvalue = 'v'\n[tables.a.source]\nformat = 'ndjson'",
+                "tables.a.source: a table is rows of csv",
+            ),
+        ] {
+            let error = fault(text);
+            assert!(error.starts_with(&format!("mapping my.toml: {message}")), "{text}: {error}");
+        }
+    }
+}
