@@ -12,6 +12,8 @@
 //! ```
 
 pub mod bindings;
+#[cfg(any(test, feature = "fixtures"))]
+pub mod fixtures;
 pub mod handles;
 #[cfg(feature = "http")]
 pub mod http;

@@ -4,6 +4,7 @@ use std::{fmt::Display, ops::RangeInclusive};
 
 use funnelweb_core::limits;
 use serde::de::DeserializeOwned;
+use serde_path_to_error::Segment;
 
 use crate::types::{ColumnKind, ColumnSpec, ParamError, Requirements, StageError, StageErrorCode};
 
@@ -17,13 +18,22 @@ pub fn parse<T: DeserializeOwned>(params: &str) -> Result<T, ParamError> {
         let path: String = error
             .path()
             .iter()
-            .map(|segment| format!("/{segment}").replace(['[', ']'], ""))
-            .filter(|segment| segment != "/.")
+            .map(|segment| match segment {
+                Segment::Seq { index } => format!("/{index}"),
+                Segment::Map { key } => pointer(key),
+                Segment::Enum { .. } | Segment::Unknown => String::new(),
+            })
             .collect();
         let text = error.inner().to_string();
         let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
         ParamError { path, message }
     })
+}
+
+/// The segment of a JSON pointer for an object's key (RFC 6901).
+#[must_use]
+pub fn pointer(key: &str) -> String {
+    format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
 /// A refusal of one param.
@@ -106,6 +116,7 @@ mod tests {
         assert_eq!(parse::<Params>("").unwrap().list, [7]);
         assert_eq!(parse::<Params>(r#"{"list":[1,2]}"#).unwrap().list, [1, 2]);
         assert_eq!(parse::<Params>(r#"{"list":[1,"x"]}"#).unwrap_err().path, "/list/1");
+        assert_eq!(pointer("a/b~"), "/a~1b~0");
         let unknown = parse::<Params>(r#"{"lists":[]}"#).unwrap_err();
         assert!(unknown.message.contains("lists"), "{}", unknown.message);
     }

@@ -48,9 +48,12 @@ pub fn read(request: &RerankRequest) -> Result<Vec<Place>, StageError> {
     places.sort_by_key(|place| place.score.is_nan());
     let mut lowest = None;
     for place in &mut places {
-        // `min` passes over NaN, which is only left when there is nothing else.
-        let score = place.score.clamp(f32::MIN, f32::MAX).min(lowest.unwrap_or(f32::MAX));
-        place.score = if score.is_nan() { 0.0 } else { score };
+        place.score = match lowest {
+            None if place.score.is_nan() => 0.0,
+            None => place.score.clamp(f32::MIN, f32::MAX),
+            // `min` passes over NaN.
+            Some(lowest) => place.score.min(lowest).max(f32::MIN),
+        };
         lowest = Some(place.score);
     }
     Ok(places)
@@ -92,23 +95,10 @@ pub fn mix(places: &[Place], weight: f32, bonus: impl Fn(usize) -> f32) -> Reran
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::types::{Candidates, RequestContext, Table, User};
+    use crate::{fixtures::rerank_request, types::Table};
 
     fn request(scores: &[f32]) -> RerankRequest {
-        let count = scores.len() as u32;
-        let user = User { id: "u".into(), attributes: vec![], preferences: vec![], recent: vec![] };
-        RerankRequest {
-            context: RequestContext { scenario_id: "s".into(), user, context: vec![], now_ms: 0, count: 10, seed: 0 },
-            candidates: Candidates {
-                handles: (1..=u64::from(count)).collect(),
-                scores: scores.to_vec(),
-                sources: vec![1; scores.len()],
-            },
-            rows: (0..count).collect(),
-            items: Table::empty(count),
-            weight: 0.5,
-            params: String::new(),
-        }
+        rerank_request(scores, Table::empty(scores.len() as u32), 0.5, "")
     }
 
     fn read_scores(scores: &[f32]) -> Vec<(u64, f32)> {
