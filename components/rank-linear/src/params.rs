@@ -44,7 +44,7 @@ impl Params {
             return Err(params::refuse("/weights", message));
         }
         for (name, weight) in &parsed.weights {
-            let path = format!("/weights/{}", name.replace('~', "~0").replace('/', "~1"));
+            let path = format!("/weights{}", params::pointer(name));
             params::check_field(&path, name)?;
             if name == "recall:score" || name.ends_with(":affinity") {
                 let message = "weigh the feature itself, or use recall_weight";
