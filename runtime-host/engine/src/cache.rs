@@ -77,7 +77,9 @@ mod tests {
         let cache = ComponentCache::new(folder.path().join("cache")).unwrap();
         let engine = Engine::default();
         cache.load(&engine, &wasm).unwrap();
-        let entries = || fs::read_dir(folder.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>();
+        let entries = || {
+            fs::read_dir(folder.path().join("cache")).unwrap().map(|entry| entry.unwrap().path()).collect::<Vec<_>>()
+        };
         assert_eq!(entries().len(), 1);
         fs::write(&entries()[0], b"half").unwrap();
         cache.load(&engine, &wasm).unwrap();

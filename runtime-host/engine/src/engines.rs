@@ -131,4 +131,3 @@ pub fn deadline<T>(store: &mut Store<T>, timeout: Duration) {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("ran past its deadline")]
 pub struct TimedOut;
-

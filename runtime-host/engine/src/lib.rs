@@ -21,10 +21,12 @@ mod cache;
 mod engines;
 mod limiter;
 mod load;
+mod log;
 
 pub use cache::ComponentCache;
 pub use engines::{Engines, TimedOut, deadline};
 pub use limiter::Limiter;
+pub use log::Log;
 
 use std::path::PathBuf;
 

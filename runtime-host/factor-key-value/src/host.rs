@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use funnelweb_bindings::spin::key_value::{self as wit, Error, Host, HostStore, HostStoreWithStore, HostWithStore, Store};
+use funnelweb_bindings::spin::key_value::{self as wit, Error, Host, HostStore, HostStoreWithStore, Store};
 use wasmtime::component::{
     Accessor, FutureReader, HasData, Linker, Resource, ResourceTable, ResourceTableError, StreamReader,
 };
@@ -151,7 +151,6 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
     }
 }
 
-impl<T: Send> HostWithStore<T> for HasKeyValue {}
 impl Host for KeyValueCtx {}
 impl HostStore for KeyValueCtx {}
 

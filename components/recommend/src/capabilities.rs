@@ -1,0 +1,127 @@
+//! What the funnel needs of its host, as a trait, so that the same code runs in
+//! a component and, for tests and measurements, natively.
+
+use funnelweb_core::error::ApiError;
+use funnelweb_guest::{
+    dispatch::{
+        self, CheckError, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall, RecallOutcome, RerankCall,
+        RerankOutcome, Role,
+    },
+    documents::{self, Collection, Key},
+    live,
+    types::{Candidates, Handle, RequestContext, Requirements, Table},
+};
+
+/// The host, for one tenant.
+pub trait Capabilities {
+    /// A document's body.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn document(&self, collection: Collection, key: &Key) -> Result<Option<String>, ApiError>;
+
+    /// Documents' bodies, in the order of the keys.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn documents(&self, collection: Collection, keys: &[Key]) -> Result<Vec<Option<String>>, ApiError>;
+
+    /// Items' ids, in the order of the handles.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn item_ids(&self, scenario_id: &str, handles: &[Handle]) -> Result<Vec<Option<String>>, ApiError>;
+
+    /// What the user was shown lately.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn exposed(&self, scenario_id: &str, user_id: &str) -> Result<Vec<Handle>, ApiError>;
+
+    /// Remembers what the user is shown.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn expose(&self, scenario_id: &str, user_id: &str, item_ids: &[String], ttl_s: u32) -> Result<(), ApiError>;
+
+    /// What a stage needs for these params.
+    ///
+    /// # Errors
+    /// When there is no such stage or it refuses the params.
+    fn check(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError>;
+
+    /// Runs all recall channels.
+    fn recall(&self, context: &RequestContext, exclude: &[Handle], calls: &[RecallCall]) -> Vec<RecallOutcome>;
+
+    /// Runs the feature stage.
+    fn features(&self, context: &RequestContext, call: &FeaturesCall) -> FeaturesOutcome;
+
+    /// Runs a ranker.
+    fn rank(&self, context: &RequestContext, call: &RankCall) -> RankOutcome;
+
+    /// Runs rerank rules, one after the other.
+    fn rerank(
+        &self,
+        context: &RequestContext,
+        candidates: &Candidates,
+        rows: &[u32],
+        items: &Table,
+        calls: &[RerankCall],
+        trace: bool,
+    ) -> RerankOutcome;
+}
+
+/// The component's imports.
+#[derive(Debug, Clone, Copy)]
+pub struct Imports;
+
+impl Capabilities for Imports {
+    fn document(&self, collection: Collection, key: &Key) -> Result<Option<String>, ApiError> {
+        Ok(documents::get(collection, key)?.map(|document| document.body))
+    }
+
+    fn documents(&self, collection: Collection, keys: &[Key]) -> Result<Vec<Option<String>>, ApiError> {
+        let found = documents::get_many(collection, keys)?;
+        Ok(found.into_iter().map(|document| document.map(|document| document.body)).collect())
+    }
+
+    fn item_ids(&self, scenario_id: &str, handles: &[Handle]) -> Result<Vec<Option<String>>, ApiError> {
+        Ok(documents::item_ids(scenario_id, handles)?)
+    }
+
+    fn exposed(&self, scenario_id: &str, user_id: &str) -> Result<Vec<Handle>, ApiError> {
+        Ok(live::exposed(scenario_id, user_id)?)
+    }
+
+    fn expose(&self, scenario_id: &str, user_id: &str, item_ids: &[String], ttl_s: u32) -> Result<(), ApiError> {
+        Ok(live::expose(scenario_id, user_id, item_ids, ttl_s)?)
+    }
+
+    fn check(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError> {
+        dispatch::check(role, stage, params)
+    }
+
+    fn recall(&self, context: &RequestContext, exclude: &[Handle], calls: &[RecallCall]) -> Vec<RecallOutcome> {
+        dispatch::recall(context, exclude, calls)
+    }
+
+    fn features(&self, context: &RequestContext, call: &FeaturesCall) -> FeaturesOutcome {
+        dispatch::features(context, call)
+    }
+
+    fn rank(&self, context: &RequestContext, call: &RankCall) -> RankOutcome {
+        dispatch::rank(context, call)
+    }
+
+    fn rerank(
+        &self,
+        context: &RequestContext,
+        candidates: &Candidates,
+        rows: &[u32],
+        items: &Table,
+        calls: &[RerankCall],
+        trace: bool,
+    ) -> RerankOutcome {
+        dispatch::rerank(context, candidates, rows, items, calls, trace)
+    }
+}

@@ -1,0 +1,434 @@
+//! The funnel itself.
+
+use funnelweb_core::{
+    error::{ApiError, Code},
+    scenario::{Config, Feature, FeatureKind, Scenario, Status},
+};
+use funnelweb_guest::{
+    dispatch::{
+        FeatureTable, FeaturesCall, RankCall, RecallCall, RecallOutcome, RerankCall, Role, StageReport, StageStatus,
+    },
+    documents::{Collection, Key},
+    handles::HandleSet,
+    types::{Candidates, ColumnKind, ColumnSpec, FeatureSpec, Handle, RequestContext, User},
+};
+use serde::Serialize;
+use serde_json::{Map, Value, value::RawValue};
+
+use crate::{
+    Request,
+    capabilities::Capabilities,
+    explain::{Explain, Trace},
+    merge::{PINNED, merge},
+    profile,
+};
+
+/// What a request is beside its body.
+pub struct Call<'a> {
+    /// Echoed in the response.
+    pub request_id: &'a str,
+    /// Who the slate is for.
+    pub user_id: &'a str,
+    /// Whether the response tells what every stage did.
+    pub explain: bool,
+    /// The request's clock.
+    pub now_ms: u64,
+    /// The request's seed.
+    pub seed: u64,
+}
+
+/// The response.
+#[derive(Debug, Serialize)]
+pub struct Response {
+    request_id: String,
+    scenario_id: String,
+    user_id: String,
+    /// Best first.
+    items: Vec<Item>,
+    /// Stages that did not do their part.
+    degraded: Vec<Degraded>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Explain>,
+}
+
+/// One item of the slate.
+#[derive(Debug, Serialize)]
+pub struct Item {
+    item_id: String,
+    /// From 1.
+    rank: usize,
+    score: f32,
+    /// The recall channels that offered it, and `pin` when a rule asked for it.
+    sources: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Box<RawValue>>,
+}
+
+/// A stage that gave no answer, and why.
+#[derive(Debug, Serialize)]
+struct Degraded {
+    stage: String,
+    reason: String,
+}
+
+/// Recommends: the order of the design, §2.3, a line a step.
+///
+/// # Errors
+/// A field of the request that is wrong, a scenario that does not exist or is
+/// not active, a store that does not answer. Never a stage's failure.
+pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -> Result<Response, ApiError> {
+    let asked = request.check()?;
+    let config = load_config(host, &request.scenario_id)?;
+    let user = load_user(host, &request.scenario_id, call.user_id)?;
+    let exclude = shown_before(host, call.user_id, request, &config, asked.exclude)?;
+    let context = request_context(call, request, user, asked.context);
+    let needs = rerank_needs(host, &config);
+
+    let mut trace = Trace::new(call.explain);
+    let recalled = recall(host, &context, &exclude, &config, &mut trace);
+    let candidates = combine(&recalled, &exclude, &config, &needs, &mut trace);
+    let (candidates, features) = extract(host, &context, candidates, &config, &needs, &mut trace);
+    let ranked = match features {
+        Some(features) => {
+            let (ranked, rows) = rank(host, &context, candidates, &features, &config, &mut trace);
+            rerank(host, &context, ranked, &rows, &features, &config, &mut trace)
+        }
+        // Without features nothing can be ranked: the order of recall stands.
+        None => candidates,
+    };
+    let items = slate(host, request, &config, ranked)?;
+    remember(host, call.user_id, request, &config, &items)?;
+    respond(host, call, request, &config, items, trace)
+}
+
+/// What the rerank rules need of the feature table and of recall.
+#[derive(Default)]
+struct Needs {
+    columns: Vec<ColumnSpec>,
+    pinned: Vec<Handle>,
+}
+
+fn load_config(host: &impl Capabilities, scenario_id: &str) -> Result<Config, ApiError> {
+    let key = Key { scenario_id: scenario_id.to_owned(), id: scenario_id.to_owned() };
+    let body = host.document(Collection::Scenarios, &key)?.ok_or_else(|| {
+        ApiError::field(Code::ScenarioNotFound, "scenario_id", format!("no scenario `{scenario_id}`"))
+    })?;
+    // It was checked when it was written.
+    let scenario: Scenario = serde_json::from_str(&body)
+        .map_err(|error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}")))?;
+    if scenario.status != Status::Active {
+        let message = format!("the scenario `{scenario_id}` is inactive");
+        return Err(ApiError::field(Code::ScenarioInactive, "scenario_id", message));
+    }
+    Ok(scenario.config)
+}
+
+fn load_user(host: &impl Capabilities, scenario_id: &str, user_id: &str) -> Result<User, ApiError> {
+    let key = Key { scenario_id: scenario_id.to_owned(), id: user_id.to_owned() };
+    let document = host.document(Collection::UserProfiles, &key)?;
+    Ok(profile::user(user_id, document.as_deref()))
+}
+
+/// What must not be recommended: what the request says, and what the user was
+/// shown lately.
+fn shown_before(
+    host: &impl Capabilities,
+    user_id: &str,
+    request: &Request,
+    config: &Config,
+    mut exclude: Vec<Handle>,
+) -> Result<Vec<Handle>, ApiError> {
+    if config.exposure.enabled {
+        exclude.extend(host.exposed(&request.scenario_id, user_id)?);
+    }
+    Ok(exclude)
+}
+
+fn request_context(
+    call: &Call<'_>,
+    request: &Request,
+    user: User,
+    context: Vec<funnelweb_guest::types::Attribute>,
+) -> RequestContext {
+    RequestContext {
+        scenario_id: request.scenario_id.clone(),
+        user,
+        context,
+        now_ms: call.now_ms,
+        count: request.count,
+        seed: call.seed,
+    }
+}
+
+fn rerank_needs(host: &impl Capabilities, config: &Config) -> Needs {
+    let mut needs = Needs::default();
+    for rule in &config.rerank.rules {
+        // A rule that cannot be used is reported when it is called.
+        if let Ok(requirements) = host.check(Role::Rerank, &rule.name, &params(&rule.params)) {
+            for column in requirements.columns {
+                if !needs.columns.iter().any(|known| known.name == column.name && known.kind == column.kind) {
+                    needs.columns.push(column);
+                }
+            }
+            needs.pinned.extend(requirements.items);
+        }
+    }
+    needs
+}
+
+fn recall(
+    host: &impl Capabilities,
+    context: &RequestContext,
+    exclude: &[Handle],
+    config: &Config,
+    trace: &mut Trace,
+) -> Vec<RecallOutcome> {
+    let calls: Vec<_> = config
+        .recall
+        .strategies
+        .iter()
+        .map(|strategy| RecallCall {
+            stage: strategy.name.clone(),
+            limit: strategy.limit,
+            params: params(&strategy.params),
+        })
+        .collect();
+    let outcomes = host.recall(context, exclude, &calls);
+    trace.recalled(&outcomes);
+    outcomes
+}
+
+fn combine(
+    outcomes: &[RecallOutcome],
+    exclude: &[Handle],
+    config: &Config,
+    needs: &Needs,
+    trace: &mut Trace,
+) -> Candidates {
+    let weights: Vec<f32> = config.recall.strategies.iter().map(|strategy| strategy.weight).collect();
+    let exclude: HandleSet = exclude.iter().copied().collect();
+    let candidates = merge(outcomes, &weights, &exclude, &needs.pinned);
+    trace.merged(&candidates);
+    candidates
+}
+
+/// The feature table, and the candidates that are in it.
+fn extract(
+    host: &impl Capabilities,
+    context: &RequestContext,
+    candidates: Candidates,
+    config: &Config,
+    needs: &Needs,
+    trace: &mut Trace,
+) -> (Candidates, Option<FeatureTable>) {
+    let call = FeaturesCall {
+        candidates,
+        item_features: specs(&config.features.item_features),
+        user_features: specs(&config.features.user_features),
+        columns: needs.columns.clone(),
+    };
+    let outcome = host.features(context, &call);
+    trace.report(outcome.report);
+    let Some(features) = outcome.features else { return (call.candidates, None) };
+    let removed: HandleSet = features.removed.iter().copied().collect();
+    let kept = keep(call.candidates, |handle| !removed.contains(&handle));
+    trace.extracted(&kept, &features);
+    (kept, Some(features))
+}
+
+/// The candidates best first by the ranker's scores, and the row of each.
+fn rank(
+    host: &impl Capabilities,
+    context: &RequestContext,
+    candidates: Candidates,
+    features: &FeatureTable,
+    config: &Config,
+    trace: &mut Trace,
+) -> (Candidates, Vec<u32>) {
+    let call = RankCall {
+        stage: config.rank.model.clone(),
+        version: config.rank.version.clone(),
+        objective: config.rank.objective.clone(),
+        params: params(&config.rank.params),
+        candidates,
+        features: features.clone(),
+        item_features: specs(&config.features.item_features),
+    };
+    let outcome = host.rank(context, &call);
+    for report in outcome.reports {
+        trace.report(report);
+    }
+    let (ranked, rows) = best_first(&call.candidates, &outcome.scores);
+    trace.ranked(&ranked);
+    (ranked, rows)
+}
+
+fn rerank(
+    host: &impl Capabilities,
+    context: &RequestContext,
+    ranked: Candidates,
+    rows: &[u32],
+    features: &FeatureTable,
+    config: &Config,
+    trace: &mut Trace,
+) -> Candidates {
+    if config.rerank.rules.is_empty() {
+        return ranked;
+    }
+    let rules = config.rerank.rules.iter();
+    let calls: Vec<_> = rules
+        .map(|rule| RerankCall { stage: rule.name.clone(), weight: rule.weight, params: params(&rule.params) })
+        .collect();
+    let outcome = host.rerank(context, &ranked, rows, &features.items, &calls, trace.wanted());
+    trace.reranked(outcome.reports, outcome.steps);
+    outcome.candidates
+}
+
+/// The first `count` items that still exist.
+fn slate(
+    host: &impl Capabilities,
+    request: &Request,
+    config: &Config,
+    ranked: Candidates,
+) -> Result<Vec<Item>, ApiError> {
+    let count = request.count as usize;
+    let mut items = Vec::with_capacity(count);
+    let mut from = 0;
+    while items.len() < count && from < ranked.handles.len() {
+        let to = (from + count - items.len()).min(ranked.handles.len());
+        let ids = host.item_ids(&request.scenario_id, ranked.handles.get(from..to).unwrap_or_default())?;
+        for (id, at) in ids.into_iter().zip(from..to) {
+            // Gone since it was ranked.
+            let Some(item_id) = id else { continue };
+            items.push(Item {
+                item_id,
+                rank: items.len() + 1,
+                score: ranked.scores.get(at).copied().unwrap_or_default(),
+                sources: sources(config, ranked.sources.get(at).copied().unwrap_or_default()),
+                metadata: None,
+            });
+        }
+        from = to;
+    }
+    Ok(items)
+}
+
+fn remember(
+    host: &impl Capabilities,
+    user_id: &str,
+    request: &Request,
+    config: &Config,
+    items: &[Item],
+) -> Result<(), ApiError> {
+    if !config.exposure.enabled || items.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = items.iter().map(|item| item.item_id.clone()).collect();
+    host.expose(&request.scenario_id, user_id, &ids, config.exposure.ttl_s())
+}
+
+fn respond(
+    host: &impl Capabilities,
+    call: &Call<'_>,
+    request: &Request,
+    config: &Config,
+    mut items: Vec<Item>,
+    trace: Trace,
+) -> Result<Response, ApiError> {
+    if request.return_metadata {
+        add_metadata(host, &request.scenario_id, &mut items)?;
+    }
+    let failed = |report: &&StageReport| report.status != StageStatus::Ok;
+    let degraded = trace
+        .reports()
+        .iter()
+        .filter(failed)
+        .map(|report| Degraded { stage: report.stage.clone(), reason: report.reason.clone() })
+        .collect();
+    Ok(Response {
+        request_id: call.request_id.to_owned(),
+        scenario_id: request.scenario_id.clone(),
+        user_id: call.user_id.to_owned(),
+        items,
+        degraded,
+        explain: trace.explain(host, &request.scenario_id, |bits| sources(config, bits))?,
+    })
+}
+
+fn add_metadata(host: &impl Capabilities, scenario_id: &str, items: &mut [Item]) -> Result<(), ApiError> {
+    #[derive(serde::Deserialize)]
+    struct Stored {
+        metadata: Option<Box<RawValue>>,
+    }
+    let keys: Vec<_> =
+        items.iter().map(|item| Key { scenario_id: scenario_id.to_owned(), id: item.item_id.clone() }).collect();
+    for (item, body) in items.iter_mut().zip(host.documents(Collection::Items, &keys)?) {
+        item.metadata = body.and_then(|body| serde_json::from_str::<Stored>(&body).ok()).and_then(|item| item.metadata);
+    }
+    Ok(())
+}
+
+/// Best first by these scores, ties by handle; and where each stood before.
+fn best_first(candidates: &Candidates, scores: &[f32]) -> (Candidates, Vec<u32>) {
+    let mut order: Vec<(f32, Handle, u32, u32)> = Vec::with_capacity(scores.len());
+    for (row, ((score, handle), sources)) in scores.iter().zip(&candidates.handles).zip(&candidates.sources).enumerate()
+    {
+        order.push((*score, *handle, *sources, u32::try_from(row).unwrap_or(u32::MAX)));
+    }
+    order.sort_unstable_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+    let ranked = Candidates {
+        handles: order.iter().map(|entry| entry.1).collect(),
+        scores: order.iter().map(|entry| entry.0).collect(),
+        sources: order.iter().map(|entry| entry.2).collect(),
+    };
+    (ranked, order.iter().map(|entry| entry.3).collect())
+}
+
+fn keep(candidates: Candidates, wanted: impl Fn(Handle) -> bool) -> Candidates {
+    let mut kept = Candidates { handles: Vec::new(), scores: Vec::new(), sources: Vec::new() };
+    for ((handle, score), sources) in candidates.handles.into_iter().zip(candidates.scores).zip(candidates.sources) {
+        if wanted(handle) {
+            kept.handles.push(handle);
+            kept.scores.push(score);
+            kept.sources.push(sources);
+        }
+    }
+    kept
+}
+
+/// The names of the channels behind a set of bits.
+fn sources(config: &Config, bits: u32) -> Vec<String> {
+    let strategies = config.recall.strategies.iter().enumerate();
+    let mut names: Vec<String> = strategies
+        .filter(|(channel, _)| bits & (1 << channel) != 0)
+        .map(|(_, strategy)| strategy.name.clone())
+        .collect();
+    if bits & PINNED != 0 {
+        names.push("pin".to_owned());
+    }
+    names
+}
+
+fn specs(features: &[Feature]) -> Vec<FeatureSpec> {
+    let kind = |kind| match kind {
+        FeatureKind::Numeric => ColumnKind::Numeric,
+        FeatureKind::Categorical => ColumnKind::Categorical,
+        FeatureKind::MultiCategorical => ColumnKind::MultiCategorical,
+        FeatureKind::Timestamp => ColumnKind::Timestamp,
+    };
+    let spec = |feature: &Feature| FeatureSpec {
+        name: feature.name.clone(),
+        kind: kind(feature.kind),
+        weight: feature.weight,
+    };
+    features.iter().map(spec).collect()
+}
+
+/// Params as stages take them: JSON text.
+fn params(params: &Map<String, Value>) -> String {
+    if params.is_empty() {
+        return "{}".to_owned();
+    }
+    // A map of JSON values always has a text.
+    serde_json::to_string(params).unwrap_or_default()
+}

@@ -1,0 +1,100 @@
+//! A profile document (design §3.1) as stages see the user.
+
+use funnelweb_core::{id, limits};
+use funnelweb_guest::types::{Attribute, Preference, User};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::context::values;
+
+/// The parts of a profile that stages see; the rest is passed over.
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Profile {
+    features: Map<String, Value>,
+    preferences: Map<String, Value>,
+    recent_items: Vec<Recent>,
+}
+
+#[derive(Deserialize)]
+struct Recent {
+    item_id: String,
+}
+
+/// The user of a request; one without a profile, or with one that does not read,
+/// is a new user.
+pub(crate) fn user(user_id: &str, document: Option<&str>) -> User {
+    let profile: Profile = document.and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
+    let attributes = profile.features.iter().filter_map(|(name, value)| {
+        let values = values(value).filter(|values| !values.is_empty())?;
+        Some(Attribute { name: name.clone(), values })
+    });
+    User {
+        id: user_id.to_owned(),
+        attributes: attributes.collect(),
+        preferences: preferences(&profile.preferences),
+        recent: profile.recent_items.iter().map(|recent| id::handle(&recent.item_id)).collect(),
+    }
+}
+
+/// `category_scores`, `tag_scores` and `F_scores` for any other field, strongest
+/// first, scaled so that the strongest has magnitude 1. All scores of a profile
+/// decay alike, so scaling makes their age cancel out.
+fn preferences(scores: &Map<String, Value>) -> Vec<Preference> {
+    let mut all = Vec::new();
+    for (name, values) in scores {
+        let (Some(field), Some(values)) = (name.strip_suffix("_scores"), values.as_object()) else { continue };
+        let field = if field == "tag" { "tags" } else { field };
+        for (value, score) in values {
+            if let Some(score) =
+                score.as_f64().map(|score| score as f32).filter(|score| score.is_finite() && *score != 0.0)
+            {
+                all.push(Preference { field: field.to_owned(), value: value.clone(), score });
+            }
+        }
+    }
+    all.sort_by(|one, other| {
+        other
+            .score
+            .abs()
+            .total_cmp(&one.score.abs())
+            .then_with(|| (&one.field, &one.value).cmp(&(&other.field, &other.value)))
+    });
+    all.truncate(limits::STAGE_PREFERENCES);
+    if let Some(strongest) = all.first().map(|preference| preference.score.abs()) {
+        for preference in &mut all {
+            preference.score /= strongest;
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_profile_becomes_a_user() {
+        let user = user(
+            "ann",
+            Some(
+                r#"{"features":{"age":"18-25","favorite_categories":["a","b"],"n":3,"deep":{"x":1}},
+                    "preferences":{"category_scores":{"a":2.0,"b":-4.0},"tag_scores":{"t":1.0,"bad":"x"},"other":1},
+                    "recent_items":[{"item_id":"i1","action_type":"click","at":"2026-01-01T00:00:00Z"}],"more":1}"#,
+            ),
+        );
+        let names: Vec<_> = user.attributes.iter().map(|attribute| attribute.name.as_str()).collect();
+        assert_eq!(names, ["age", "favorite_categories", "n"]);
+        let scores: Vec<_> = user.preferences.iter().map(|p| (p.field.as_str(), p.value.as_str(), p.score)).collect();
+        assert_eq!(scores, [("category", "b", -1.0), ("category", "a", 0.5), ("tags", "t", 0.25)]);
+        assert_eq!(user.recent, [id::handle("i1")]);
+    }
+
+    #[test]
+    fn a_profile_that_does_not_read_is_none() {
+        for document in [None, Some("not json"), Some("[]"), Some(r#"{"recent_items":1}"#)] {
+            let user = user("ann", document);
+            assert!(user.preferences.is_empty() && user.recent.is_empty() && user.attributes.is_empty());
+        }
+    }
+}

@@ -1,0 +1,102 @@
+//! The body of a request, checked.
+
+use funnelweb_core::{
+    error::{ApiError, Code},
+    id, limits,
+};
+use funnelweb_guest::types::{Attribute, Handle};
+use serde::Deserialize;
+use serde_json::{Map, Value};
+
+use crate::context;
+
+/// Items that a request may exclude.
+const EXCLUDED_ITEMS: usize = 1000;
+
+/// The body of `POST /api/v1/recommend`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Request {
+    /// Which funnel.
+    pub scenario_id: String,
+    /// How many items, 1 to [`limits::COUNT`]; 20 unless said otherwise.
+    #[serde(default = "default_count")]
+    pub count: u32,
+    /// What the client knows of the situation: device, place, …
+    #[serde(default)]
+    pub context: Map<String, Value>,
+    /// Items not to recommend, whatever else.
+    #[serde(default)]
+    pub exclude_items: Vec<String>,
+    /// Whether items come with their `metadata`.
+    #[serde(default)]
+    pub return_metadata: bool,
+}
+
+fn default_count() -> u32 {
+    20
+}
+
+/// What the funnel takes from a request's body.
+pub(crate) struct Checked {
+    pub(crate) context: Vec<Attribute>,
+    pub(crate) exclude: Vec<Handle>,
+}
+
+impl Request {
+    /// Checks every field.
+    pub(crate) fn check(&self) -> Result<Checked, ApiError> {
+        let invalid = |field: String, message: String| ApiError::field(Code::InvalidField, field, message);
+        id::check(&self.scenario_id).map_err(|error| invalid("scenario_id".to_owned(), error.to_string()))?;
+        if !(1..=limits::COUNT).contains(&self.count) {
+            return Err(invalid("count".to_owned(), format!("must be 1 to {}, got {}", limits::COUNT, self.count)));
+        }
+        if self.exclude_items.len() > EXCLUDED_ITEMS {
+            let message = format!("must be at most {EXCLUDED_ITEMS} long, got {}", self.exclude_items.len());
+            return Err(invalid("exclude_items".to_owned(), message));
+        }
+        for (at, item) in self.exclude_items.iter().enumerate() {
+            id::check(item).map_err(|error| invalid(format!("exclude_items[{at}]"), error.to_string()))?;
+        }
+        Ok(Checked {
+            context: context::flatten(&self.context)?,
+            exclude: self.exclude_items.iter().map(|item| id::handle(item)).collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(body: &str) -> (Code, Option<String>) {
+        let error = match funnelweb_guest::http::json::parse::<Request>(body.as_bytes()) {
+            Ok(request) => request.check().err().unwrap(),
+            Err(error) => error,
+        };
+        (error.code, error.field)
+    }
+
+    #[test]
+    fn every_field_has_its_rule() {
+        let field = |name: &str| (Code::InvalidField, Some(name.to_owned()));
+        assert_eq!(refused(r#"{"scenario_id":"a/b"}"#), field("scenario_id"));
+        assert_eq!(refused(r#"{"scenario_id":1}"#), field("scenario_id"));
+        assert_eq!(refused(r#"{"scenario_id":"s","count":0}"#), field("count"));
+        assert_eq!(refused(r#"{"scenario_id":"s","count":201}"#), field("count"));
+        assert_eq!(refused(r#"{"scenario_id":"s","count":-1}"#), field("count"));
+        assert_eq!(refused(r#"{"scenario_id":"s","count":1.5}"#), field("count"));
+        assert_eq!(refused(r#"{"scenario_id":"s","context":[]}"#), field("context"));
+        assert_eq!(refused(r#"{"scenario_id":"s","exclude_items":["ok","not ok"]}"#), field("exclude_items[1]"));
+        assert_eq!(refused(r#"{"scenario_id":"s","cuont":3}"#).0, Code::InvalidField);
+        assert_eq!(refused("{").0, Code::InvalidJson);
+        assert_eq!(refused("{}").0, Code::InvalidField);
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let request: Request = serde_json::from_str(r#"{"scenario_id":"s"}"#).unwrap();
+        assert_eq!((request.count, request.return_metadata), (20, false));
+        assert!(request.check().unwrap().context.is_empty());
+    }
+}

@@ -1,0 +1,129 @@
+//! One call of one stage: a fresh instance, a deadline, and a failure that says
+//! what happened.
+
+use std::time::{Duration, Instant};
+
+use funnelweb_bindings::{
+    dispatch::{StageReport, StageStatus},
+    types::StageError,
+};
+use funnelweb_core::limits;
+use funnelweb_engine::{TimedOut, deadline};
+use funnelweb_tenant_store::Tenant;
+use wasmtime::Store;
+
+use crate::stages::{Dispatcher, StageState};
+
+/// How much longer than a computing guest a waiting one is given, so that the
+/// former is stopped by its own clock, which says so precisely.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// Why a stage gave no answer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Failure {
+    pub(crate) status: StageStatus,
+    pub(crate) reason: String,
+}
+
+impl Failure {
+    pub(crate) fn failed(reason: impl Into<String>) -> Self {
+        Self { status: StageStatus::Failed, reason: reason.into() }
+    }
+
+    pub(crate) fn not_built(name: &str) -> Self {
+        Self { status: StageStatus::Unavailable, reason: format!("`{name}` has no component yet") }
+    }
+
+    pub(crate) fn unknown(name: &str) -> Self {
+        Self { status: StageStatus::Unavailable, reason: format!("no stage is named `{name}`") }
+    }
+
+    fn timed_out(timeout: Duration) -> Self {
+        Self { status: StageStatus::TimedOut, reason: format!("no answer within {} ms", timeout.as_millis()) }
+    }
+}
+
+impl From<StageError> for Failure {
+    fn from(error: StageError) -> Self {
+        Self::failed(bounded(error.message))
+    }
+}
+
+impl Dispatcher {
+    /// Runs `work` on a new store for `tenant` and waits at most
+    /// [`limits::STAGE_TIMEOUT`].
+    pub(crate) async fn run<R>(
+        &self,
+        tenant: Option<&Tenant>,
+        work: impl AsyncFnOnce(&mut Store<StageState>) -> wasmtime::Result<R>,
+    ) -> Result<R, Failure> {
+        let timeout = limits::STAGE_TIMEOUT;
+        let mut store = Store::new(self.engine(), self.state(tenant));
+        store.limiter(|state| &mut state.limiter);
+        deadline(&mut store, timeout);
+        match tokio::time::timeout(timeout + GRACE, work(&mut store)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(explain(&store, &error, timeout)),
+            Err(_) => Err(Failure::timed_out(timeout)),
+        }
+    }
+}
+
+fn explain(store: &Store<StageState>, error: &wasmtime::Error, timeout: Duration) -> Failure {
+    if error.downcast_ref::<TimedOut>().is_some() {
+        return Failure::timed_out(timeout);
+    }
+    if store.data().limiter.denied() {
+        return Failure::failed(format!(
+            "more memory than its limit of {} MiB",
+            limits::STAGE_MEMORY_BYTES / 1024 / 1024
+        ));
+    }
+    let printed = store.data().log.take();
+    let cause = error.root_cause();
+    // A panic's own words say more than « unreachable ».
+    let line = printed.lines().find(|line| !line.trim().is_empty());
+    Failure::failed(bounded(line.map_or_else(|| cause.to_string(), |line| format!("{cause}: {line}"))))
+}
+
+/// A guest's words in a report: at most 200 characters of one line.
+fn bounded(text: String) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(200).collect()
+}
+
+/// Measures a call and writes its report.
+pub(crate) struct Timer {
+    stage: String,
+    component: String,
+    candidates_in: usize,
+    start: Instant,
+}
+
+impl Timer {
+    pub(crate) fn start(stage: &str, component: &str, candidates_in: usize) -> Self {
+        Self { stage: stage.to_owned(), component: component.to_owned(), candidates_in, start: Instant::now() }
+    }
+
+    pub(crate) fn ok(self, candidates_out: usize) -> StageReport {
+        self.report(StageStatus::Ok, String::new(), candidates_out)
+    }
+
+    /// A stage that failed leaves the list as it was.
+    pub(crate) fn failed(self, failure: Failure, candidates_out: usize) -> StageReport {
+        tracing::warn!(stage = %self.stage, component = %self.component, status = ?failure.status, reason = %failure.reason, "stage gave no answer");
+        self.report(failure.status, failure.reason, candidates_out)
+    }
+
+    fn report(self, status: StageStatus, reason: String, candidates_out: usize) -> StageReport {
+        let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        StageReport {
+            stage: self.stage,
+            component: self.component,
+            status,
+            reason,
+            elapsed_us: u32::try_from(self.start.elapsed().as_micros()).unwrap_or(u32::MAX),
+            candidates_in: count(self.candidates_in),
+            candidates_out: count(candidates_out),
+        }
+    }
+}

@@ -1,0 +1,165 @@
+//! What a stage promises, checked after every call: as many scores as
+//! candidates, finite, only offered items, each once. The error says which
+//! promise was broken.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasherDefault, Hasher},
+};
+
+use funnelweb_bindings::types::Table;
+
+/// A hasher for handles, which are hashes already.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct HandleHasher(u64);
+
+impl Hasher for HandleHasher {
+    fn finish(&self) -> u64 {
+        self.0
+    }
+
+    fn write(&mut self, bytes: &[u8]) {
+        for byte in bytes {
+            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
+        }
+    }
+
+    fn write_u64(&mut self, handle: u64) {
+        self.0 = handle;
+    }
+}
+
+/// A set of handles.
+pub type HandleSet = HashSet<u64, BuildHasherDefault<HandleHasher>>;
+/// Something for each handle.
+pub type HandleMap<V> = HashMap<u64, V, BuildHasherDefault<HandleHasher>>;
+
+/// A ranker's scores: one per candidate, finite.
+///
+/// # Errors
+/// The promise that was broken.
+pub fn scores(scores: &[f32], candidates: usize) -> Result<(), String> {
+    if scores.len() != candidates {
+        return Err(format!("{} scores for {candidates} candidates", scores.len()));
+    }
+    match scores.iter().position(|score| !score.is_finite()) {
+        Some(at) => Err(format!("score {at} is not finite")),
+        None => Ok(()),
+    }
+}
+
+/// A recall channel's answer: two lists of the same length, at most `limit`
+/// long, scores finite, each handle once.
+///
+/// # Errors
+/// The promise that was broken.
+pub fn recalled(handles: &[u64], found: &[f32], limit: u32) -> Result<(), String> {
+    if handles.len() > limit as usize {
+        return Err(format!("{} candidates for a limit of {limit}", handles.len()));
+    }
+    scores(found, handles.len())?;
+    let mut seen = HandleSet::with_capacity_and_hasher(handles.len(), BuildHasherDefault::default());
+    match handles.iter().position(|handle| !seen.insert(*handle)) {
+        Some(at) => Err(format!("candidate {at} stands twice")),
+        None => Ok(()),
+    }
+}
+
+/// A rerank rule's answer: every offered candidate exactly once, kept or
+/// removed, and a finite score for each that was kept.
+///
+/// # Errors
+/// The promise that was broken.
+pub fn reranked(offered: &[u64], kept: &[u64], found: &[f32], removed: &[u64]) -> Result<(), String> {
+    scores(found, kept.len())?;
+    partition(offered, kept, removed)
+}
+
+/// Every offered handle stands exactly once in `kept` or `removed`.
+///
+/// # Errors
+/// The promise that was broken.
+pub fn partition(offered: &[u64], kept: &[u64], removed: &[u64]) -> Result<(), String> {
+    let mut left: HandleSet = offered.iter().copied().collect();
+    if let Some(at) = kept.iter().chain(removed).position(|handle| !left.remove(handle)) {
+        return Err(format!("answer {at} was not offered, or stands twice"));
+    }
+    if left.is_empty() { Ok(()) } else { Err(format!("{} candidates are lost", left.len())) }
+}
+
+/// A table is as large as it says, has no infinity, and its cells lie inside.
+///
+/// # Errors
+/// The promise that was broken.
+pub fn table(table: &Table) -> Result<(), String> {
+    let rows = table.rows as usize;
+    let sized = |what: &str, got: usize, columns: usize| {
+        if got == rows * columns { Ok(()) } else { Err(format!("{got} {what} cells for {rows} rows of {columns}")) }
+    };
+    sized("numeric", table.numeric.len(), table.numeric_names.len())?;
+    sized("categorical", table.categorical.len(), table.categorical_names.len())?;
+    sized("embedding", table.embeddings.len(), table.embedding_dim as usize)?;
+    if table.numeric.iter().chain(&table.embeddings).any(|value| value.is_infinite()) {
+        return Err("a numeric cell is infinite".to_owned());
+    }
+    let offsets = &table.multi_offsets;
+    let cells = rows * table.multi_names.len();
+    let right_length = offsets.len() == cells + 1 || (cells == 0 && offsets.is_empty());
+    let ascending = offsets.first().is_none_or(|first| *first == 0) && offsets.is_sorted();
+    let end = offsets.last().map_or(0, |last| *last as usize);
+    if !right_length || !ascending || end != table.multi_values.len() {
+        return Err("the offsets of the multi-categorical cells do not fit".to_owned());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn scores_are_complete_and_finite() {
+        assert!(scores(&[1.0, -2.0], 2).is_ok());
+        assert!(scores(&[1.0], 2).is_err());
+        assert!(scores(&[1.0, f32::NAN], 2).is_err());
+        assert!(scores(&[1.0, f32::INFINITY], 2).is_err());
+    }
+
+    #[test]
+    fn recall_keeps_its_limit_and_repeats_nothing() {
+        assert!(recalled(&[1, 2], &[0.5, 0.4], 2).is_ok());
+        assert!(recalled(&[1, 2], &[0.5, 0.4], 1).is_err());
+        assert!(recalled(&[1, 1], &[0.5, 0.4], 2).is_err());
+        assert!(recalled(&[1, 2], &[0.5], 2).is_err());
+    }
+
+    #[test]
+    fn rerank_is_a_partition() {
+        assert!(reranked(&[1, 2, 3], &[3, 1], &[1.0, 0.0], &[2]).is_ok());
+        assert!(reranked(&[1, 2, 3], &[3, 1], &[1.0, 0.0], &[]).is_err(), "lost");
+        assert!(reranked(&[1, 2], &[1, 2, 9], &[1.0; 3], &[]).is_err(), "invented");
+        assert!(reranked(&[1, 2], &[1, 1], &[1.0; 2], &[2]).is_err(), "twice");
+        assert!(reranked(&[1, 2], &[1, 2], &[1.0; 2], &[2]).is_err(), "kept and removed");
+    }
+
+    #[test]
+    fn tables_fit_their_names() {
+        let good = Table {
+            rows: 2,
+            numeric_names: vec!["a".into()],
+            numeric: vec![1.0, f32::NAN],
+            categorical_names: vec![],
+            categorical: vec![],
+            multi_names: vec!["t".into()],
+            multi_offsets: vec![0, 1, 1],
+            multi_values: vec![7],
+            embedding_dim: 0,
+            embeddings: vec![],
+        };
+        assert_eq!(table(&good), Ok(()));
+        assert!(table(&Table { rows: 3, ..good.clone() }).is_err());
+        assert!(table(&Table { numeric: vec![1.0, f32::INFINITY], ..good.clone() }).is_err());
+        assert!(table(&Table { multi_offsets: vec![0, 2, 1], ..good.clone() }).is_err());
+        assert!(table(&Table { multi_values: vec![], ..good }).is_err());
+    }
+}

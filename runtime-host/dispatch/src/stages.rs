@@ -1,0 +1,210 @@
+//! Which stages there are: from a role and a name to a component that is ready
+//! to be instantiated.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use funnelweb_bindings::{
+    dispatch::{CheckError, Role},
+    stages::{FeaturesStagePre, RankStagePre, RecallStagePre, RerankStagePre},
+    types::Requirements,
+};
+use funnelweb_core::limits;
+use funnelweb_engine::{Limiter, Log};
+use funnelweb_factor_documents::{
+    host::{self as documents, DocumentsCtx},
+    store::Documents,
+};
+use funnelweb_factor_live::{
+    host::{self as live, LiveCtx},
+    store::Live,
+};
+use funnelweb_manifest::{Component as Entry, Grant, Role as ManifestRole};
+use funnelweb_tenant_store::Tenant;
+use quick_cache::sync::Cache;
+use wasmtime::{
+    Engine,
+    component::{Component, Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// Names of the product's own stages that no component stands for yet. A
+/// scenario may name them; they are passed over and reported.
+const NOT_BUILT: [(Role, &[&str]); 3] = [
+    (Role::Recall, &["item_cf", "user_cf", "vector_search"]),
+    (Role::Rank, &["deepfm", "lightgbm", "wide_deep"]),
+    (Role::Rerank, &[]),
+];
+
+/// Answers of `check` that are remembered.
+const CHECKS: usize = 10_000;
+
+/// What stages may be given of the stores.
+#[derive(Clone)]
+pub struct Capabilities {
+    /// Documents of all tenants.
+    pub documents: Arc<dyn Documents>,
+    /// Live structures of all tenants.
+    pub live: Arc<dyn Live>,
+}
+
+/// Why the stages of an application cannot be set up.
+#[derive(Debug, thiserror::Error)]
+#[error("stage `{id}`: {source:#}")]
+pub struct Error {
+    id: String,
+    source: wasmtime::Error,
+}
+
+/// All stages of an application.
+pub struct Dispatcher {
+    engine: Engine,
+    capabilities: Capabilities,
+    features: Option<Stage<FeaturesStagePre<StageState>>>,
+    recall: BTreeMap<String, Stage<RecallStagePre<StageState>>>,
+    rank: BTreeMap<String, Stage<RankStagePre<StageState>>>,
+    rerank: BTreeMap<String, Stage<RerankStagePre<StageState>>>,
+    /// What stages answered to `check`, by role, name and params.
+    pub(crate) checks: Cache<(Role, String, String), Result<Requirements, CheckError>>,
+}
+
+/// One stage, ready to be instantiated.
+#[derive(Clone)]
+pub(crate) struct Stage<P> {
+    /// The component's id.
+    pub(crate) id: Arc<str>,
+    pub(crate) pre: P,
+}
+
+impl Dispatcher {
+    /// A dispatcher without stages; `engine` is that of stages.
+    #[must_use]
+    pub fn new(engine: &Engine, capabilities: Capabilities) -> Self {
+        Self {
+            engine: engine.clone(),
+            capabilities,
+            features: None,
+            recall: BTreeMap::new(),
+            rank: BTreeMap::new(),
+            rerank: BTreeMap::new(),
+            checks: Cache::new(CHECKS),
+        }
+    }
+
+    /// Adds a stage under all its names. Components of role `endpoint` are no
+    /// stages and are passed over.
+    ///
+    /// # Errors
+    /// When the component imports what it was not granted, or does not export
+    /// its role.
+    pub fn add(&mut self, entry: &Entry, component: &Component) -> Result<(), Error> {
+        let id: Arc<str> = entry.id.as_str().into();
+        self.add_inner(entry, component, &id).map_err(|source| Error { id: entry.id.clone(), source })
+    }
+
+    fn add_inner(&mut self, entry: &Entry, component: &Component, id: &Arc<str>) -> wasmtime::Result<()> {
+        let linker = linker(&self.engine, &entry.funnelweb.grants)?;
+        let pre = linker.instantiate_pre(component)?;
+        let names = entry.funnelweb.names.iter().cloned();
+        let id = Arc::clone(id);
+        match entry.funnelweb.role {
+            ManifestRole::Endpoint => {}
+            ManifestRole::Features => self.features = Some(Stage { id, pre: FeaturesStagePre::new(pre)? }),
+            ManifestRole::Recall => {
+                let stage = Stage { id, pre: RecallStagePre::new(pre)? };
+                self.recall.extend(names.map(|name| (name, stage.clone())));
+            }
+            ManifestRole::Rank => {
+                let stage = Stage { id, pre: RankStagePre::new(pre)? };
+                self.rank.extend(names.map(|name| (name, stage.clone())));
+            }
+            ManifestRole::Rerank => {
+                let stage = Stage { id, pre: RerankStagePre::new(pre)? };
+                self.rerank.extend(names.map(|name| (name, stage.clone())));
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    pub(crate) fn features(&self) -> Option<&Stage<FeaturesStagePre<StageState>>> {
+        self.features.as_ref()
+    }
+
+    pub(crate) fn recall(&self, name: &str) -> Option<&Stage<RecallStagePre<StageState>>> {
+        self.recall.get(name)
+    }
+
+    pub(crate) fn rank(&self, name: &str) -> Option<&Stage<RankStagePre<StageState>>> {
+        self.rank.get(name)
+    }
+
+    pub(crate) fn rerank(&self, name: &str) -> Option<&Stage<RerankStagePre<StageState>>> {
+        self.rerank.get(name)
+    }
+
+    /// Whether a scenario may use the name although nothing runs for it yet.
+    pub(crate) fn is_known_name(role: Role, name: &str) -> bool {
+        NOT_BUILT.iter().any(|(of, names)| *of == role && names.contains(&name))
+    }
+
+    /// Every name of a role that a scenario may use, sorted.
+    pub(crate) fn names(&self, role: Role) -> Vec<String> {
+        let mut names: Vec<String> = match role {
+            Role::Recall => self.recall.keys().cloned().collect(),
+            Role::Rank => self.rank.keys().cloned().collect(),
+            Role::Rerank => self.rerank.keys().cloned().collect(),
+        };
+        let more = NOT_BUILT.iter().filter(|(of, _)| *of == role).flat_map(|(_, names)| names.iter());
+        names.extend(more.map(|name| (*name).to_owned()));
+        names.sort_unstable();
+        names.dedup();
+        names
+    }
+
+    pub(crate) fn state(&self, tenant: Option<&Tenant>) -> StageState {
+        let log = Log::default();
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(log.clone()).stderr(log.clone());
+        StageState {
+            wasi: wasi.build(),
+            table: ResourceTable::new(),
+            log,
+            limiter: Limiter::new(limits::STAGE_MEMORY_BYTES),
+            documents: DocumentsCtx::new(Arc::clone(&self.capabilities.documents), tenant.cloned()),
+            live: LiveCtx::new(Arc::clone(&self.capabilities.live), tenant.cloned()),
+        }
+    }
+}
+
+/// The data of one stage instance.
+pub(crate) struct StageState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    pub(crate) log: Log,
+    pub(crate) limiter: Limiter,
+    documents: DocumentsCtx,
+    live: LiveCtx,
+}
+
+impl WasiView for StageState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+/// WASI with nothing behind it (no files, sockets, environment), and the
+/// capabilities granted.
+fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<StageState>> {
+    let mut linker = Linker::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    if grants.contains(&Grant::Documents) {
+        documents::add_to_linker(&mut linker, |state: &mut StageState| &mut state.documents)?;
+    }
+    if grants.contains(&Grant::Live) {
+        live::add_to_linker(&mut linker, |state: &mut StageState| &mut state.live)?;
+    }
+    Ok(linker)
+}

@@ -1,0 +1,187 @@
+//! One endpoint component: its settings, and for each tenant the pool of
+//! instances that answer for it.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use funnelweb_core::{
+    error::{ApiError, Code},
+    limits,
+};
+use funnelweb_dispatch::Dispatcher;
+use funnelweb_factor_documents::store::Documents;
+use funnelweb_factor_events::store::Events;
+use funnelweb_factor_key_value::store::KeyValues;
+use funnelweb_factor_live::store::Live;
+use funnelweb_factor_outbound_http::OutboundHttp;
+use funnelweb_factor_variables::VariablesCtx;
+use funnelweb_manifest::{Component as Entry, UserHeader, Values};
+use funnelweb_tenant_store::Tenant;
+use quick_cache::sync::Cache;
+use wasmtime::{Engine, component::Component};
+use wasmtime_wasi_http::{
+    handler::{ExpirationError, InstantiationError, ProxyHandler, Request, Response},
+    p3::bindings::ServicePre,
+};
+
+use crate::{
+    state::{EndpointState, linker},
+    workers::Workers,
+};
+
+/// Tenants whose pools are remembered per endpoint; a pool without requests
+/// holds no instance for longer than [`limits::INSTANCE_IDLE`].
+const POOLS: usize = 4096;
+
+/// What endpoints are given of the host.
+#[derive(Clone)]
+pub struct Services {
+    /// Documents of all tenants.
+    pub documents: Arc<dyn Documents>,
+    /// Live structures of all tenants.
+    pub live: Arc<dyn Live>,
+    /// Behaviour logs of all tenants.
+    pub events: Arc<dyn Events>,
+    /// Key-value stores of all tenants.
+    pub key_values: Arc<dyn KeyValues>,
+    /// The stages.
+    pub dispatcher: Arc<Dispatcher>,
+}
+
+/// What the manifest says of one endpoint.
+pub(crate) struct Settings {
+    pub(crate) environment: BTreeMap<String, String>,
+    pub(crate) key_value_stores: Arc<[String]>,
+    pub(crate) variables: VariablesCtx,
+    pub(crate) outbound: OutboundHttp,
+    /// Time for one request.
+    pub(crate) timeout: Duration,
+}
+
+/// Why an endpoint cannot be set up.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The component does not fit its manifest entry.
+    #[error("component `{id}`: {source:#}")]
+    Component {
+        /// Which.
+        id: String,
+        /// Why.
+        source: wasmtime::Error,
+    },
+    /// A variable or an allowed host.
+    #[error(transparent)]
+    Manifest(#[from] funnelweb_manifest::Error),
+}
+
+/// An endpoint component, ready to answer.
+pub struct Endpoint {
+    id: Arc<str>,
+    public: bool,
+    streaming: bool,
+    user_header: UserHeader,
+    shared: Arc<Shared>,
+    pools: Cache<Option<Tenant>, ProxyHandler<Workers>>,
+}
+
+/// What every instance of an endpoint is made from.
+pub(crate) struct Shared {
+    pub(crate) engine: Engine,
+    pub(crate) pre: ServicePre<EndpointState>,
+    pub(crate) services: Services,
+    pub(crate) settings: Settings,
+    pub(crate) id: Arc<str>,
+}
+
+impl Endpoint {
+    /// An endpoint from its manifest entry and its compiled component; `engine`
+    /// is that of endpoints.
+    ///
+    /// # Errors
+    /// [`Error::Component`] when it imports what it was not granted or does not
+    /// export `wasi:http/handler`; [`Error::Manifest`] for a variable or host
+    /// that cannot be filled in.
+    pub fn new(
+        engine: &Engine,
+        entry: &Entry,
+        component: &Component,
+        values: &Values,
+        services: &Services,
+    ) -> Result<Self, Error> {
+        let id: Arc<str> = entry.id.as_str().into();
+        let pre = || -> wasmtime::Result<_> {
+            ServicePre::new(linker(engine, &entry.funnelweb.grants)?.instantiate_pre(component)?)
+        };
+        let pre = pre().map_err(|source| Error::Component { id: entry.id.clone(), source })?;
+        let settings = Settings {
+            environment: entry.environment.clone(),
+            key_value_stores: entry.key_value_stores.clone().into(),
+            variables: VariablesCtx::new(Arc::new(entry.resolve_variables(values)?)),
+            outbound: OutboundHttp::new(Arc::new(entry.resolve_outbound_hosts(values)?)),
+            timeout: if entry.funnelweb.streaming { limits::IMPORT_TIMEOUT } else { limits::REQUEST_TIMEOUT },
+        };
+        let shared = Shared { engine: engine.clone(), pre, services: services.clone(), settings, id: Arc::clone(&id) };
+        Ok(Self {
+            id,
+            public: entry.funnelweb.public,
+            streaming: entry.funnelweb.streaming,
+            user_header: entry.funnelweb.user_header,
+            shared: Arc::new(shared),
+            pools: Cache::new(POOLS),
+        })
+    }
+
+    /// The component's id.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.id
+    }
+
+    /// Whether it answers without the gateway's headers.
+    #[must_use]
+    pub fn is_public(&self) -> bool {
+        self.public
+    }
+
+    /// Whether a request must name a user.
+    #[must_use]
+    pub fn user_header(&self) -> UserHeader {
+        self.user_header
+    }
+
+    /// The largest body it is sent, in bytes.
+    #[must_use]
+    pub fn body_limit(&self) -> u64 {
+        if self.streaming { limits::IMPORT_BODY_BYTES } else { limits::BODY_BYTES as u64 }
+    }
+
+    /// Answers a request with an instance that is bound to `tenant`.
+    ///
+    /// # Errors
+    /// `timeout`, `overloaded` (no instance to be had) or `internal` (it
+    /// trapped).
+    pub async fn handle(
+        &self,
+        tenant: Option<Tenant>,
+        request_id: Arc<str>,
+        request: Request,
+    ) -> Result<Response, ApiError> {
+        let make = || {
+            Ok::<_, std::convert::Infallible>(ProxyHandler::new(Workers::new(Arc::clone(&self.shared), tenant.clone())))
+        };
+        let pool = match self.pools.get_or_insert_with(&tenant, make) {
+            Ok(pool) => pool,
+            Err(never) => match never {},
+        };
+        pool.handle(request_id, request).await.map_err(|error| {
+            tracing::error!(component = %self.id, error = format!("{error:#}"), "endpoint gave no answer");
+            if error.is::<ExpirationError>() {
+                let limit = self.shared.settings.timeout;
+                ApiError::new(Code::Timeout, format!("no answer within {} s", limit.as_secs()))
+            } else if error.is::<InstantiationError<Arc<str>>>() {
+                ApiError::new(Code::Overloaded, "no instance is free")
+            } else {
+                ApiError::new(Code::Internal, "the endpoint failed")
+            }
+        })
+    }
+}

@@ -1,0 +1,289 @@
+//! The listener: bounded connections and requests, routing, and draining.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
+    time::{Instant, SystemTime},
+};
+
+use bytes::Bytes;
+use funnelweb_core::{
+    error::{ApiError, Code},
+    limits,
+};
+use funnelweb_manifest::{Match, Request as SpinRequest, Router, spin_headers};
+use funnelweb_tenant_store::Tenant;
+use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
+use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
+use hyper::{body::Incoming, service::service_fn};
+use hyper_util::{
+    rt::{TokioExecutor, TokioIo, TokioTimer},
+    server::{conn::auto, graceful::GracefulShutdown},
+};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{Semaphore, watch},
+};
+
+use crate::{
+    body,
+    endpoint::Endpoint,
+    identity::{self, Identity},
+};
+
+type Body = UnsyncBoxBody<Bytes, wasmtime_wasi_http::Error>;
+
+/// An application that can be served.
+pub struct Server {
+    router: Router,
+    endpoints: BTreeMap<String, Endpoint>,
+    /// One permit a request that is in a component.
+    running: Semaphore,
+    waiting: AtomicUsize,
+    /// For the ids of requests that came without one.
+    sequence: AtomicU64,
+}
+
+/// A server that listens.
+pub struct ServerHandle {
+    address: SocketAddr,
+    stop: watch::Sender<bool>,
+    task: tokio::task::JoinHandle<()>,
+}
+
+impl ServerHandle {
+    /// Where it listens.
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Takes no new connection, lets requests in flight finish, and returns
+    /// when they have or [`limits::DRAIN_TIMEOUT`] is over.
+    pub async fn drain(self) {
+        let _ = self.stop.send(true);
+        let _ = self.task.await;
+    }
+}
+
+impl Server {
+    /// A server of these endpoints; every component of a route must be among
+    /// them.
+    #[must_use]
+    pub fn new(router: Router, endpoints: Vec<Endpoint>) -> Self {
+        let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id().to_owned(), endpoint)).collect();
+        Self {
+            router,
+            endpoints,
+            running: Semaphore::new(limits::CONCURRENT_REQUESTS),
+            waiting: AtomicUsize::new(0),
+            sequence: AtomicU64::new(0),
+        }
+    }
+
+    /// Begins to serve.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn listen(self, address: SocketAddr) -> io::Result<ServerHandle> {
+        let listener = TcpListener::bind(address).await?;
+        let address = listener.local_addr()?;
+        let (stop, stopped) = watch::channel(false);
+        let task = tokio::spawn(accept(Arc::new(self), listener, stopped));
+        Ok(ServerHandle { address, stop, task })
+    }
+
+    async fn answer(self: Arc<Self>, request: Request<Incoming>, client: SocketAddr) -> Response<Body> {
+        let start = Instant::now();
+        let request_id: Arc<str> = match identity::request_id(request.headers()) {
+            Some(given) => given.into(),
+            None => self.new_request_id().into(),
+        };
+        let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let mut response = match self.route(request, client, &request_id).await {
+            Ok(response) => response,
+            Err(error) => error_response(&error, &request_id),
+        };
+        if let Ok(value) = HeaderValue::from_str(&request_id) {
+            response.headers_mut().insert(identity::REQUEST, value);
+        }
+        let (status, elapsed_us) = (response.status().as_u16(), start.elapsed().as_micros());
+        tracing::debug!(%request_id, %method, path, status, elapsed_us, "request");
+        response
+    }
+
+    async fn route(
+        &self,
+        request: Request<Incoming>,
+        client: SocketAddr,
+        request_id: &Arc<str>,
+    ) -> Result<Response<Body>, ApiError> {
+        if request.uri().path() == "/healthz" {
+            return Ok(json_response(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)));
+        }
+        let path = request.uri().path().to_owned();
+        let found = self.router.find(&path).and_then(|found| Some((self.endpoints.get(found.component)?, found)));
+        let (endpoint, found) =
+            found.ok_or_else(|| ApiError::new(Code::RouteNotFound, format!("no route leads to {path}")))?;
+        let tenant = if endpoint.is_public() {
+            None
+        } else {
+            let Identity { tenant, .. } = identity::read(request.headers(), endpoint.user_header())?;
+            // Its shape was checked when it was read.
+            Some(Tenant::new(&tenant).map_err(|error| ApiError::new(Code::InvalidHeader, error.to_string()))?)
+        };
+        let limit = endpoint.body_limit();
+        if declared_length(&request).is_some_and(|length| length > limit) {
+            return Err(ApiError::new(Code::BodyTooLarge, format!("the body may have {limit} bytes at most")));
+        }
+        let _permit = self.admit().await?;
+        let request = prepare(request, &found, client, limit)?;
+        let response = endpoint.handle(tenant, Arc::clone(request_id), request).await?;
+        Ok(response)
+    }
+
+    /// Waits for a turn; refuses when too many wait already.
+    async fn admit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ApiError> {
+        let overloaded = || ApiError::new(Code::Overloaded, "more requests than are taken at once");
+        if let Ok(permit) = self.running.try_acquire() {
+            return Ok(permit);
+        }
+        let waiting = Waiting::enter(&self.waiting).ok_or_else(overloaded)?;
+        let permit = self.running.acquire().await.map_err(|_| overloaded())?;
+        drop(waiting);
+        Ok(permit)
+    }
+
+    fn new_request_id(&self) -> String {
+        let started = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_micros());
+        format!("gen-{started:x}-{:x}", self.sequence.fetch_add(1, Ordering::Relaxed))
+    }
+}
+
+/// A place in the queue, left when dropped.
+struct Waiting<'a>(&'a AtomicUsize);
+
+impl<'a> Waiting<'a> {
+    fn enter(count: &'a AtomicUsize) -> Option<Self> {
+        let place = Self(count);
+        (count.fetch_add(1, Ordering::Relaxed) < limits::QUEUED_REQUESTS).then_some(place)
+    }
+}
+
+impl Drop for Waiting<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
+    let graceful = GracefulShutdown::new();
+    let connections = Arc::new(Semaphore::new(limits::CONNECTIONS));
+    let mut builder = auto::Builder::new(TokioExecutor::new());
+    builder
+        .http1()
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits::HEADER_TIMEOUT)
+        .max_buf_size(limits::HEADER_BYTES)
+        .pipeline_flush(true);
+    builder
+        .http2()
+        .timer(TokioTimer::new())
+        .max_header_list_size(limits::HEADER_BYTES as u32)
+        .max_concurrent_streams(u32::try_from(limits::CONCURRENT_REQUESTS).unwrap_or(u32::MAX));
+    loop {
+        let next = async {
+            let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
+            Some((listener.accept().await, permit))
+        };
+        let (accepted, permit) = tokio::select! {
+            next = next => match next { Some(next) => next, None => break },
+            _ = stopped.changed() => break,
+        };
+        let (stream, client): (TcpStream, _) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Out of file descriptors, usually: others must close first.
+                tracing::warn!(%error, "connection not accepted");
+                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+                continue;
+            }
+        };
+        let _ = stream.set_nodelay(true);
+        let server = Arc::clone(&server);
+        let service = service_fn(move |request| {
+            let server = Arc::clone(&server);
+            async move { Ok::<_, std::convert::Infallible>(server.answer(request, client).await) }
+        });
+        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
+        let connection = graceful.watch(connection);
+        tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%client, %error, "connection ended");
+            }
+            drop(permit);
+        });
+    }
+    drop(listener);
+    if tokio::time::timeout(limits::DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
+        tracing::warn!("requests in flight were cut off after {:?}", limits::DRAIN_TIMEOUT);
+    }
+}
+
+fn declared_length(request: &Request<Incoming>) -> Option<u64> {
+    request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
+}
+
+/// The request as a component sees it: an absolute URI, Spin's headers in place
+/// of any that the client made up, a bounded body.
+fn prepare(
+    request: Request<Incoming>,
+    found: &Match<'_>,
+    client: SocketAddr,
+    limit: u64,
+) -> Result<Request<wasmtime_wasi_http::WasiBody>, ApiError> {
+    let (mut parts, incoming) = request.into_parts();
+    let host = parts.headers.get(header::HOST).and_then(|host| host.to_str().ok()).map(str::to_owned);
+    let host =
+        host.or_else(|| parts.uri.authority().map(ToString::to_string)).unwrap_or_else(|| "localhost".to_owned());
+    let path_and_query = parts.uri.path_and_query().map_or("/", PathAndQuery::as_str).to_owned();
+    let made_up: Vec<HeaderName> =
+        parts.headers.keys().filter(|name| name.as_str().starts_with("spin-")).cloned().collect();
+    for name in made_up {
+        parts.headers.remove(name);
+    }
+    let spin = SpinRequest { scheme: "http", host: &host, path_and_query: &path_and_query, client };
+    for (name, value) in spin_headers(found, spin) {
+        if let (Ok(name), Ok(value)) = (HeaderName::try_from(name.as_ref()), HeaderValue::try_from(value.as_ref())) {
+            parts.headers.insert(name, value);
+        }
+    }
+    parts.uri = Uri::builder()
+        .scheme("http")
+        .authority(host)
+        .path_and_query(path_and_query)
+        .build()
+        .map_err(|_| ApiError::field(Code::InvalidHeader, "Host", "the header Host is not a host"))?;
+    Ok(Request::from_parts(parts, body::bounded(incoming, limit)))
+}
+
+fn error_response(error: &ApiError, request_id: &str) -> Response<Body> {
+    let status = StatusCode::from_u16(error.code.status()).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+    let mut response = json_response(status, error.body(request_id).into());
+    if status == StatusCode::SERVICE_UNAVAILABLE {
+        response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+    }
+    response
+}
+
+fn json_response(status: StatusCode, body: Bytes) -> Response<Body> {
+    let mut response = Response::new(Full::new(body).map_err(|never| match never {}).boxed_unsync());
+    *response.status_mut() = status;
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}

@@ -1,0 +1,111 @@
+//! The data of one endpoint instance: what its imports act on.
+
+use std::sync::Arc;
+
+use funnelweb_core::limits;
+use funnelweb_dispatch::DispatchCtx;
+use funnelweb_engine::{Limiter, Log};
+use funnelweb_factor_documents::host::DocumentsCtx;
+use funnelweb_factor_events::host::EventsCtx;
+use funnelweb_factor_key_value::host::KeyValueCtx;
+use funnelweb_factor_live::host::LiveCtx;
+use funnelweb_factor_outbound_http::OutboundHttp;
+use funnelweb_factor_variables::VariablesCtx;
+use funnelweb_manifest::Grant;
+use funnelweb_tenant_store::Tenant;
+use wasmtime::{
+    Engine,
+    component::{Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
+
+use crate::endpoint::{Services, Settings};
+
+/// What one endpoint instance has.
+pub(crate) struct EndpointState {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    http: WasiHttpCtx,
+    outbound: OutboundHttp,
+    documents: DocumentsCtx,
+    live: LiveCtx,
+    events: EventsCtx,
+    dispatch: DispatchCtx,
+    key_value: KeyValueCtx,
+    variables: VariablesCtx,
+    pub(crate) limiter: Limiter,
+    pub(crate) log: Log,
+    /// The request it works on, for the log.
+    pub(crate) request: Arc<str>,
+}
+
+impl EndpointState {
+    pub(crate) fn new(services: &Services, settings: &Settings, tenant: Option<&Tenant>) -> Self {
+        let log = Log::default();
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(log.clone()).stderr(log.clone());
+        for (name, value) in &settings.environment {
+            wasi.env(name, value);
+        }
+        let tenant = || tenant.cloned();
+        Self {
+            wasi: wasi.build(),
+            table: ResourceTable::new(),
+            http: WasiHttpCtx::new(),
+            outbound: settings.outbound.clone(),
+            documents: DocumentsCtx::new(Arc::clone(&services.documents), tenant()),
+            live: LiveCtx::new(Arc::clone(&services.live), tenant()),
+            events: EventsCtx::new(Arc::clone(&services.events), tenant()),
+            dispatch: DispatchCtx::new(Arc::clone(&services.dispatcher), tenant()),
+            key_value: KeyValueCtx::new(
+                Arc::clone(&services.key_values),
+                tenant(),
+                Arc::clone(&settings.key_value_stores),
+            ),
+            variables: settings.variables.clone(),
+            limiter: Limiter::new(limits::ENDPOINT_MEMORY_BYTES),
+            log,
+            request: "".into(),
+        }
+    }
+}
+
+impl WasiView for EndpointState {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl WasiHttpView for EndpointState {
+    fn http(&mut self) -> WasiHttpCtxView<'_> {
+        http_view(self)
+    }
+}
+
+/// For calls that need a plain function.
+pub(crate) fn http_view(state: &mut EndpointState) -> WasiHttpCtxView<'_> {
+    WasiHttpCtxView { ctx: &mut state.http, table: &mut state.table, hooks: &mut state.outbound }
+}
+
+/// Every import an endpoint may have: WASI, the Spin interfaces, and what its
+/// manifest entry grants of Funnelweb's. This is where capabilities are wired.
+pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<EndpointState>> {
+    let mut linker = Linker::<EndpointState>::new(engine);
+    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
+    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
+    funnelweb_factor_key_value::host::add_to_linker(&mut linker, |state| &mut state.key_value)?;
+    funnelweb_factor_variables::add_to_linker(&mut linker, |state| &mut state.variables)?;
+    for grant in grants {
+        match grant {
+            Grant::Documents => {
+                funnelweb_factor_documents::host::add_to_linker(&mut linker, |state| &mut state.documents)?;
+            }
+            Grant::Live => funnelweb_factor_live::host::add_to_linker(&mut linker, |state| &mut state.live)?,
+            Grant::Events => funnelweb_factor_events::host::add_to_linker(&mut linker, |state| &mut state.events)?,
+            Grant::Dispatch => funnelweb_dispatch::add_to_linker(&mut linker, |state| &mut state.dispatch)?,
+        }
+    }
+    Ok(linker)
+}

@@ -1,0 +1,132 @@
+//! Instances of one endpoint for one tenant, and how long each lives.
+//!
+//! `wasmtime_wasi_http::handler` keeps them: it hands a request to a free
+//! instance or makes one. Here stands what is ours to say: an instance works on
+//! one request at a time, so that the request's id can be bound to it; it is
+//! replaced after [`limits::INSTANCE_REQUESTS`] and dropped when idle.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use funnelweb_core::limits;
+use funnelweb_tenant_store::Tenant;
+use tokio::time::{Sleep, sleep_until};
+use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::GuestTaskId};
+use wasmtime_wasi_http::handler::{
+    HandlerState, Instance, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
+};
+
+use crate::{
+    endpoint::Shared,
+    state::{EndpointState, http_view},
+};
+
+/// How much longer than its request an instance lives before it is taken down
+/// from outside: the request's own deadline comes first.
+const GRACE: Duration = Duration::from_millis(100);
+
+/// Makes instances of one endpoint for one tenant.
+pub(crate) struct Workers {
+    shared: Arc<Shared>,
+    tenant: Option<Tenant>,
+}
+
+impl Workers {
+    pub(crate) fn new(shared: Arc<Shared>, tenant: Option<Tenant>) -> Self {
+        Self { shared, tenant }
+    }
+}
+
+impl HandlerState for Workers {
+    type StoreData = EndpointState;
+    type WorkerExpiration = Expiration;
+    type WorkerState = Worker;
+
+    async fn instantiate(&self) -> wasmtime::Result<Instance<EndpointState, Expiration, Worker>> {
+        let shared = &self.shared;
+        let state = EndpointState::new(&shared.services, &shared.settings, self.tenant.as_ref());
+        let mut store = Store::new(&shared.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        // A busy guest gives way at each tick; its time is bounded from outside.
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+        let proxy = Proxy::P3(shared.pre.instantiate_async(&mut store).await?);
+        let timeout = shared.settings.timeout;
+        Ok(Instance {
+            store,
+            proxy,
+            view: http_view,
+            expiration: Expiration { timeout, sleep: None },
+            state: Worker { id: Arc::clone(&shared.id), timeout },
+        })
+    }
+}
+
+/// The rules of one instance.
+pub(crate) struct Worker {
+    id: Arc<str>,
+    timeout: Duration,
+}
+
+impl WorkerState for Worker {
+    type StoreData = EndpointState;
+    type RequestData = Arc<str>;
+
+    fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
+        if total >= limits::INSTANCE_REQUESTS {
+            ShouldAccept::Never
+        } else if concurrent == 0 {
+            ShouldAccept::Yes
+        } else {
+            ShouldAccept::No
+        }
+    }
+
+    fn on_request_start(
+        &self,
+        mut store: StoreContextMut<'_, EndpointState>,
+        request: Arc<str>,
+        _task: GuestTaskId,
+    ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
+        store.data_mut().request = request;
+        Box::pin(tokio::time::sleep(self.timeout))
+    }
+
+    fn drop(&self, store: Store<EndpointState>, result: wasmtime::Result<()>) {
+        let state = store.data();
+        let printed = state.log.take();
+        if !printed.is_empty() {
+            tracing::info!(component = %self.id, request_id = %state.request, printed, "endpoint printed");
+        }
+        if let Err(error) = result {
+            let out_of_memory = state.limiter.denied();
+            tracing::error!(component = %self.id, request_id = %state.request, out_of_memory, error = format!("{error:#}"), "endpoint instance failed");
+        }
+    }
+}
+
+/// Takes an instance down when it was idle, or busy, for too long.
+pub(crate) struct Expiration {
+    timeout: Duration,
+    /// For which moment, and its alarm.
+    sleep: Option<(Instant, Pin<Box<Sleep>>)>,
+}
+
+impl WorkerExpiration for Expiration {
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
+        let end = match status {
+            WorkerStatus::Idle => start + limits::INSTANCE_IDLE,
+            WorkerStatus::Requests | WorkerStatus::PostReturn => start + self.timeout + GRACE,
+        };
+        let (until, sleep) = self.sleep.get_or_insert_with(|| (end, Box::pin(sleep_until(end.into()))));
+        if *until != end {
+            *until = end;
+            sleep.as_mut().reset(end.into());
+        }
+        sleep.as_mut().poll(cx)
+    }
+}
