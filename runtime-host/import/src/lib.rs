@@ -24,6 +24,7 @@ mod demo;
 mod error;
 mod mapping;
 mod progress;
+mod reader;
 mod run;
 mod source;
 mod state;
