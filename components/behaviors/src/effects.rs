@@ -1,6 +1,6 @@
 //! What an event changes: the item's heat and counters, the user's profile.
 
-use funnelweb_core::scenario::Behaviors;
+use funnelweb_core::{limits, scenario::Behaviors};
 use funnelweb_guest::events::{CountEffect, Effect, HotEffect, ProfileEffect};
 use serde::Deserialize;
 
@@ -93,7 +93,12 @@ fn preferences(item: &Facts, weight: f32) -> Vec<(String, String, f32)> {
     let metadata = &item.metadata;
     let category = metadata.category.iter().map(|value| ("category", value, CATEGORY_SHARE));
     let tags = metadata.tags.iter().flatten().map(|value| ("tags", value, TAG_SHARE));
-    category.chain(tags).map(|(field, value, share)| (field.to_owned(), value.clone(), weight * share)).collect()
+    // The host refuses others; a catalogue may have come another way than ours.
+    let named = category.chain(tags).filter(|(_, value, _)| (1..=limits::TERM_BYTES).contains(&value.len()));
+    named
+        .take(1 + limits::ITEM_TAGS)
+        .map(|(field, value, share)| (field.to_owned(), value.clone(), weight * share))
+        .collect()
 }
 
 fn counters(action: &str) -> Vec<(String, f64)> {
@@ -111,8 +116,6 @@ fn seconds(time: f32, unit_s: f32) -> u32 {
 
 #[cfg(test)]
 mod tests {
-    use funnelweb_core::limits;
-
     use super::*;
     use crate::event::{Sender, read};
 
@@ -185,6 +188,12 @@ mod tests {
                 "watch_duration_sum 30; watch_duration_count 1; hot 2 86400"
             )
         );
+    }
+
+    #[test]
+    fn values_that_no_profile_takes_are_passed_over() {
+        let odd = r#"{"metadata":{"category":"","tags":["a",""]}}"#;
+        assert!(effects("like", "{}", Some(odd)).contains(r#"[("tags", "a", 1.5)]"#));
     }
 
     #[test]

@@ -58,7 +58,7 @@ pub(crate) fn read(text: &[u8], index: u64, sender: Sender<'_>) -> Result<Read, 
         let message = format!("the event has {} bytes, more than the limit of {}", text.len(), limits::DOCUMENT_BYTES);
         return Err(ApiError::new(Code::BodyTooLarge, message));
     }
-    let written: Written<'_> = json::parse(text)?;
+    let written: Written<'_> = json::object(text)?;
     let scenario_id = required("scenario_id", written.scenario_id)?;
     let item_id = required("item_id", written.item_id)?;
     let user_id = match (written.user_id, sender.user_id) {

@@ -257,7 +257,8 @@ mod tests {
         for text in ["", "{", r#"{"item_id":"i","metadata":{"a":NaN}}"#, r#"{"item_id":"i"} {}"#] {
             assert_eq!(one(text).unwrap_err().code, Code::InvalidJson, "{text}");
         }
-        for text in ["1", "null", "\"x\"", r#"{"item_id":"i","item_id":"j"}"#] {
+        for text in ["1", "null", "\"x\"", "[\"i\",null,null,null,null,null,null]", r#"{"item_id":"i","item_id":"j"}"#]
+        {
             assert_eq!(one(text).unwrap_err().code, Code::InvalidField, "{text}");
         }
         let large = format!(r#"{{"item_id":"i","metadata":{{"t":"{}"}}}}"#, "x".repeat(limits::DOCUMENT_BYTES));

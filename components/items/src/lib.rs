@@ -145,5 +145,5 @@ fn document<'de, T: serde::Deserialize<'de>>(text: &'de [u8]) -> Result<T, ApiEr
         let message = format!("the item has {} bytes, more than the limit of {}", text.len(), limits::DOCUMENT_BYTES);
         return Err(ApiError::new(Code::BodyTooLarge, message));
     }
-    json::parse(text)
+    json::object(text)
 }

@@ -17,6 +17,19 @@ pub fn parse<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, ApiError> {
     read(text)
 }
 
+/// Reads a JSON object into a struct, which [`parse`] would also read from an
+/// array, by position.
+///
+/// # Errors
+/// As [`parse`], and `invalid_field` for what is no object.
+pub fn object<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, ApiError> {
+    if text.trim_ascii_start().first() == Some(&b'{') {
+        return parse(text);
+    }
+    parse::<IgnoredAny>(text)?;
+    Err(ApiError::new(Code::InvalidField, "must be a JSON object"))
+}
+
 /// Without following the path where there is no error to name.
 fn read<'de, T: Deserialize<'de>>(text: &'de [u8]) -> Result<T, ApiError> {
     serde_json::from_slice(text).or_else(|_| scenario::parse_json(text).map_err(|error| explain::<T>(text, error)))
@@ -229,6 +242,10 @@ mod tests {
         assert_eq!(error.code, Code::InvalidJson);
         assert!(error.message.contains("line 2 column"), "{}", error.message);
         assert_eq!(parse::<Thing<'_>>(b"").unwrap_err().code, Code::InvalidJson);
+        assert!(parse::<Thing<'_>>(br#"["x",{"list":[]}]"#).is_ok());
+        assert_eq!(object::<Thing<'_>>(br#"["x",{"list":[]}]"#).unwrap_err().code, Code::InvalidField);
+        assert_eq!(object::<Thing<'_>>(b"[,").unwrap_err().code, Code::InvalidJson);
+        assert!(object::<Thing<'_>>(br#" {"id":"x","inner":{"list":[]}}"#).is_ok());
     }
 
     #[test]
