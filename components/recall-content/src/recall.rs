@@ -54,9 +54,8 @@ fn list_length(limit: usize, hidden: usize, terms: &[Weighted]) -> u32 {
 }
 
 fn score(terms: &[Weighted], lists: &[Vec<Handle>], hidden: &HandleSet) -> HandleMap<Found> {
-    let longest = lists.iter().map(Vec::len).max().unwrap_or(0);
     let mut found: HandleMap<Found> = HandleMap::default();
-    found.reserve(2 * longest);
+    found.reserve(lists.iter().map(Vec::len).sum());
     for (term, list) in terms.iter().zip(lists) {
         for (place, handle) in list.iter().enumerate() {
             if hidden.contains(handle) {
@@ -74,10 +73,15 @@ fn score(terms: &[Weighted], lists: &[Vec<Handle>], hidden: &HandleSet) -> Handl
 fn best(found: HandleMap<Found>, limit: usize) -> Recalled {
     let mut items: Vec<(Handle, Found)> =
         found.into_iter().filter(|(_, item)| item.wanted && item.score > 0.0).collect();
-    items.sort_unstable_by(|(handle, item), (other_handle, other)| {
+    let best_first = |(handle, item): &(Handle, Found), (other_handle, other): &(Handle, Found)| {
         order::descending(item.score, other.score).then(item.place.cmp(&other.place)).then(handle.cmp(other_handle))
-    });
-    items.truncate(limit);
+    };
+    if limit < items.len() {
+        // Only what is returned needs sorting.
+        items.select_nth_unstable_by(limit, best_first);
+        items.truncate(limit);
+    }
+    items.sort_unstable_by(best_first);
     let most = items.first().map_or(1.0, |(_, item)| item.score);
     // A remainder of a preference less a dislike may be too small for an f32.
     let share = |score: f32| (score / most).max(f32::MIN_POSITIVE);
