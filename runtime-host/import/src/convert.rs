@@ -218,7 +218,7 @@ impl Field {
             }
         }
         values.truncate(if spec.first { 1 } else { spec.limit.unwrap_or(usize::MAX) });
-        Ok(if spec.first { values.pop().map(Value::from) } else { Some(Value::from(values)) })
+        Ok(if spec.first { values.pop().map(Value::from) } else { (!values.is_empty()).then(|| Value::from(values)) })
     }
 
     fn timestamp(&self, row: &Row, text: &str) -> Result<String, String> {
@@ -295,8 +295,7 @@ fn guess(text: String) -> Value {
     match text.as_str() {
         "true" => return Value::from(true),
         "false" => return Value::from(false),
-        // `007` is a code, not the number 7.
-        number if number.len() > 1 && number.starts_with('0') && !number.starts_with("0.") => {}
+        // JSON's spelling of a number: `007` is a code, not the number 7.
         number => {
             if let Ok(value @ Value::Number(_)) = serde_json::from_str(number) {
                 return value;

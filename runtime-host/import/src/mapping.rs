@@ -289,24 +289,34 @@ impl Mapping {
         }
     }
 
-    /// The mapping of a plain CSV, known once its header is.
+    /// The mapping of a plain CSV, known once its header is. It follows the API's own
+    /// reading of CSV: of items, a column that is no field is one of `metadata`.
     pub(crate) fn with_fields_from(&self, header: &[String]) -> Result<Self> {
         let mut mapping = self.clone();
         for column in header {
-            let kind = match column.as_str() {
-                "created_at" | "timestamp" => FieldType::Timestamp,
-                "embedding" => FieldType::Vector,
-                "metadata.tags" => FieldType::List,
-                "item_id" | "user_id" | "event_id" | "action_type" | "status" => FieldType::String,
-                _ => FieldType::Auto,
+            let own = match self.kind {
+                Kind::Items => {
+                    // The scenario is the import's, and the server keeps its own time of change.
+                    if matches!(column.as_str(), "scenario_id" | "updated_at") {
+                        continue;
+                    }
+                    matches!(column.as_str(), "item_id" | "status" | "created_at" | "embedding")
+                }
+                Kind::Behaviors if column == "scenario_id" => continue,
+                Kind::Behaviors => true,
             };
-            let separator = match kind {
-                FieldType::List => Some("|".to_owned()),
-                FieldType::Vector => Some(" ".to_owned()),
-                _ => None,
+            let name =
+                if own || column.starts_with("metadata.") { column.clone() } else { format!("metadata.{column}") };
+            let (kind, separator) = match name.as_str() {
+                "created_at" | "timestamp" => (FieldType::Timestamp, None),
+                "embedding" => (FieldType::Vector, Some(" ".to_owned())),
+                "metadata.tags" => (FieldType::List, Some("|".to_owned())),
+                "item_id" | "user_id" | "event_id" | "action_type" | "status" => (FieldType::String, None),
+                "metadata.title" | "metadata.category" => (FieldType::String, None),
+                _ => (FieldType::Auto, None),
             };
             let spec = FieldSpec { column: Some(column.clone()), kind, separator, ..FieldSpec::default() };
-            mapping.fields.insert(column.clone(), spec);
+            mapping.fields.insert(name, spec);
         }
         mapping.check()?;
         Ok(mapping)

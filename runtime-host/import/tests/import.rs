@@ -236,16 +236,16 @@ fn sessions_lists_and_pairs_are_read() {
 #[test]
 fn without_a_mapping_columns_are_the_api_s_fields() {
     let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
-    let csv = "item_id,metadata.title,metadata.price,metadata.tags,created_at,embedding,metadata.code,metadata.hd\n\
-               a1,Lamp,9.5,oak|small,2024-01-31,0.5 -1,007,true\nb2,Rug,,,,,,\n";
+    let csv = "item_id,title,metadata.price,tags,created_at,embedding,code,hd\n\
+               a1,12,9.5,oak|small,2024-01-31,0.5 -1,007,true\nb2,Rug,,,,,,\n";
     let options = |source| Options { kind: Some(Kind::Items), ..Options::new(source, "films") };
     import(&server, &options(write(folder.path(), "items.csv", csv))).unwrap();
-    let metadata = json!({"title": "Lamp", "price": 9.5, "tags": ["oak", "small"], "code": "007", "hd": true});
+    let metadata = json!({"title": "12", "price": 9.5, "tags": ["oak", "small"], "code": "007", "hd": true});
     let lamp = json!({
         "item_id": "a1", "metadata": metadata, "created_at": "2024-01-31T00:00:00.000Z", "embedding": [0.5, -1.0],
     });
     assert_eq!(server.items()["a1"], lamp);
-    assert_eq!(server.items()["b2"]["metadata"], json!({"title": "Rug", "tags": []}));
+    assert_eq!(server.items()["b2"]["metadata"], json!({"title": "Rug"}));
 
     let source = write(
         folder.path(),
@@ -257,9 +257,10 @@ fn without_a_mapping_columns_are_the_api_s_fields() {
     assert_eq!(server.events()[0]["scenario_id"], "films");
     assert!(server.events()[0]["event_id"].as_str().unwrap().ends_with("_1_0"));
 
-    let bad = write(folder.path(), "bad.csv", "item_id,title\n1,x\n");
-    let error = import(&server, &options(bad.clone())).unwrap_err();
-    assert!(error.to_string().contains("fields.title: no such field"), "{error}");
+    let bad = write(folder.path(), "bad.csv", "user_id,item_id,action_type,rating\n1,2,view,5\n");
+    let options = Options { kind: Some(Kind::Behaviors), ..Options::new(bad.clone(), "films") };
+    let error = import(&server, &options).unwrap_err();
+    assert!(error.to_string().contains("fields.rating: no such field"), "{error}");
     let error = import(&server, &Options::new(bad, "films")).unwrap_err();
     assert!(error.to_string().contains("say whether it holds items or behaviors"), "{error}");
 }
