@@ -76,10 +76,10 @@ fn patience_ends_and_the_next_run_takes_it_up() {
         let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
         let content = if source_name.ends_with(".gz") {
             let mut packer = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
-            packer.write_all(ratings(35).as_bytes()).unwrap();
+            packer.write_all(ratings(45).as_bytes()).unwrap();
             packer.finish().unwrap()
         } else {
-            ratings(35).into_bytes()
+            ratings(45).into_bytes()
         };
         let source = write(folder.path(), source_name, content);
         let options = Options { chunk_lines: 10, ..mapped(source, "movielens-100k-ratings") };
@@ -88,13 +88,17 @@ fn patience_ends_and_the_next_run_takes_it_up() {
         assert!(matches!(error, Error::Unreachable { attempts: 4, .. }), "{error}");
         assert_eq!(files(folder.path()).len(), 2, "the state file stays");
 
+        // And again, after one more chunk: positions are of the source, not of a run.
+        server.faults(&[None, Some(Fault::NotFound)]);
+        import(&server, &options).unwrap_err();
+
         server.seen.lock().unwrap().requests.clear();
         let report = import(&server, &options).unwrap();
-        assert_eq!(report.resumed_after_line, Some(20));
+        assert_eq!(report.resumed_after_line, Some(30));
         assert_eq!(server.sizes(), [10, 5]);
         // The chunk that was cut off had arrived; its events are known.
-        assert_eq!((report.batch.lines, report.batch.accepted, report.batch.duplicates), (35, 25, 10));
-        assert_eq!((report.records, server.events().len()), (35, 35));
+        assert_eq!((report.batch.lines, report.batch.accepted, report.batch.duplicates), (45, 35, 10));
+        assert_eq!((report.records, server.events().len()), (45, 45));
         assert_eq!(files(folder.path()).len(), 1);
     }
 }
@@ -143,7 +147,10 @@ fn what_is_wrong_is_reported_by_line_and_the_rest_goes_in() {
     let id = {
         let options = mapped(source.clone(), "movielens-100k-ratings");
         import(&server, &options).unwrap();
-        server.events()[0]["event_id"].as_str().unwrap().to_owned()
+        let ids: Vec<String> =
+            server.events().iter().map(|event| event["event_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(ids.len(), 2);
+        ids.into_iter().find(|id| id.ends_with("_7_0")).unwrap()
     };
     server.seen.lock().unwrap().events.clear();
     server.seen.lock().unwrap().refused.insert(id);
@@ -158,12 +165,12 @@ fn what_is_wrong_is_reported_by_line_and_the_rest_goes_in() {
     assert_eq!(
         errors,
         [
-            "1 event_id refused",
             "2 user_id may hold letters, digits and `_ . : -` only, got ' ' at byte 6",
             "3 action_type `good` is no number",
             "4 - has 2 values, 4 are expected",
             "5 - the line is not utf-8; say `encoding = \"latin-1\"` if it is that",
             "6 timestamp `-5` is no time",
+            "7 event_id refused",
         ]
     );
 }
