@@ -18,7 +18,8 @@ const SHARDS: usize = 64;
 /// A reader that found nothing takes a [`Stamp`], reads the store and offers
 /// what it read with the stamp. A change advances the generation of its key
 /// first, so what was read before the change is refused after it; test and
-/// insertion are under one lock, so there is no moment between them.
+/// insertion are under one lock, so there is no moment between them. The weight
+/// of a value must stay what it was when it was inserted.
 pub struct FreshCache<K, V, W> {
     cache: Cache<K, V, W>,
     generations: Vec<Mutex<u64>>,
@@ -58,7 +59,7 @@ where
     }
 
     /// To be taken before the store is read.
-    pub fn stamp<Q: Hash + ?Sized>(&self, key: &Q) -> Stamp {
+    pub fn stamp<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q) -> Stamp {
         Stamp(self.generation(key).map_or(0, |generation| *lock(generation)))
     }
 
@@ -72,16 +73,18 @@ where
         }
     }
 
-    /// `key` changed: what `change` makes of the value known of it, if one is,
-    /// takes its place; none forgets it.
-    pub fn change<Q: Hash + Equivalent<K> + ?Sized>(&self, key: &Q, change: impl FnOnce(V) -> Option<V>) {
+    /// `key` changed: `change` makes the new value of the one known of it, if one
+    /// is.
+    pub fn change(&self, key: &K, change: impl FnOnce(V) -> V)
+    where
+        K: Clone,
+    {
         let Some(generation) = self.generation(key) else { return };
         let mut generation = lock(generation);
         *generation += 1;
-        if let Some((key, value)) = self.cache.remove(key)
-            && let Some(value) = change(value)
-        {
-            self.cache.insert(key, value);
+        if let Some(value) = self.cache.peek(key) {
+            // Fails when it was evicted meanwhile.
+            let _ = self.cache.replace(key.clone(), change(value), true);
         }
     }
 

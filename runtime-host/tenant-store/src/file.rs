@@ -40,6 +40,11 @@ impl TenantFile {
         let mut connection = connect(&path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
+        // A batch changes hundreds of pages all over the file: they fit in memory,
+        // and those that change again and again are carried over from the WAL
+        // every 32 MiB only.
+        connection.pragma_update(None, "cache_size", -8 * 1024)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 8 * 1024)?;
         // Gives the disk back what a large import made of the WAL.
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
         schema::migrate(&mut connection, parts)?;

@@ -21,8 +21,8 @@ pub(super) fn document(
         "SELECT scenario, id, version, body, created_ms, handle FROM documents
          WHERE collection = ? AND scenario = ? AND handle = ? AND id = ?",
     )?;
-    let found = statement
-        .query_row(params![collection.number(), key.scenario_id, handle.cast_signed(), key.id], |row| to_document(row));
+    let found =
+        statement.query_row(params![collection.number(), key.scenario_id, handle.cast_signed(), key.id], to_document);
     Ok(found.optional()?)
 }
 

@@ -140,13 +140,7 @@ impl Tables {
             }
             Some(found) => {
                 let version = found.version + 1;
-                let sql = "UPDATE documents SET version = ?, status = ?, row = ?, body = ? WHERE rowid = ?";
-                connection
-                    .prepare_cached(sql)
-                    .and_then(|mut update| {
-                        update.execute(params![version.cast_signed(), body.status, row, text, found.rowid])
-                    })
-                    .map_err(Error::from)?;
+                update(connection, found, version, body, row, &text)?;
                 version
             }
         };
@@ -225,6 +219,27 @@ impl Place<'_> {
         }
         Ok(())
     }
+}
+
+/// Writes over a document. The status stands in indexes, which SQLite writes
+/// again for every column that is named: it is named when it changed.
+fn update(
+    connection: &Connection,
+    found: &Stored,
+    version: u64,
+    body: &Body,
+    row: Option<Vec<u8>>,
+    text: &str,
+) -> Result<(), Error> {
+    let version = version.cast_signed();
+    if body.status == found.status {
+        let sql = "UPDATE documents SET version = ?, row = ?, body = ? WHERE rowid = ?";
+        connection.prepare_cached(sql)?.execute(params![version, row, text, found.rowid])?;
+    } else {
+        let sql = "UPDATE documents SET version = ?, row = ?, body = ?, status = ? WHERE rowid = ?";
+        connection.prepare_cached(sql)?.execute(params![version, row, text, body.status, found.rowid])?;
+    }
+    Ok(())
 }
 
 impl Part for Tables {
