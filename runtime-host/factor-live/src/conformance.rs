@@ -1,0 +1,215 @@
+//! The suite that every backend of [`Live`] must pass: each sentence of
+//! `wit/capabilities/live.wit` has a check here.
+//!
+//! Hot lists and counters are changed by events only, so what fills them comes
+//! with the backend: [`Suite::add_hot`], [`Suite::add_count`]. Every check works
+//! in tenants of its own.
+#![allow(clippy::unwrap_used, clippy::panic, reason = "a test suite: a failed check is a panic")]
+
+use std::{collections::HashSet, future::Future, pin::Pin};
+
+use funnelweb_core::{id::handle, limits};
+
+use crate::store::{Error, Live, Scored, Tenant};
+
+/// A change that is applied when it resolves.
+pub type Change = Pin<Box<dyn Future<Output = ()> + Send>>;
+/// Adds a weight to an item in the scenario `feed`: item id, weight, time in
+/// milliseconds; the half-life is an hour.
+pub type AddHot<'a> = &'a (dyn Fn(&Tenant, &str, f64, u64) -> Change + Sync);
+/// Adds to a counter: item id, field, amount.
+pub type AddCount<'a> = &'a (dyn Fn(&Tenant, &str, &str, f64) -> Change + Sync);
+
+/// A backend under test, its clock, and what fills it.
+pub struct Suite<'a> {
+    /// The backend.
+    pub live: &'a dyn Live,
+    /// Moves the backend's clock on by so many milliseconds.
+    pub advance: &'a (dyn Fn(u64) + Sync),
+    /// See [`AddHot`].
+    pub add_hot: AddHot<'a>,
+    /// See [`AddCount`].
+    pub add_count: AddCount<'a>,
+    /// Begins the names of the tenants, so that a server can be used again.
+    pub prefix: &'a str,
+}
+
+const HOUR_MS: u64 = 3_600_000;
+
+fn is_invalid<T: std::fmt::Debug>(result: Result<T, Error>, name: &str) {
+    match result {
+        Err(Error::Invalid(message)) => assert!(message.contains(name), "{message} does not name {name}"),
+        other => panic!("expected invalid({name}), got {other:?}"),
+    }
+}
+
+impl Suite<'_> {
+    /// Runs every check.
+    pub async fn run(&self) {
+        self.hot_lists_decay_and_order().await;
+        self.exposures_are_seen_at_once_and_expire().await;
+        self.the_oldest_exposures_go_first().await;
+        self.counters_add_up().await;
+        self.tenants_are_apart().await;
+        self.limits_are_errors_that_name_the_argument().await;
+        self.concurrent_exposures_lose_nothing().await;
+    }
+
+    fn tenant(&self, name: &str) -> Tenant {
+        Tenant::new(&format!("{}{name}", self.prefix)).unwrap()
+    }
+
+    async fn top(&self, t: &Tenant, limit: u32, exclude: &[&str], now_ms: u64) -> Scored {
+        let exclude = exclude.iter().map(|id| handle(id)).collect();
+        self.live.hot_top(t, "feed".to_owned(), limit, exclude, now_ms).await.unwrap()
+    }
+
+    async fn shown(&self, t: &Tenant, user: &str) -> HashSet<u64> {
+        let shown = self.live.exposed(t, "feed".to_owned(), user.to_owned()).await.unwrap();
+        let set: HashSet<u64> = shown.iter().copied().collect();
+        assert_eq!(set.len(), shown.len(), "a handle stands in the list once");
+        set
+    }
+
+    async fn show(&self, t: &Tenant, user: &str, items: &[&str], ttl_s: u32) {
+        let items = items.iter().map(|&item| item.to_owned()).collect();
+        self.live.expose(t, "feed".to_owned(), user.to_owned(), items, ttl_s).await.unwrap();
+    }
+
+    async fn hot_lists_decay_and_order(&self) {
+        let t = &self.tenant("hot");
+        assert_eq!(self.top(t, 10, &[], 0).await, Scored::default());
+        let now_ms = 1_000 * HOUR_MS;
+        // Before and after it was asked for the first time.
+        (self.add_hot)(t, "a", 8.0, now_ms).await;
+        (self.add_hot)(t, "b", 3.0, now_ms + 2 * HOUR_MS).await;
+        let later_ms = now_ms + 2 * HOUR_MS;
+        let top = self.top(t, 10, &[], later_ms).await;
+        assert_eq!(top, Scored { handles: vec![handle("b"), handle("a")], scores: vec![3.0, 2.0] });
+        // An event that comes late counts what it would have by now.
+        (self.add_hot)(t, "a", 8.0, now_ms).await;
+        (self.add_hot)(t, "c", -1.0, later_ms).await;
+        let top = self.top(t, 2, &[], later_ms).await;
+        assert_eq!(top, Scored { handles: vec![handle("a"), handle("b")], scores: vec![4.0, 3.0] });
+        let top = self.top(t, 2, &["a"], later_ms + HOUR_MS).await;
+        assert_eq!(top, Scored { handles: vec![handle("b"), handle("c")], scores: vec![1.5, -0.5] });
+        let handles = vec![handle("c"), handle("nobody"), handle("a")];
+        let scores = self.live.hot_scores(t, "feed".to_owned(), handles, later_ms).await.unwrap();
+        assert_eq!(scores, [-1.0, 0.0, 4.0]);
+        // Ages later: the new is alone worth anything, and all is finite.
+        let ages_ms = later_ms + 5_000 * HOUR_MS;
+        (self.add_hot)(t, "d", 1.0, ages_ms).await;
+        let top = self.top(t, 10, &[], ages_ms).await;
+        assert_eq!(top.handles.first(), Some(&handle("d")));
+        assert_eq!(top.scores.first(), Some(&1.0));
+        assert!(top.scores.iter().all(|score| score.is_finite()));
+        assert_eq!(self.live.hot_top(t, "other".to_owned(), 5, vec![], 0).await.unwrap(), Scored::default());
+    }
+
+    async fn exposures_are_seen_at_once_and_expire(&self) {
+        let t = &self.tenant("exposed");
+        let set = |ids: &[&str]| ids.iter().map(|id| handle(id)).collect::<HashSet<_>>();
+        // Written before the first reading, and after.
+        self.show(t, "ann", &["a", "b"], 10).await;
+        assert_eq!(self.shown(t, "ann").await, set(&["a", "b"]));
+        (self.advance)(6_000);
+        self.show(t, "ann", &["b", "c"], 10).await;
+        assert_eq!(self.shown(t, "ann").await, set(&["a", "b", "c"]));
+        assert!(self.shown(t, "bob").await.is_empty());
+        (self.advance)(5_000);
+        // From when it was last added: `a` is gone, `b` is not.
+        assert_eq!(self.shown(t, "ann").await, set(&["b", "c"]));
+        (self.advance)(5_000);
+        assert!(self.shown(t, "ann").await.is_empty());
+        self.show(t, "ann", &[], 10).await;
+        assert!(self.shown(t, "ann").await.is_empty());
+        self.show(t, "ann", &["a"], 100).await;
+        self.live.expose(t, "other".to_owned(), "ann".to_owned(), vec!["z".to_owned()], 100).await.unwrap();
+        assert_eq!(self.shown(t, "ann").await, set(&["a"]));
+    }
+
+    async fn the_oldest_exposures_go_first(&self) {
+        let t = &self.tenant("oldest");
+        let each = 1000;
+        for call in 0..=(limits::EXPOSURES / each) {
+            let items: Vec<String> = (0..each).map(|at| format!("i{}", call * each + at)).collect();
+            self.live.expose(t, "feed".to_owned(), "ann".to_owned(), items, 3600).await.unwrap();
+        }
+        // What is not written yet may stand beside; what was shown last is there.
+        let shown = self.shown(t, "ann").await;
+        assert!(shown.contains(&handle("i10999")));
+        self.show(t, "ann", &["last"], 3600).await;
+        assert!(self.shown(t, "ann").await.contains(&handle("last")));
+    }
+
+    async fn counters_add_up(&self) {
+        let t = &self.tenant("counters");
+        let fields = || vec!["view_count".to_owned(), "like_count".to_owned()];
+        let read = async || {
+            let handles = ["a", "nobody", "b"].map(handle).to_vec();
+            self.live.item_stats(t, "feed".to_owned(), handles, fields()).await.unwrap()
+        };
+        assert_eq!(read().await, [0.0; 6]);
+        (self.add_count)(t, "a", "view_count", 1.0).await;
+        (self.add_count)(t, "a", "view_count", 2.0).await;
+        assert_eq!(read().await, [3.0, 0.0, 0.0, 0.0, 0.0, 0.0]);
+        (self.add_count)(t, "b", "like_count", -0.5).await;
+        (self.add_count)(t, "a", "like_count", 1.0).await;
+        assert_eq!(read().await, [3.0, 1.0, 0.0, 0.0, 0.0, -0.5]);
+        assert_eq!(self.live.item_stats(t, "feed".to_owned(), vec![1], vec![]).await.unwrap(), [0.0; 0]);
+    }
+
+    async fn tenants_are_apart(&self) {
+        let (a, b) = (&self.tenant("apart-a"), &self.tenant("apart-b"));
+        (self.add_hot)(a, "x", 1.0, HOUR_MS).await;
+        (self.add_count)(a, "x", "n", 1.0).await;
+        self.show(a, "ann", &["x"], 100).await;
+        assert_eq!(self.top(b, 10, &[], HOUR_MS).await, Scored::default());
+        assert!(self.shown(b, "ann").await.is_empty());
+        let stats = async |t: &Tenant| {
+            self.live.item_stats(t, "feed".to_owned(), vec![handle("x")], vec!["n".to_owned()]).await.unwrap()
+        };
+        assert_eq!(stats(b).await, [0.0]);
+        assert_eq!(stats(a).await, [1.0]);
+        assert_eq!(self.top(a, 10, &[], HOUR_MS).await.handles, [handle("x")]);
+        assert_eq!(self.shown(a, "ann").await.len(), 1);
+    }
+
+    async fn limits_are_errors_that_name_the_argument(&self) {
+        let t = &self.tenant("limits");
+        let (feed, many) = (|| "feed".to_owned(), || vec![0; limits::CANDIDATES + 1]);
+        let expose = async |item: &str| self.live.expose(t, feed(), "ann".to_owned(), vec![item.to_owned()], 1).await;
+        is_invalid(expose("a\"b").await, "item-ids[0]");
+        is_invalid(expose("").await, "item-ids[0]");
+        let items = vec!["a".to_owned(); limits::CANDIDATES + 1];
+        is_invalid(self.live.expose(t, feed(), "ann".to_owned(), items, 1).await, "item-ids");
+        is_invalid(self.live.exposed(t, "a/b".to_owned(), "ann".to_owned()).await, "scenario-id");
+        is_invalid(self.live.exposed(t, feed(), "a/b".to_owned()).await, "user-id");
+        is_invalid(self.live.hot_scores(t, feed(), many(), 0).await, "handles");
+        is_invalid(self.live.hot_top(t, feed(), u32::MAX, vec![], 0).await, "limit");
+        is_invalid(self.live.hot_top(t, feed(), 1, vec![0; limits::HOT_MEMBERS + 1], 0).await, "exclude");
+        is_invalid(self.live.item_stats(t, feed(), many(), vec![]).await, "handles");
+        is_invalid(self.live.item_stats(t, feed(), vec![], vec![String::new(); limits::FEATURES + 1]).await, "fields");
+    }
+
+    async fn concurrent_exposures_lose_nothing(&self) {
+        let t = &self.tenant("race");
+        let task = async |task: usize| {
+            for round in 0..25 {
+                let item = format!("i{task}-{round}");
+                self.show(t, "ann", &[&item], 3600).await;
+                assert!(self.shown(t, "ann").await.contains(&handle(&item)));
+                (self.add_count)(t, "x", "n", 1.0).await;
+            }
+        };
+        eight_at_once(task).await;
+        assert_eq!(self.shown(t, "ann").await.len(), 8 * 25);
+        let stats = self.live.item_stats(t, "feed".to_owned(), vec![handle("x")], vec!["n".to_owned()]).await.unwrap();
+        assert_eq!(stats, [8.0 * 25.0]);
+    }
+}
+
+/// Eight of them at once.
+async fn eight_at_once(task: impl AsyncFn(usize)) {
+    tokio::join!(task(0), task(1), task(2), task(3), task(4), task(5), task(6), task(7));
+}

@@ -1,0 +1,58 @@
+//! Exponential decay.
+
+/// What a weight given at `from_ms` is worth at `to_ms`: it halves every
+/// `half_life_s`. A time before `from_ms` gives more than 1.
+#[must_use]
+pub fn factor(from_ms: u64, to_ms: u64, half_life_s: u32) -> f64 {
+    let age_ms = to_ms as f64 - from_ms as f64;
+    // Finite, so that nothing times a long time ago is nothing.
+    (-age_ms / (1000.0 * f64::from(half_life_s.max(1)))).exp2().min(f64::MAX)
+}
+
+/// A sum of decaying weights, as of a time.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Score {
+    pub(crate) value: f64,
+    pub(crate) at_ms: u64,
+}
+
+impl Score {
+    /// Adds a weight given at `at_ms`, which may lie before the score's own time:
+    /// the sum is the same in whichever order weights come.
+    pub(crate) fn add(self, weight: f64, at_ms: u64, half_life_s: u32) -> Self {
+        let latest_ms = self.at_ms.max(at_ms);
+        let value =
+            self.value * factor(self.at_ms, latest_ms, half_life_s) + weight * factor(at_ms, latest_ms, half_life_s);
+        Self { value: value.clamp(-f64::MAX, f64::MAX), at_ms: latest_ms }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn halves_once_per_half_life() {
+        assert_eq!(factor(0, 3_600_000, 3600), 0.5);
+        assert_eq!(factor(3_600_000, 0, 3600), 2.0);
+        let score = Score { value: 4.0, at_ms: 0 }.add(1.0, 10_000, 10);
+        assert_eq!(score, Score { value: 3.0, at_ms: 10_000 });
+        assert_eq!(score.add(1.0, 0, 10), Score { value: 3.5, at_ms: 10_000 });
+    }
+
+    proptest! {
+        #[test]
+        fn order_of_arrival_does_not_matter(
+            weights in prop::collection::vec((-10.0..10.0_f64, 0..100_000_u64), 1..20),
+        ) {
+            let zero = Score { value: 0.0, at_ms: 0 };
+            let sum = |weights: &[(f64, u64)]| weights.iter().fold(zero, |sum, (w, at)| sum.add(*w, *at, 60));
+            let mut sorted = weights.clone();
+            sorted.sort_by_key(|(_, at)| *at);
+            let (one, other) = (sum(&weights), sum(&sorted));
+            prop_assert_eq!(one.at_ms, other.at_ms);
+            prop_assert!((one.value - other.value).abs() < 1e-9 * weights.len() as f64 * 10.0);
+        }
+    }
+}

@@ -1,0 +1,167 @@
+//! A hot list in memory: forward decay (Cormode, Shkapenyuk, Srivastava, Xu,
+//! "Forward Decay: A Practical Time Decay Model for Streaming Systems", ICDE
+//! 2009, exponential case).
+//!
+//! Every score is kept relative to one landmark `L`: a weight `w` given at `t`
+//! counts `w · 2^((t − L) / h)`, whatever the time of asking, so members keep
+//! their order while time passes and only those change that get a weight. Asked
+//! at `now`, all of them are multiplied by `2^((L − now) / h)`. The landmark
+//! moves before the exponent leaves what an `f64` holds.
+
+use std::{
+    cmp::Ordering,
+    collections::{BTreeSet, HashMap},
+};
+
+use crate::{
+    decay::{Score, factor},
+    store::Scored,
+};
+
+/// Half-lives past the landmark at which it moves; an `f64` holds 2^1023.
+const REBASE_HALF_LIVES: f64 = 256.0;
+
+/// A member's place: by score, then handle.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Place {
+    score: f64,
+    handle: u64,
+}
+
+impl Eq for Place {}
+
+impl Ord for Place {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.score.total_cmp(&other.score).then(self.handle.cmp(&other.handle))
+    }
+}
+
+impl PartialOrd for Place {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
+    }
+}
+
+/// The members of one hot list.
+#[derive(Debug, Clone)]
+pub(crate) struct HotList {
+    half_life_s: u32,
+    landmark_ms: u64,
+    scores: HashMap<u64, f64>,
+    order: BTreeSet<Place>,
+}
+
+impl HotList {
+    pub(crate) fn new(half_life_s: u32) -> Self {
+        Self { half_life_s, landmark_ms: 0, scores: HashMap::new(), order: BTreeSet::new() }
+    }
+
+    /// The list of these members, all under one half-life.
+    pub(crate) fn with_members(half_life_s: u32, members: impl IntoIterator<Item = (u64, Score)>) -> Self {
+        let mut list = Self::new(half_life_s);
+        for (handle, score) in members {
+            list.set(handle, score);
+        }
+        list
+    }
+
+    /// Gives a member its score.
+    pub(crate) fn set(&mut self, handle: u64, score: Score) {
+        if self.scores.is_empty() {
+            self.landmark_ms = score.at_ms;
+        } else if (score.at_ms as f64 - self.landmark_ms as f64) / self.half_life_ms() > REBASE_HALF_LIVES {
+            self.rebase(score.at_ms);
+        }
+        // A score far older than the landmark becomes 0, which it is by then.
+        let value = score.value * factor(score.at_ms, self.landmark_ms, self.half_life_s);
+        self.remove(handle);
+        self.scores.insert(handle, value);
+        self.order.insert(Place { score: value, handle });
+    }
+
+    pub(crate) fn remove(&mut self, handle: u64) {
+        if let Some(score) = self.scores.remove(&handle) {
+            self.order.remove(&Place { score, handle });
+        }
+    }
+
+    fn half_life_ms(&self) -> f64 {
+        1000.0 * f64::from(self.half_life_s)
+    }
+
+    fn rebase(&mut self, landmark_ms: u64) {
+        let shrink = factor(self.landmark_ms, landmark_ms, self.half_life_s);
+        self.landmark_ms = landmark_ms;
+        for score in self.scores.values_mut() {
+            *score *= shrink;
+        }
+        self.order = self.scores.iter().map(|(&handle, &score)| Place { score, handle }).collect();
+    }
+
+    /// The best members as of `now_ms` but for those of the ascending `exclude`,
+    /// best first.
+    pub(crate) fn top(&self, limit: usize, exclude: &[u64], now_ms: u64) -> Scored {
+        let decay = factor(self.landmark_ms, now_ms, self.half_life_s);
+        let best = self.order.iter().rev().filter(|place| exclude.binary_search(&place.handle).is_err());
+        let (handles, scores) = best.take(limit).map(|place| (place.handle, narrow(place.score * decay))).unzip();
+        Scored { handles, scores }
+    }
+
+    /// Scores as of `now_ms`, 0 for who is not a member.
+    pub(crate) fn scores(&self, handles: &[u64], now_ms: u64) -> Vec<f32> {
+        let decay = factor(self.landmark_ms, now_ms, self.half_life_s);
+        handles.iter().map(|handle| self.scores.get(handle).map_or(0.0, |score| narrow(score * decay))).collect()
+    }
+
+    /// The members beyond the best `keep`.
+    pub(crate) fn coldest_beyond(&self, keep: usize) -> Vec<u64> {
+        let beyond = self.order.len().saturating_sub(keep);
+        self.order.iter().take(beyond).map(|place| place.handle).collect()
+    }
+
+    /// Bytes in memory, roughly: an entry of the map and one of the tree.
+    pub(crate) fn bytes(&self) -> usize {
+        size_of::<Self>() + self.scores.capacity() * 18 + self.order.len() * 24
+    }
+}
+
+/// As an `f32` that is finite.
+fn narrow(score: f64) -> f32 {
+    score.clamp(f64::from(f32::MIN), f64::from(f32::MAX)) as f32
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn score(value: f64, at_ms: u64) -> Score {
+        Score { value, at_ms }
+    }
+
+    #[test]
+    fn order_is_by_score_as_of_now_and_exclusion_passes_over() {
+        let list = HotList::with_members(10, [(1, score(8.0, 0)), (2, score(5.0, 10_000)), (3, score(-1.0, 0))]);
+        let top = list.top(2, &[], 20_000);
+        assert_eq!(top, Scored { handles: vec![2, 1], scores: vec![2.5, 2.0] });
+        assert_eq!(list.top(5, &[2], 0).handles, [1, 3]);
+        assert_eq!(list.scores(&[3, 4], 0), [-1.0, 0.0]);
+    }
+
+    #[test]
+    fn the_landmark_moves_before_anything_overflows() {
+        let mut list = HotList::new(1);
+        // 10,000 half-lives: 2^10000 is no f64.
+        for step in 0..100_u64 {
+            list.set(step, score(1.0, step * 100_000));
+        }
+        let top = list.top(100, &[], 9_900_000);
+        assert_eq!(top.handles.first(), Some(&99));
+        assert_eq!(top.scores.first(), Some(&1.0));
+        assert!(top.scores.iter().all(|score| score.is_finite()));
+        // A member of long ago is nothing now.
+        list.set(200, score(1e300, 0));
+        assert_eq!(list.scores(&[200], 9_900_000), [0.0]);
+        // A time before everything: more, but finite.
+        assert!(list.scores(&[99], 0).iter().all(|score| score.is_finite()));
+    }
+}

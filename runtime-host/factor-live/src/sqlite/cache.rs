@@ -1,0 +1,146 @@
+//! What is kept in memory.
+
+use std::collections::HashMap;
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicU64, Ordering},
+};
+
+use funnelweb_core::limits;
+use funnelweb_tenant_store::{FreshCache, lock};
+use quick_cache::Weighter;
+
+use crate::{
+    exposures::{ExposureSet, Shown},
+    hot::HotList,
+};
+
+/// Names a structure of an open file.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub(crate) enum LiveKey {
+    Hot { file: u64, scenario: Arc<str> },
+    Exposed { file: u64, scenario: Arc<str>, user: Arc<str> },
+    Stats { file: u64, handle: u64 },
+}
+
+/// Counters of an item: few, so they are looked through.
+pub(crate) type Counters = Vec<(Box<str>, f64)>;
+
+/// A structure in memory.
+#[derive(Debug, Clone)]
+pub(crate) enum Structure {
+    Hot(Arc<Mutex<HotList>>),
+    Exposed(Arc<Mutex<ExposureSet>>),
+    Stats(Arc<Mutex<Counters>>),
+}
+
+/// A structure and its size when it was put into the cache: it changes in place,
+/// and the cache must count off what it counted on.
+#[derive(Debug, Clone)]
+pub(crate) struct Cached {
+    pub(crate) structure: Structure,
+    bytes: usize,
+}
+
+impl Cached {
+    pub(crate) fn new(structure: Structure) -> Self {
+        let bytes = match &structure {
+            Structure::Hot(list) => lock(list).bytes(),
+            Structure::Exposed(set) => lock(set).bytes(),
+            Structure::Stats(counters) => lock(counters).iter().map(|(field, _)| 24 + field.len()).sum(),
+        };
+        Self { structure, bytes }
+    }
+}
+
+#[derive(Debug, Clone)]
+pub(crate) struct Bytes;
+
+impl Weighter<LiveKey, Cached> for Bytes {
+    fn weight(&self, key: &LiveKey, value: &Cached) -> u64 {
+        let names = match key {
+            LiveKey::Hot { scenario, .. } => scenario.len(),
+            LiveKey::Exposed { scenario, user, .. } => scenario.len() + user.len(),
+            LiveKey::Stats { .. } => 0,
+        };
+        (128 + names + value.bytes) as u64
+    }
+}
+
+/// What one call showed, under the call's number.
+type Ticketed = (u64, Arc<Shown>);
+
+/// Everything that is kept in memory.
+pub(crate) struct Memory {
+    /// As committed.
+    pub(crate) cache: FreshCache<LiveKey, Cached, Bytes>,
+    /// What was shown by calls that have returned and are not committed yet.
+    unflushed: Mutex<HashMap<LiveKey, Vec<Ticketed>>>,
+    tickets: AtomicU64,
+}
+
+impl Memory {
+    pub(crate) fn new() -> Self {
+        Self {
+            cache: FreshCache::new(limits::LIVE_CACHE_BYTES, Bytes),
+            unflushed: Mutex::default(),
+            tickets: AtomicU64::new(0),
+        }
+    }
+
+    /// What is known of `key`.
+    pub(crate) fn get(&self, key: &LiveKey) -> Option<Structure> {
+        self.cache.get(key).map(|cached| cached.structure)
+    }
+
+    /// Changes what is known of `key`, in place.
+    pub(crate) fn change(&self, key: &LiveKey, change: impl FnOnce(&Structure)) {
+        self.cache.change(key, |cached| {
+            change(&cached.structure);
+            Cached::new(cached.structure)
+        });
+    }
+
+    /// Makes `shown` visible until the guard is dropped: after the commit and
+    /// after the committed set in memory has it, or when its write failed.
+    pub(crate) fn show(self: &Arc<Self>, key: LiveKey, shown: Arc<Shown>) -> Unflushed {
+        let ticket = self.tickets.fetch_add(1, Ordering::Relaxed);
+        lock(&self.unflushed).entry(key.clone()).or_default().push((ticket, shown));
+        Unflushed { memory: self.clone(), key, ticket }
+    }
+
+    /// What is visible only here. To be asked before the committed set.
+    pub(crate) fn unflushed(&self, key: &LiveKey) -> Vec<Arc<Shown>> {
+        let unflushed = lock(&self.unflushed);
+        unflushed.get(key).map_or_else(Vec::new, |shown| shown.iter().map(|(_, shown)| shown.clone()).collect())
+    }
+}
+
+/// Keeps one call's items visible.
+pub(crate) struct Unflushed {
+    memory: Arc<Memory>,
+    key: LiveKey,
+    ticket: u64,
+}
+
+impl Unflushed {
+    pub(crate) fn key(&self) -> &LiveKey {
+        &self.key
+    }
+
+    pub(crate) fn memory(&self) -> &Memory {
+        &self.memory
+    }
+}
+
+impl Drop for Unflushed {
+    fn drop(&mut self) {
+        let mut unflushed = lock(&self.memory.unflushed);
+        if let Some(shown) = unflushed.get_mut(&self.key) {
+            shown.retain(|(ticket, _)| *ticket != self.ticket);
+            if shown.is_empty() {
+                unflushed.remove(&self.key);
+            }
+        }
+    }
+}

@@ -1,0 +1,234 @@
+//! The embedded backend: tables of the tenant's SQLite file, served from memory.
+
+mod cache;
+mod exposed;
+mod tables;
+
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use funnelweb_core::{id, limits};
+use funnelweb_tenant_store::{Durability, Stamp, TenantFile, TenantStores, lock};
+use rusqlite::params;
+
+use self::cache::{Cached, LiveKey, Memory, Structure};
+pub use self::tables::{Tables, Weight};
+use crate::{
+    exposures::{ExposureSet, Shown},
+    hot::HotList,
+    store::{Error, Live, Scored, Tenant},
+};
+
+/// Live structures in tenants' SQLite files.
+#[derive(Clone)]
+pub struct SqliteLive {
+    stores: Arc<TenantStores>,
+    tables: Tables,
+}
+
+impl SqliteLive {
+    /// Adds the tables of live structures to `stores`.
+    ///
+    /// # Errors
+    /// See [`TenantStores::register`].
+    pub fn new(stores: Arc<TenantStores>) -> Result<Self, Error> {
+        let tables = Tables { memory: Arc::new(Memory::new()) };
+        stores.register(Arc::new(tables.clone()))?;
+        Ok(Self { stores, tables })
+    }
+
+    /// The tables, for jobs that write live structures along with their own.
+    #[must_use]
+    pub fn tables(&self) -> &Tables {
+        &self.tables
+    }
+
+    async fn hot(&self, tenant: &Tenant, scenario_id: &str) -> Result<Arc<Mutex<HotList>>, Error> {
+        Error::check_id("scenario-id", scenario_id)?;
+        let file = self.stores.open(tenant).await?;
+        let scenario: Arc<str> = scenario_id.into();
+        let key = LiveKey::Hot { file: file.number(), scenario: scenario.clone() };
+        if let Some(Structure::Hot(list)) = self.tables.memory.get(&key) {
+            return Ok(list);
+        }
+        let tables = self.tables.clone();
+        file.write(Durability::Relaxed, move |write| tables.load_hot(write, scenario)).await
+    }
+
+    /// The committed exposures of a user: from memory, or read.
+    async fn exposures(&self, file: &Arc<TenantFile>, key: &LiveKey) -> Result<Arc<Mutex<ExposureSet>>, Error> {
+        let memory = &self.tables.memory;
+        if let Some(Structure::Exposed(set)) = memory.get(key) {
+            return Ok(set);
+        }
+        let stamp = memory.cache.stamp(key);
+        let now_ms = self.stores.now_ms();
+        let (key, memory) = (key.clone(), memory.clone());
+        file.read(move |tx| {
+            let LiveKey::Exposed { scenario, user, .. } = &key else { return Ok(Arc::default()) };
+            let set = Arc::new(Mutex::new(exposed::load(tx, scenario, user, now_ms)?));
+            memory.cache.offer(key, Cached::new(Structure::Exposed(set.clone())), stamp);
+            Ok(set)
+        })
+        .await
+    }
+}
+
+#[async_trait]
+impl Live for SqliteLive {
+    async fn hot_top(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        limit: u32,
+        mut exclude: Vec<u64>,
+        now_ms: u64,
+    ) -> Result<Scored, Error> {
+        Error::check_count("limit", limit as usize, 0, limits::CANDIDATES)?;
+        Error::check_count("exclude", exclude.len(), 0, limits::HOT_MEMBERS)?;
+        let list = self.hot(tenant, &scenario_id).await?;
+        exclude.sort_unstable();
+        let top = lock(&list).top(limit as usize, &exclude, now_ms);
+        Ok(top)
+    }
+
+    async fn hot_scores(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        handles: Vec<u64>,
+        now_ms: u64,
+    ) -> Result<Vec<f32>, Error> {
+        Error::check_count("handles", handles.len(), 0, limits::CANDIDATES)?;
+        let list = self.hot(tenant, &scenario_id).await?;
+        let scores = lock(&list).scores(&handles, now_ms);
+        Ok(scores)
+    }
+
+    async fn expose(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        user_id: String,
+        item_ids: Vec<String>,
+        ttl_s: u32,
+    ) -> Result<(), Error> {
+        Error::check_id("scenario-id", &scenario_id)?;
+        Error::check_id("user-id", &user_id)?;
+        Error::check_count("item-ids", item_ids.len(), 0, limits::CANDIDATES)?;
+        for (at, item) in item_ids.iter().enumerate() {
+            Error::check_id(format_args!("item-ids[{at}]"), item)?;
+        }
+        if item_ids.is_empty() || ttl_s == 0 {
+            return Ok(());
+        }
+        let file = self.stores.open(tenant).await?;
+        let now_ms = self.stores.now_ms();
+        let expires_ms = now_ms.saturating_add(1000 * u64::from(ttl_s));
+        let shown = Arc::new(Shown { expires_ms, handles: item_ids.iter().map(|item| id::handle(item)).collect() });
+        let items = exposed::encode(&item_ids);
+        let key = LiveKey::Exposed { file: file.number(), scenario: scenario_id.into(), user: user_id.into() };
+        let compact = match self.tables.memory.get(&key) {
+            Some(Structure::Exposed(set)) => {
+                let set = lock(&set);
+                set.rows >= set.compact_at
+            }
+            _ => false,
+        };
+        // Visible from here on; the disk follows, and nobody waits for it.
+        let unflushed = self.tables.memory.show(key, shown.clone());
+        let _ = file.submit(Durability::Relaxed, move |write| {
+            let LiveKey::Exposed { scenario, user, .. } = unflushed.key() else { return Ok(()) };
+            exposed::insert(write, scenario, user, expires_ms, &items, now_ms)?;
+            let rows = if compact { Some(exposed::compact(write, scenario, user, now_ms)?) } else { None };
+            write.after_commit(move || {
+                unflushed.memory().change(unflushed.key(), |cached| {
+                    let Structure::Exposed(set) = cached else { return };
+                    let mut set = lock(set);
+                    set.add(&shown);
+                    if let Some(rows) = rows {
+                        set.rows = rows;
+                        set.compact_at = exposed::compact_at(rows);
+                    }
+                });
+            });
+            Ok::<_, Error>(())
+        })?;
+        Ok(())
+    }
+
+    async fn exposed(&self, tenant: &Tenant, scenario_id: String, user_id: String) -> Result<Vec<u64>, Error> {
+        Error::check_id("scenario-id", &scenario_id)?;
+        Error::check_id("user-id", &user_id)?;
+        let file = self.stores.open(tenant).await?;
+        let key = LiveKey::Exposed { file: file.number(), scenario: scenario_id.into(), user: user_id.into() };
+        // In this order: what leaves the first is in the second by then.
+        let unflushed = self.tables.memory.unflushed(&key);
+        let set = self.exposures(&file, &key).await?;
+        let now_ms = self.stores.now_ms();
+        let mut alive: Vec<u64> = {
+            let mut set = lock(&set);
+            set.prune(now_ms);
+            set.alive(now_ms).map(|(handle, _)| handle).collect()
+        };
+        let fresh = unflushed.iter().filter(|shown| shown.expires_ms > now_ms).flat_map(|shown| &shown.handles);
+        let committed = alive.len();
+        alive.extend(fresh);
+        if alive.len() > committed {
+            alive.sort_unstable();
+            alive.dedup();
+        }
+        Ok(alive)
+    }
+
+    async fn item_stats(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        handles: Vec<u64>,
+        fields: Vec<String>,
+    ) -> Result<Vec<f64>, Error> {
+        Error::check_id("scenario-id", &scenario_id)?;
+        Error::check_count("handles", handles.len(), 0, limits::CANDIDATES)?;
+        Error::check_count("fields", fields.len(), 0, limits::FEATURES)?;
+        let file = self.stores.open(tenant).await?;
+        let number = file.number();
+        let memory = &self.tables.memory;
+        let mut values = vec![0.0; handles.len() * fields.len()];
+        let mut missing: Vec<(usize, u64, Stamp)> = Vec::new();
+        for (at, &handle) in handles.iter().enumerate() {
+            let key = LiveKey::Stats { file: number, handle };
+            match memory.get(&key) {
+                Some(Structure::Stats(counters)) => pick(&lock(&counters), &fields, at, &mut values),
+                _ => missing.push((at, handle, memory.cache.stamp(&key))),
+            }
+        }
+        if missing.is_empty() {
+            return Ok(values);
+        }
+        let memory = memory.clone();
+        file.read(move |tx| {
+            let mut select = tx.prepare_cached("SELECT field, value FROM item_stats WHERE handle = ?")?;
+            for (at, handle, stamp) in missing {
+                let found = select.query_map(params![handle.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
+                let counters: cache::Counters = found.collect::<Result<_, _>>()?;
+                pick(&counters, &fields, at, &mut values);
+                let kept = Cached::new(Structure::Stats(Arc::new(Mutex::new(counters))));
+                memory.cache.offer(LiveKey::Stats { file: number, handle }, kept, stamp);
+            }
+            Ok(values)
+        })
+        .await
+    }
+}
+
+/// Copies an item's counters to its row.
+fn pick(counters: &cache::Counters, fields: &[String], at: usize, values: &mut [f64]) {
+    let row = values.iter_mut().skip(at * fields.len());
+    for (field, value) in fields.iter().zip(row) {
+        *value = counters.iter().find(|(name, _)| **name == **field).map_or(0.0, |(_, value)| *value);
+    }
+}
+
+#[cfg(test)]
+mod tests;

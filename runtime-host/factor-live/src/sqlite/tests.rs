@@ -1,0 +1,170 @@
+//! The conformance suite on SQLite, and what is particular to it.
+
+use std::{
+    path::Path,
+    sync::atomic::{AtomicU64, Ordering},
+};
+
+use funnelweb_tenant_store::Purge;
+use tempfile::TempDir;
+
+use super::*;
+use crate::conformance::{Change, Suite};
+
+const START_MS: u64 = 1_700_000_000_000;
+
+fn open(folder: &Path, clock: &Arc<AtomicU64>) -> SqliteLive {
+    let clock = clock.clone();
+    let stores = TenantStores::with(folder, Arc::new(move || clock.load(Ordering::Relaxed)), 4).unwrap();
+    SqliteLive::new(Arc::new(stores)).unwrap()
+}
+
+fn fresh() -> (TempDir, Arc<AtomicU64>, SqliteLive) {
+    let folder = tempfile::tempdir().unwrap();
+    let clock = Arc::new(AtomicU64::new(START_MS));
+    let live = open(folder.path(), &clock);
+    (folder, clock, live)
+}
+
+fn add_hot(live: &SqliteLive, tenant: &Tenant, item: &str, weight: f64, at_ms: u64, half_life_s: u32) -> Change {
+    let (live, tenant, item) = (live.clone(), tenant.clone(), item.to_owned());
+    Box::pin(async move {
+        let tables = live.tables.clone();
+        let file = live.stores.open(&tenant).await.unwrap();
+        let add = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+            tables.add_hot(write, "feed", half_life_s, &[Weight { item: &item, weight, at_ms }])
+        };
+        file.write(Durability::Durable, add).await.unwrap();
+    })
+}
+
+fn add_count(live: &SqliteLive, tenant: &Tenant, item: &str, field: &str, amount: f64) -> Change {
+    let (live, tenant, item, field) = (live.clone(), tenant.clone(), item.to_owned(), field.to_owned());
+    Box::pin(async move {
+        let tables = live.tables.clone();
+        let file = live.stores.open(&tenant).await.unwrap();
+        file.write(Durability::Durable, move |write| tables.add_counts(write, &[(&item, &field, amount)]))
+            .await
+            .unwrap();
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn conforms() {
+    let (_folder, clock, live) = fresh();
+    let suite = Suite {
+        live: &live,
+        advance: &|ms| {
+            clock.fetch_add(ms, Ordering::Relaxed);
+        },
+        add_hot: &|tenant, item, weight, at_ms| add_hot(&live, tenant, item, weight, at_ms, 3600),
+        add_count: &|tenant, item, field, amount| add_count(&live, tenant, item, field, amount),
+        prefix: "",
+    };
+    suite.run().await;
+}
+
+async fn rows(live: &SqliteLive, tenant: &Tenant, table: &str) -> i64 {
+    let sql = format!("SELECT count(*) FROM {table}");
+    let file = live.stores.open(tenant).await.unwrap();
+    // Through the writer, so after everything that was queued before.
+    file.write(Durability::Relaxed, move |write| Ok::<_, Error>(write.query_row(&sql, [], |row| row.get(0))?))
+        .await
+        .unwrap()
+}
+
+#[tokio::test]
+async fn everything_is_there_again_after_it_was_opened_anew() {
+    let (folder, clock, live) = fresh();
+    let t = Tenant::new("t").unwrap();
+    let (feed, ann) = ("feed".to_owned(), "ann".to_owned());
+    add_hot(&live, &t, "a", 4.0, START_MS, 3600).await;
+    add_count(&live, &t, "a", "n", 2.0).await;
+    live.expose(&t, feed.clone(), ann.clone(), vec!["a".to_owned(), "b".to_owned()], 60).await.unwrap();
+    assert_eq!(rows(&live, &t, "exposures").await, 1);
+    drop(live);
+    let live = open(folder.path(), &clock);
+    let a = id::handle("a");
+    assert_eq!(live.hot_scores(&t, feed.clone(), vec![a], START_MS + 3_600_000).await.unwrap(), [2.0]);
+    assert_eq!(live.item_stats(&t, feed.clone(), vec![a], vec!["n".to_owned()]).await.unwrap(), [2.0]);
+    assert_eq!(live.exposed(&t, feed, ann).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_new_half_life_keeps_what_scores_were_worth() {
+    let (_folder, _, live) = fresh();
+    let t = Tenant::new("t").unwrap();
+    add_hot(&live, &t, "a", 4.0, START_MS, 3600).await;
+    live.hot_top(&t, "feed".to_owned(), 1, vec![], START_MS).await.unwrap();
+    let then_ms = START_MS + 3_600_000;
+    add_hot(&live, &t, "b", 1.0, then_ms, 7200).await;
+    let scores = async |now_ms| {
+        live.hot_scores(&t, "feed".to_owned(), ["a", "b"].map(id::handle).to_vec(), now_ms).await.unwrap()
+    };
+    assert_eq!(scores(then_ms).await, [2.0, 1.0]);
+    assert_eq!(scores(then_ms + 7_200_000).await, [1.0, 0.5]);
+}
+
+#[tokio::test]
+async fn the_coldest_go_when_there_are_too_many() {
+    let (_folder, _, live) = fresh();
+    let t = Tenant::new("t").unwrap();
+    let tables = live.tables.clone();
+    let file = live.stores.open(&t).await.unwrap();
+    let all = limits::HOT_MEMBERS + limits::HOT_MEMBERS / 8 + 1;
+    let fill = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+        let items: Vec<String> = (0..all).map(|at| format!("i{at}")).collect();
+        let weight = |(at, item)| Weight { item, weight: at as f64 + 1.0, at_ms: START_MS };
+        let weights: Vec<Weight<'_>> = items.iter().map(String::as_str).enumerate().map(weight).collect();
+        tables.add_hot(write, "feed", 3600, &weights)
+    };
+    file.write(Durability::Relaxed, fill).await.unwrap();
+    assert_eq!(rows(&live, &t, "hot_items").await, limits::HOT_MEMBERS as i64);
+    let handles = vec![id::handle("i0"), id::handle(&format!("i{}", all - 1))];
+    let scores = live.hot_scores(&t, "feed".to_owned(), handles, START_MS).await.unwrap();
+    assert_eq!(scores, [0.0, all as f32]);
+}
+
+#[tokio::test]
+async fn exposure_rows_are_merged_and_expired_ones_deleted() {
+    let (_folder, clock, live) = fresh();
+    let t = Tenant::new("t").unwrap();
+    let (feed, ann) = (|| "feed".to_owned(), || "ann".to_owned());
+    live.exposed(&t, feed(), ann()).await.unwrap();
+    for at in 0..1200 {
+        live.expose(&t, feed(), ann(), vec![format!("i{}", at % 7)], 3600).await.unwrap();
+        if at % 100 == 0 {
+            rows(&live, &t, "exposures").await;
+        }
+    }
+    let merged = rows(&live, &t, "exposures").await;
+    assert!(merged < 300, "{merged} rows for 7 items");
+    assert_eq!(live.exposed(&t, feed(), ann()).await.unwrap().len(), 7);
+    clock.fetch_add(3_600_000, Ordering::Relaxed);
+    for _ in 0..merged {
+        live.expose(&t, feed(), "bob".to_owned(), vec!["x".to_owned()], 1).await.unwrap();
+    }
+    assert_eq!(rows(&live, &t, "exposures WHERE user = 'ann'").await, 0);
+    assert!(live.exposed(&t, feed(), ann()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn purging_takes_memory_along() {
+    let (_folder, _, live) = fresh();
+    let t = Tenant::new("t").unwrap();
+    let (feed, a) = (|| "feed".to_owned(), id::handle("a"));
+    let fill = async || {
+        add_hot(&live, &t, "a", 1.0, START_MS, 3600).await;
+        live.expose(&t, feed(), "ann".to_owned(), vec!["a".to_owned()], 60).await.unwrap();
+        assert_eq!(live.exposed(&t, feed(), "ann".to_owned()).await.unwrap(), [a]);
+        assert_eq!(live.hot_scores(&t, feed(), vec![a], START_MS).await.unwrap(), [1.0]);
+    };
+    fill().await;
+    live.stores.purge(&t, Purge::Scenario(feed())).await.unwrap();
+    assert!(live.exposed(&t, feed(), "ann".to_owned()).await.unwrap().is_empty());
+    assert_eq!(live.hot_scores(&t, feed(), vec![a], START_MS).await.unwrap(), [0.0]);
+    fill().await;
+    live.stores.purge(&t, Purge::User("ann".to_owned())).await.unwrap();
+    assert!(live.exposed(&t, feed(), "ann".to_owned()).await.unwrap().is_empty());
+    assert_eq!(live.hot_scores(&t, feed(), vec![a], START_MS).await.unwrap(), [1.0]);
+}
