@@ -11,8 +11,7 @@ use funnelweb_tenant_store::host::bound;
 use wasmtime::component::{HasData, Linker};
 
 use crate::store::{
-    AppendOutcome, CountEffect, Effect, Event, Events, HistoryQuery, HotEffect, ProfileEffect, StoredEvent,
-    Tenant,
+    AppendOutcome, CountEffect, Effect, Event, Events, HistoryQuery, HotEffect, ProfileEffect, StoredEvent, Tenant,
 };
 
 /// What one instance may do: the behaviour log of one tenant, or of none.

@@ -1,0 +1,98 @@
+//! What an append must be, whichever backend takes it.
+
+use funnelweb_core::limits;
+use serde_json::Value;
+
+use crate::store::{Effect, Error, Event};
+
+/// The largest weight, amount or preference of an effect, either way: sums of
+/// many stay far within an `f64`.
+const AMOUNT: f64 = 1e12;
+/// Preferences and counters of one profile effect, each.
+const PROFILE_CHANGES: usize = 2 * limits::ITEM_TAGS;
+
+/// Checks events and their effects, before anything is written.
+pub(crate) fn check(events: &[Event], effects: &[Vec<Effect>], now_ms: u64) -> Result<(), Error> {
+    Error::check_count("events", events.len(), 0, limits::EVENTS)?;
+    Error::check_count("effects", effects.len(), events.len(), events.len())?;
+    for (at, event) in events.iter().enumerate() {
+        for (field, id) in [
+            ("event-id", &event.event_id),
+            ("scenario-id", &event.scenario_id),
+            ("user-id", &event.user_id),
+            ("item-id", &event.item_id),
+        ] {
+            Error::check_id(format_args!("events[{at}].{field}"), id)?;
+        }
+        Error::check_count(
+            &format!("events[{at}].action-type"),
+            event.action_type.len(),
+            1,
+            limits::ACTION_TYPE_BYTES,
+        )?;
+        // One time far ahead would make every other score nothing.
+        if event.timestamp_ms > now_ms.saturating_add(limits::EVENT_FUTURE_MS) {
+            let rule = format_args!("lies more than {} ms in the future", limits::EVENT_FUTURE_MS);
+            return Err(Error::invalid(format_args!("events[{at}].timestamp-ms"), rule));
+        }
+        let name = format!("events[{at}].body");
+        Error::check_count(&name, event.body.len(), 2, limits::DOCUMENT_BYTES)?;
+        let body: Value = serde_json::from_str(&event.body).map_err(|error| Error::invalid(&name, error))?;
+        if !body.is_object() {
+            return Err(Error::invalid(&name, "must be a JSON object"));
+        }
+    }
+    for (at, effects) in effects.iter().enumerate() {
+        Error::check_count(&format!("effects[{at}]"), effects.len(), 0, limits::EVENT_EFFECTS)?;
+        for effect in effects {
+            check_effect(effect).map_err(|rule| Error::invalid(format_args!("effects[{at}]"), rule))?;
+        }
+    }
+    Ok(())
+}
+
+fn check_effect(effect: &Effect) -> Result<(), String> {
+    match effect {
+        Effect::Hot(hot) => {
+            amount("weight", hot.weight)?;
+            half_life(hot.half_life_s)
+        }
+        Effect::Count(count) => {
+            amount("amount", count.amount)?;
+            name("field", &count.field)
+        }
+        Effect::Profile(profile) => {
+            half_life(profile.half_life_s)?;
+            let most = profile.preferences.len().max(profile.counters.len());
+            if most > PROFILE_CHANGES {
+                return Err(format!("preferences and counters: at most {PROFILE_CHANGES} each, got {most}"));
+            }
+            for (field, value, score) in &profile.preferences {
+                name("preferences.field", field)?;
+                name("preferences.value", value)?;
+                amount("preferences.score", f64::from(*score))?;
+            }
+            profile.counters.iter().try_for_each(|(field, by)| {
+                name("counters.name", field)?;
+                amount("counters.amount", *by)
+            })
+        }
+    }
+}
+
+fn amount(what: &str, amount: f64) -> Result<(), String> {
+    // False for NaN too.
+    if amount.abs() <= AMOUNT { Ok(()) } else { Err(format!("{what} must be within ±{AMOUNT}, got {amount}")) }
+}
+
+fn half_life(half_life_s: u32) -> Result<(), String> {
+    if half_life_s > 0 { Ok(()) } else { Err("half-life-s must be at least 1".to_owned()) }
+}
+
+fn name(what: &str, text: &str) -> Result<(), String> {
+    let bytes = text.len();
+    if (1..=limits::TERM_BYTES).contains(&bytes) {
+        return Ok(());
+    }
+    Err(format!("{what} must be 1 to {} bytes, got {bytes}", limits::TERM_BYTES))
+}
