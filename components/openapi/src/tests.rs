@@ -1,0 +1,236 @@
+//! The document agrees with itself and with the code.
+
+use std::collections::BTreeSet;
+
+use funnelweb_core::{error::Code, limits, scenario::Scenario};
+use serde_json::{Value, json};
+
+use super::*;
+
+fn document() -> Value {
+    serde_json::from_str(DOCUMENT).unwrap()
+}
+
+/// Calls `each` with every value below `value`.
+fn walk(value: &Value, each: &mut impl FnMut(&Value)) {
+    each(value);
+    match value {
+        Value::Array(values) => values.iter().for_each(|value| walk(value, each)),
+        Value::Object(object) => object.values().for_each(|value| walk(value, each)),
+        _ => {}
+    }
+}
+
+/// Every operation: path, method, object.
+fn operations(document: &Value) -> Vec<(String, String, Value)> {
+    let paths = document["paths"].as_object().unwrap();
+    let of = |path: &String, item: &Value| {
+        let operations = item.as_object().unwrap().iter();
+        operations.map(|(method, operation)| (path.clone(), method.clone(), operation.clone())).collect::<Vec<_>>()
+    };
+    paths.iter().flat_map(|(path, item)| of(path, item)).collect()
+}
+
+/// What a reference stands for.
+fn resolve<'a>(document: &'a Value, value: &'a Value) -> &'a Value {
+    match value.get("$ref") {
+        Some(pointer) => document.pointer(pointer.as_str().unwrap().strip_prefix('#').unwrap()).unwrap(),
+        None => value,
+    }
+}
+
+#[test]
+fn every_reference_resolves() {
+    let document = document();
+    let mut count = 0;
+    walk(&document, &mut |value| {
+        if let Some(pointer) = value.get("$ref").and_then(Value::as_str) {
+            let path = pointer.strip_prefix('#').unwrap();
+            assert!(document.pointer(path).is_some(), "{pointer}");
+            count += 1;
+        }
+    });
+    assert!(count > 100);
+}
+
+#[test]
+fn every_component_is_used() {
+    let document = document();
+    let mut used = BTreeSet::new();
+    walk(&document, &mut |value| {
+        used.extend(value.get("$ref").and_then(Value::as_str).map(str::to_owned));
+    });
+    for kind in ["headers", "parameters", "responses", "schemas"] {
+        for name in document["components"][kind].as_object().unwrap().keys() {
+            assert!(used.contains(&format!("#/components/{kind}/{name}")), "{kind}/{name}");
+        }
+    }
+}
+
+#[test]
+fn every_operation_is_described() {
+    let document = document();
+    assert_eq!(document["openapi"], "3.1.0");
+    let tags: Vec<&Value> = document["tags"].as_array().unwrap().iter().map(|tag| &tag["name"]).collect();
+    let mut ids = BTreeSet::new();
+    for (path, method, operation) in operations(&document) {
+        let name = format!("{method} {path}");
+        assert!(["get", "post", "put", "patch", "delete"].contains(&method.as_str()), "{name}");
+        assert!(ids.insert(operation["operationId"].to_string()), "{name}: operationId");
+        assert!(operation["summary"].is_string(), "{name}: summary");
+        assert!(tags.contains(&&operation["tags"][0]), "{name}: tags");
+        assert_eq!(
+            operation.get("requestBody").is_some(),
+            ["post", "put", "patch"].contains(&method.as_str()),
+            "{name}"
+        );
+
+        let none = Vec::new();
+        let parameters: Vec<(String, String)> = operation["parameters"]
+            .as_array()
+            .unwrap_or(&none)
+            .iter()
+            .map(|parameter| {
+                let parameter = resolve(&document, parameter);
+                assert!(parameter["schema"].is_object(), "{name}: {parameter}");
+                (parameter["in"].as_str().unwrap().to_owned(), parameter["name"].as_str().unwrap().to_owned())
+            })
+            .collect();
+        let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let declared = parameters.iter().filter(|(place, _)| place == "path").map(|(_, name)| name.as_str());
+        assert_eq!(in_path.collect::<Vec<_>>(), declared.collect::<Vec<_>>(), "{name}");
+
+        let public = operation["security"] == json!([]);
+        for header in ["X-Tenant-Id", "X-Request-Id"] {
+            let there = parameters.iter().any(|(place, name)| place == "header" && name == header);
+            assert_eq!(there, !public, "{name}: {header}");
+        }
+        let responses = operation["responses"].as_object().unwrap();
+        assert!(responses.keys().any(|status| status.starts_with('2')), "{name}");
+        assert!(responses.contains_key("405"), "{name}");
+        assert_eq!(responses.contains_key("401"), !public, "{name}");
+        for (status, response) in responses {
+            let response = resolve(&document, response);
+            assert!(response["description"].is_string(), "{name} {status}");
+            let is_error = status.starts_with('4') || status.starts_with('5');
+            let schema = &response["content"]["application/json"]["schema"]["$ref"];
+            assert_eq!(schema == "#/components/schemas/Error", is_error, "{name} {status}");
+        }
+    }
+}
+
+#[test]
+fn the_routes_are_those_of_the_components() {
+    let document = document();
+    let routes: Vec<String> =
+        operations(&document).into_iter().map(|(path, method, _)| format!("{method} {path}")).collect();
+    let expected = [
+        "get /api/v1/behaviors",
+        "post /api/v1/behaviors",
+        "get /api/v1/items/{scenario_id}",
+        "post /api/v1/items/{scenario_id}",
+        "delete /api/v1/items/{scenario_id}/{item_id}",
+        "get /api/v1/items/{scenario_id}/{item_id}",
+        "patch /api/v1/items/{scenario_id}/{item_id}",
+        "put /api/v1/items/{scenario_id}/{item_id}",
+        "delete /api/v1/profiles/{scenario_id}/{user_id}",
+        "get /api/v1/profiles/{scenario_id}/{user_id}",
+        "put /api/v1/profiles/{scenario_id}/{user_id}",
+        "post /api/v1/recommend",
+        "get /api/v1/scenarios",
+        "post /api/v1/scenarios",
+        "delete /api/v1/scenarios/{scenario_id}",
+        "get /api/v1/scenarios/{scenario_id}",
+        "patch /api/v1/scenarios/{scenario_id}",
+        "put /api/v1/scenarios/{scenario_id}",
+        "delete /api/v1/users/{user_id}",
+        "get /docs",
+        "get /openapi.json",
+    ];
+    assert_eq!(routes.into_iter().collect::<BTreeSet<_>>(), expected.iter().map(|&route| route.to_owned()).collect());
+}
+
+#[test]
+fn every_error_code_is_listed() {
+    let document = document();
+    let schema = &document["components"]["schemas"]["ErrorCode"];
+    let table: Vec<Value> = Code::TABLE
+        .iter()
+        .map(|(code, status, meaning)| json!({"code": code, "status": status, "meaning": meaning}))
+        .collect();
+    assert_eq!(schema["x-error-codes"], Value::from(table.clone()));
+    let codes: Vec<Value> = table.iter().map(|row| row["code"].clone()).collect();
+    assert_eq!(schema["enum"], Value::from(codes));
+    // And each stands in the text of some response.
+    let responses = document["components"]["responses"].to_string();
+    for row in &table {
+        assert!(responses.contains(&format!("`{}`", row["code"].as_str().unwrap())), "{row}");
+    }
+}
+
+#[test]
+fn the_limits_are_those_of_the_code() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    for (pointer, limit) in [
+        ("/Id/maxLength", limits::ID_BYTES),
+        ("/Scenario/properties/name/maxLength", limits::NAME_BYTES),
+        ("/Config/properties/features/properties/item_features/maxItems", limits::FEATURES),
+        ("/Config/properties/recall/properties/strategies/maxItems", limits::RECALL_STRATEGIES),
+        ("/Config/properties/rerank/properties/rules/maxItems", limits::RERANK_RULES),
+        ("/Strategy/properties/limit/maximum", limits::RECALL_LIMIT as usize),
+        ("/Item/properties/metadata/properties/tags/maxItems", limits::ITEM_TAGS),
+        ("/Item/properties/metadata/properties/category/maxLength", limits::TERM_BYTES),
+        ("/Item/properties/embedding/maxItems", limits::EMBEDDING_VALUES),
+        ("/ImportReport/properties/errors/maxItems", limits::IMPORT_ERRORS),
+        ("/Profile/properties/recent_items/maxItems", limits::PROFILE_RECENT_ITEMS),
+        ("/Profile/properties/preferences/additionalProperties/maxProperties", limits::PROFILE_PREFERENCES),
+        ("/RecommendRequest/properties/count/maximum", limits::COUNT as usize),
+    ] {
+        assert_eq!(schemas.pointer(pointer), Some(&json!(limit)), "{pointer}");
+    }
+    let many = &document["paths"]["/api/v1/behaviors"]["post"]["requestBody"]["content"]["application/json"]["schema"];
+    assert_eq!(many["oneOf"][1]["maxItems"], limits::EVENTS);
+    let page = &document["paths"]["/api/v1/scenarios"]["get"]["parameters"][1]["schema"];
+    assert_eq!(page["maximum"], limits::PAGE_DOCUMENTS);
+    assert_eq!(page["default"], limits::DEFAULT_PAGE_DOCUMENTS);
+}
+
+#[test]
+fn the_example_of_a_scenario_is_one() {
+    let document = document();
+    let post = &document["paths"]["/api/v1/scenarios"]["post"];
+    let example = post["requestBody"]["content"]["application/json"]["example"].to_string();
+    let scenario = Scenario::parse(example.as_bytes()).unwrap();
+    // Every part of a config has its place in the schema.
+    let full = serde_json::to_value(&scenario.config).unwrap();
+    let described = document["components"]["schemas"]["Config"]["properties"].as_object().unwrap();
+    assert_eq!(full.as_object().unwrap().keys().collect::<Vec<_>>(), described.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn the_page_is_whole_and_alone() {
+    assert!(PAGE.starts_with("<!doctype html>") && PAGE.trim_end().ends_with("</script>"));
+    for outside in ["http://", "https://", "src=", "@import", "url(", "innerHTML"] {
+        assert!(!PAGE.contains(outside), "{outside}");
+    }
+}
+
+#[test]
+fn routes_answer() {
+    let answer = |method: &str, uri: &str| {
+        let request = http::Request::builder().method(method).uri(uri).body(()).unwrap();
+        let head = Head::new(request.into_parts().0);
+        route(&head).unwrap_or_else(Reply::error).into_response("r1")
+    };
+    assert_eq!(answer("GET", "/openapi.json").headers()["content-type"], "application/json");
+    let page = answer("GET", "/docs");
+    assert_eq!(
+        (page.status().as_u16(), &page.headers()["content-type"]),
+        (200, &"text/html; charset=utf-8".parse().unwrap())
+    );
+    assert!(page.headers().contains_key("content-security-policy"));
+    assert_eq!(answer("GET", "/docs?x=1").status(), 400);
+    assert_eq!(answer("POST", "/docs").headers()["allow"], "GET");
+    assert_eq!(answer("GET", "/docs/x").status(), 404);
+}
