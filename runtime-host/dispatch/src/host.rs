@@ -179,7 +179,7 @@ impl Host for DispatchCtx {
     }
 
     async fn check(&mut self, role: Role, stage: String, params: String) -> Result<Requirements, CheckError> {
-        let key = (role, stage, params);
+        let key = (role as u8, stage, params);
         if let Some(known) = self.dispatcher.checks.get(&key) {
             return known;
         }

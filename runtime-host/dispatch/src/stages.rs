@@ -63,8 +63,8 @@ pub struct Dispatcher {
     recall: BTreeMap<String, Stage<RecallStagePre<StageState>>>,
     rank: BTreeMap<String, Stage<RankStagePre<StageState>>>,
     rerank: BTreeMap<String, Stage<RerankStagePre<StageState>>>,
-    /// What stages answered to `check`, by role, name and params.
-    pub(crate) checks: Cache<(Role, String, String), Result<Requirements, CheckError>>,
+    /// What stages answered to `check`, by role (its number), name and params.
+    pub(crate) checks: Cache<(u8, String, String), Result<Requirements, CheckError>>,
 }
 
 /// One stage, ready to be instantiated.

@@ -1,1 +1,21 @@
-fn main() {}
+//! `funnelweb`: the product's command line.
+#![allow(clippy::print_stdout, reason = "a command line writes to standard output")]
+
+mod cli;
+mod commands;
+
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+fn main() -> ExitCode {
+    let cli = cli::Cli::parse();
+    cli::log(cli.log_format);
+    match commands::run(cli.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("funnelweb: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}

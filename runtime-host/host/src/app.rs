@@ -1,0 +1,119 @@
+//! An application: from a manifest and a data directory to a server.
+
+use std::{
+    collections::BTreeMap,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use anyhow::{Context as _, bail};
+use funnelweb_dispatch::{Capabilities, Dispatcher};
+use funnelweb_engine::{ComponentCache, Engines};
+use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
+use funnelweb_trigger_http::{Endpoint, Server, ServerHandle, Services};
+use wasmtime::component::Component;
+
+use crate::stores::Stores;
+
+/// What an application is started with.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The manifest file.
+    pub manifest: PathBuf,
+    /// Where everything is kept.
+    pub data_dir: PathBuf,
+    /// Values of application variables; they come before
+    /// `SPIN_VARIABLE_<NAME>` in the environment.
+    pub variables: BTreeMap<String, String>,
+}
+
+/// A loaded application.
+pub struct App {
+    /// The backends.
+    pub stores: Stores,
+    /// The stages.
+    pub dispatcher: Arc<Dispatcher>,
+    server: Server,
+    // Kept for as long as the application: the epoch ticks while they live.
+    _engines: Engines,
+}
+
+impl App {
+    /// Loads the manifest, opens the stores, and makes every component ready.
+    ///
+    /// # Errors
+    /// What is wrong with the manifest, a component, or the data directory.
+    pub fn load(options: &Options) -> anyhow::Result<Self> {
+        let manifest = Manifest::load(&options.manifest)?;
+        let stores = Stores::embedded(&options.data_dir)?;
+        let engines = Engines::new()?;
+        let cache = ComponentCache::new(options.data_dir.join("components"))?;
+        let compiled = compile(&manifest, &engines, &cache)?;
+        let dispatcher = Arc::new(dispatcher(&engines, &stores, &compiled)?);
+        let values = manifest.resolve_variables(|name| {
+            let given = options.variables.get(name).cloned();
+            given.or_else(|| std::env::var(format!("SPIN_VARIABLE_{}", name.to_uppercase())).ok())
+        })?;
+        let services = Services {
+            documents: Arc::clone(&stores.documents),
+            live: Arc::clone(&stores.live),
+            events: Arc::clone(&stores.events),
+            key_values: Arc::clone(&stores.key_values),
+            dispatcher: Arc::clone(&dispatcher),
+        };
+        let mut endpoints = Vec::new();
+        for (entry, component) in compiled.iter().filter(|(entry, _)| entry.funnelweb.role == Role::Endpoint) {
+            endpoints.push(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?);
+        }
+        let server = Server::new(Router::new(&manifest), endpoints);
+        Ok(Self { stores, dispatcher, server, _engines: engines })
+    }
+
+    /// Serves until the handle is drained; the stores stay usable.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub async fn listen(self, address: SocketAddr) -> anyhow::Result<(ServerHandle, Stores)> {
+        let handle = self.server.listen(address).await.with_context(|| format!("listening on {address}"))?;
+        // The engines' clock must go on for as long as the process.
+        std::mem::forget(self._engines);
+        Ok((handle, self.stores))
+    }
+}
+
+fn compile<'a>(
+    manifest: &'a Manifest,
+    engines: &Engines,
+    cache: &ComponentCache,
+) -> anyhow::Result<Vec<(&'a Entry, Component)>> {
+    let missing: Vec<&Path> = manifest.components.values().map(|entry| entry.source.as_path()).collect();
+    if let Some(path) = missing.into_iter().find(|path| !path.exists()) {
+        bail!("{} does not exist; `funnelweb build` (or `cargo xtask build`) makes it", path.display());
+    }
+    // Several at once: a cold start compiles everything.
+    std::thread::scope(|scope| {
+        let compile = |entry: &'a Entry| {
+            let engine = match entry.funnelweb.role {
+                Role::Endpoint => engines.endpoints(),
+                Role::Recall | Role::Features | Role::Rank | Role::Rerank => engines.stages(),
+            };
+            Ok((entry, cache.load(engine, &entry.source)?))
+        };
+        let threads: Vec<_> = manifest.components.values().map(|entry| scope.spawn(move || compile(entry))).collect();
+        let join = |thread: std::thread::ScopedJoinHandle<'_, anyhow::Result<_>>| match thread.join() {
+            Ok(result) => result,
+            Err(panic) => std::panic::resume_unwind(panic),
+        };
+        threads.into_iter().map(join).collect()
+    })
+}
+
+fn dispatcher(engines: &Engines, stores: &Stores, compiled: &[(&Entry, Component)]) -> anyhow::Result<Dispatcher> {
+    let capabilities = Capabilities { documents: Arc::clone(&stores.documents), live: Arc::clone(&stores.live) };
+    let mut dispatcher = Dispatcher::new(engines.stages(), capabilities);
+    for (entry, component) in compiled {
+        dispatcher.add(entry, component)?;
+    }
+    Ok(dispatcher)
+}

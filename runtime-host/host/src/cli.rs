@@ -1,0 +1,210 @@
+//! The arguments of every command.
+
+use std::{net::SocketAddr, path::PathBuf};
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use funnelweb_import::{Kind, OnDuplicate};
+use tracing_subscriber::EnvFilter;
+
+/// A recommender funnel of Wasm components.
+#[derive(Debug, Parser)]
+#[command(name = "funnelweb", version, about)]
+pub struct Cli {
+    /// How log lines look; the level is set by FUNNELWEB_LOG (`info`, `debug`,
+    /// `funnelweb_dispatch=debug`).
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    pub log_format: LogFormat,
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Serve the application.
+    Up(Up),
+    /// Build the components, by the commands in the manifest.
+    Build(ManifestArgs),
+    /// Check the manifest and that every component fits it; serve nothing.
+    Check(ManifestArgs),
+    /// Import items or behaviours from a file (NDJSON, CSV; gzip) into a server.
+    Import(Import),
+    /// Load simulated catalogues, users and behaviours into a server.
+    Demo(Demo),
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum LogFormat {
+    /// For a terminal.
+    Text,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Where the manifest is.
+#[derive(Debug, Args)]
+pub struct ManifestArgs {
+    /// The manifest file.
+    #[arg(short = 'f', long = "from", default_value = "spin.toml")]
+    pub manifest: PathBuf,
+}
+
+/// `funnelweb up`
+#[derive(Debug, Args)]
+pub struct Up {
+    #[command(flatten)]
+    pub manifest: ManifestArgs,
+    /// The address to listen on; port 0 takes any free one.
+    #[arg(long, default_value = "127.0.0.1:3000")]
+    pub listen: SocketAddr,
+    /// Where everything is kept.
+    #[arg(long, default_value = "data")]
+    pub data_dir: PathBuf,
+    /// The value of an application variable, as NAME=VALUE; may be repeated.
+    #[arg(long = "variable", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+    /// Load the demo when it is not there yet, and show a first request.
+    #[arg(long)]
+    pub demo: bool,
+}
+
+/// Which server a command talks to.
+#[derive(Debug, Args)]
+pub struct ServerArgs {
+    /// The server.
+    #[arg(long, default_value = "http://127.0.0.1:3000")]
+    pub url: String,
+    /// The bearer token that its gateway asks for.
+    #[arg(long, env = "FUNNELWEB_TOKEN", default_value = "demo", hide_env_values = true)]
+    pub token: String,
+    /// Print progress and result as JSON lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `funnelweb import`
+#[derive(Debug, Args)]
+pub struct Import {
+    /// The file.
+    pub source: PathBuf,
+    /// The tenant whose data it becomes.
+    #[arg(long)]
+    pub tenant: String,
+    /// The scenario it belongs to.
+    #[arg(long)]
+    pub scenario: String,
+    /// A shipped mapping's name (`movielens-100k-items`, …) or a mapping file.
+    #[arg(long)]
+    pub mapping: Option<String>,
+    /// What the file holds, when no mapping says so.
+    #[arg(long, value_enum)]
+    pub kind: Option<ImportKind>,
+    /// What becomes of an item whose id exists.
+    #[arg(long, value_enum, default_value_t = Duplicate::Replace)]
+    pub on_duplicate: Duplicate,
+    /// Where the state of an unfinished import is kept; beside the file unless
+    /// said otherwise.
+    #[arg(long)]
+    pub state_dir: Option<PathBuf>,
+    /// Begin at the beginning although an earlier run got further.
+    #[arg(long)]
+    pub restart: bool,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// What a file holds.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum ImportKind {
+    /// Items.
+    Items,
+    /// Behaviours.
+    Behaviors,
+}
+
+/// What becomes of an item whose id exists.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Duplicate {
+    /// The new one takes its place.
+    Replace,
+    /// The old one stays.
+    Skip,
+    /// It is an error of its line.
+    Error,
+}
+
+/// `funnelweb demo`
+#[derive(Debug, Args)]
+pub struct Demo {
+    /// Items of each scenario.
+    #[arg(long, default_value_t = funnelweb_demo::Size::default().items)]
+    pub items: u32,
+    /// Users of each scenario.
+    #[arg(long, default_value_t = funnelweb_demo::Size::default().users)]
+    pub users: u32,
+    /// Behaviours of each scenario.
+    #[arg(long, default_value_t = funnelweb_demo::Size::default().events)]
+    pub events: u64,
+    /// The same seed draws the same worlds.
+    #[arg(long, default_value_t = funnelweb_demo::SEED)]
+    pub seed: u64,
+    /// Only this scenario.
+    #[arg(long, value_enum)]
+    pub world: Option<World>,
+    /// The tenant whose data it becomes.
+    #[arg(long, default_value = funnelweb_demo::TENANT)]
+    pub tenant: String,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// A scenario of the demo.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum World {
+    /// Short videos.
+    Vlog,
+    /// News.
+    News,
+    /// A shop.
+    Ecommerce,
+}
+
+impl From<World> for funnelweb_demo::Kind {
+    fn from(world: World) -> Self {
+        match world {
+            World::Vlog => Self::Vlog,
+            World::News => Self::News,
+            World::Ecommerce => Self::Ecommerce,
+        }
+    }
+}
+
+impl From<ImportKind> for Kind {
+    fn from(kind: ImportKind) -> Self {
+        match kind {
+            ImportKind::Items => Self::Items,
+            ImportKind::Behaviors => Self::Behaviors,
+        }
+    }
+}
+
+impl From<Duplicate> for OnDuplicate {
+    fn from(duplicate: Duplicate) -> Self {
+        match duplicate {
+            Duplicate::Replace => Self::Replace,
+            Duplicate::Skip => Self::Skip,
+            Duplicate::Error => Self::Error,
+        }
+    }
+}
+
+/// Log lines go to standard error.
+pub fn log(format: LogFormat) {
+    let filter = EnvFilter::try_from_env("FUNNELWEB_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().flatten_event(true).init(),
+    }
+}

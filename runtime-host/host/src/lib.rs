@@ -1,0 +1,6 @@
+//! The host: one process that reads `spin.toml`, opens the stores, compiles the
+//! components, and serves them. [`app`] is where everything is wired together;
+//! the binary `funnelweb` adds a command line.
+
+pub mod app;
+pub mod stores;
