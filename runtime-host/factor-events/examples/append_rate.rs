@@ -1,5 +1,6 @@
 //! How many events a second one tenant's file takes, in batches of 100, each
-//! event with a profile, a hot and two count effects:
+//! event with a profile, a hot and two count effects; `-- 8` has eight batches
+//! under way at once, which share syncs and pages:
 //! `cargo run --release -p funnelweb-factor-events --example append_rate`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, run by hand")]
 
@@ -56,12 +57,21 @@ async fn main() {
     let tenant = Tenant::new("acme").unwrap();
     live.hot_top(&tenant, "vlog_main_feed".to_owned(), 1, vec![], 0).await.unwrap();
     let mut number = 0;
+    let at_once = std::env::args().nth(1).map_or(1, |text| text.parse().unwrap());
     for round in 0..3 {
         let started = Instant::now();
-        for _ in 0..BATCHES {
-            let (batch, effects) = (number..number + BATCH).map(event).unzip();
-            events.append(&tenant, batch, effects).await.unwrap();
-            number += BATCH;
+        for _ in 0..BATCHES / at_once {
+            let tasks: Vec<_> = (0..at_once)
+                .map(|_| {
+                    let (batch, effects) = (number..number + BATCH).map(event).unzip();
+                    number += BATCH;
+                    let (events, tenant) = (events.clone(), tenant.clone());
+                    tokio::spawn(async move { events.append(&tenant, batch, effects).await })
+                })
+                .collect();
+            for task in tasks {
+                task.await.unwrap().unwrap();
+            }
         }
         let rate = (BATCHES * BATCH) as f64 / started.elapsed().as_secs_f64();
         println!("round {round}: {rate:.0} events/s");
