@@ -102,6 +102,9 @@ impl Dispatcher {
     }
 
     fn add_inner(&mut self, entry: &Entry, component: &Component, id: &Arc<str>) -> wasmtime::Result<()> {
+        if entry.funnelweb.role == ManifestRole::Endpoint {
+            return Ok(());
+        }
         let linker = linker(&self.engine, &entry.funnelweb.grants)?;
         let pre = linker.instantiate_pre(component)?;
         let names = entry.funnelweb.names.iter().cloned();
