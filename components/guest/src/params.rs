@@ -6,7 +6,7 @@ use funnelweb_core::limits;
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
-use crate::types::{ColumnKind, ColumnSpec, ParamError, Requirements, StageError, StageErrorCode};
+use crate::types::{ColumnKind, ColumnSpec, ParamError, Personal, Requirements, StageError, StageErrorCode};
 
 /// Reads params into a type (use `#[serde(deny_unknown_fields, default)]`).
 ///
@@ -64,14 +64,23 @@ pub fn check_field(path: &str, name: &str) -> Result<(), ParamError> {
 }
 
 impl Requirements {
-    /// Neither columns nor items.
-    pub const NONE: Self = Self { columns: Vec::new(), items: Vec::new() };
+    /// Nothing at all.
+    #[must_use]
+    pub fn none() -> Self {
+        Self { columns: Vec::new(), items: Vec::new(), personal: Personal::empty() }
+    }
 
-    /// Columns by name and kind, and no items.
+    /// Columns by name and kind, and nothing else.
     #[must_use]
     pub fn columns<'a>(columns: impl IntoIterator<Item = (&'a str, ColumnKind)>) -> Self {
         let columns = columns.into_iter().map(|(name, kind)| ColumnSpec { name: name.to_owned(), kind }).collect();
-        Self { columns, items: Vec::new() }
+        Self { columns, ..Self::none() }
+    }
+
+    /// These, and parts of the request's context.
+    #[must_use]
+    pub fn with_personal(self, personal: Personal) -> Self {
+        Self { personal, ..self }
     }
 }
 

@@ -20,7 +20,7 @@
 use funnelweb_guest::{
     documents,
     recall::{Guest, RecallRequest, Recalled},
-    types::{ParamError, Requirements, StageError},
+    types::{ParamError, Personal, Requirements, StageError},
 };
 
 mod recall;
@@ -34,7 +34,8 @@ pub struct Stage;
 
 impl Guest for Stage {
     fn check(params: String) -> Result<Requirements, ParamError> {
-        Params::parse(&params).map(|_| Requirements::NONE)
+        let personal = Personal::PREFERENCES | Personal::RECENT | Personal::SITUATION;
+        Params::parse(&params).map(|_| Requirements::none().with_personal(personal))
     }
 
     fn recall(request: RecallRequest) -> Result<Recalled, StageError> {

@@ -66,7 +66,7 @@ pub struct Stage;
 
 impl Guest for Stage {
     fn check(params: String) -> Result<Requirements, ParamError> {
-        Params::parse(&params).map(|_| Requirements::NONE)
+        Params::parse(&params).map(|_| Requirements::none())
     }
 
     fn recall(request: RecallRequest) -> Result<Recalled, StageError> {

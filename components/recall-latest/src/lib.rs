@@ -54,7 +54,7 @@ pub struct Stage;
 
 impl Guest for Stage {
     fn check(params: String) -> Result<Requirements, ParamError> {
-        Params::parse(&params).map(|_| Requirements::NONE)
+        Params::parse(&params).map(|_| Requirements::none())
     }
 
     fn recall(request: RecallRequest) -> Result<Recalled, StageError> {

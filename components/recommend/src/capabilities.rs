@@ -4,12 +4,12 @@
 use funnelweb_core::error::ApiError;
 use funnelweb_guest::{
     dispatch::{
-        self, CheckError, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall, RecallOutcome, RerankCall,
-        RerankOutcome, Role,
+        self, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Funnel, RankCall, RankOutcome, RecallCall,
+        RecallOutcome, RerankCall, RerankOutcome, Role,
     },
     documents::{self, Collection, Key},
     live,
-    types::{Candidates, Handle, RequestContext, Requirements, Table},
+    types::{Candidates, Handle, RequestContext, Requirements},
 };
 
 /// The host, for one tenant.
@@ -50,25 +50,29 @@ pub trait Capabilities {
     /// When there is no such stage or it refuses the params.
     fn check(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError>;
 
+    /// The stages, for one request.
+    type Stages: Stages;
+
+    /// Sets the stages up for a request.
+    fn stages(&self, context: &RequestContext) -> Self::Stages;
+}
+
+/// The stages at work for one request; see `dispatch.funnel`.
+pub trait Stages {
     /// Runs all recall channels.
-    fn recall(&self, context: &RequestContext, exclude: &[Handle], calls: &[RecallCall]) -> Vec<RecallOutcome>;
+    fn recall(&self, exclude: &[Handle], calls: &[RecallCall]) -> Vec<RecallOutcome>;
 
-    /// Runs the feature stage.
-    fn features(&self, context: &RequestContext, call: &FeaturesCall) -> FeaturesOutcome;
+    /// Runs the feature stage and keeps its table.
+    fn features(&self, call: &FeaturesCall) -> FeaturesOutcome;
 
-    /// Runs a ranker.
-    fn rank(&self, context: &RequestContext, call: &RankCall) -> RankOutcome;
+    /// Runs a ranker on the table.
+    fn rank(&self, call: &RankCall) -> RankOutcome;
 
-    /// Runs rerank rules, one after the other.
-    fn rerank(
-        &self,
-        context: &RequestContext,
-        candidates: &Candidates,
-        rows: &[u32],
-        items: &Table,
-        calls: &[RerankCall],
-        trace: bool,
-    ) -> RerankOutcome;
+    /// Runs rerank rules on the table, one after the other.
+    fn rerank(&self, candidates: &Candidates, rows: &[u32], calls: &[RerankCall], trace: bool) -> RerankOutcome;
+
+    /// The table.
+    fn table(&self) -> Option<FeatureTable>;
 }
 
 /// The component's imports.
@@ -101,27 +105,31 @@ impl Capabilities for Imports {
         dispatch::check(role, stage, params)
     }
 
-    fn recall(&self, context: &RequestContext, exclude: &[Handle], calls: &[RecallCall]) -> Vec<RecallOutcome> {
-        dispatch::recall(context, exclude, calls)
+    type Stages = Funnel;
+
+    fn stages(&self, context: &RequestContext) -> Funnel {
+        Funnel::new(context)
+    }
+}
+
+impl Stages for Funnel {
+    fn recall(&self, exclude: &[Handle], calls: &[RecallCall]) -> Vec<RecallOutcome> {
+        self.recall(exclude, calls)
     }
 
-    fn features(&self, context: &RequestContext, call: &FeaturesCall) -> FeaturesOutcome {
-        dispatch::features(context, call)
+    fn features(&self, call: &FeaturesCall) -> FeaturesOutcome {
+        self.features(call)
     }
 
-    fn rank(&self, context: &RequestContext, call: &RankCall) -> RankOutcome {
-        dispatch::rank(context, call)
+    fn rank(&self, call: &RankCall) -> RankOutcome {
+        self.rank(call)
     }
 
-    fn rerank(
-        &self,
-        context: &RequestContext,
-        candidates: &Candidates,
-        rows: &[u32],
-        items: &Table,
-        calls: &[RerankCall],
-        trace: bool,
-    ) -> RerankOutcome {
-        dispatch::rerank(context, candidates, rows, items, calls, trace)
+    fn rerank(&self, candidates: &Candidates, rows: &[u32], calls: &[RerankCall], trace: bool) -> RerankOutcome {
+        self.rerank(candidates, rows, calls, trace)
+    }
+
+    fn table(&self) -> Option<FeatureTable> {
+        self.table()
     }
 }

@@ -80,12 +80,19 @@ impl Trace {
         }
     }
 
-    pub(crate) fn extracted(&mut self, kept: &Candidates, features: &FeatureTable) {
+    pub(crate) fn extracted(
+        &mut self,
+        kept: &Candidates,
+        removed: Vec<Handle>,
+        table: impl FnOnce() -> Option<FeatureTable>,
+    ) {
         if let Some(lists) = &mut self.lists {
             lists.extracted.clone_from(&kept.handles);
-            lists.features = Some(features.items.clone());
-            lists.user = Some(features.user.clone());
-            lists.removed.clone_from(&features.removed);
+            lists.removed = removed;
+            if let Some(table) = table() {
+                lists.features = Some(table.items);
+                lists.user = Some(table.user);
+            }
         }
     }
 

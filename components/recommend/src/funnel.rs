@@ -17,7 +17,7 @@ use serde_json::{Map, Value, value::RawValue};
 
 use crate::{
     Request,
-    capabilities::Capabilities,
+    capabilities::{Capabilities, Stages},
     explain::{Explain, Trace},
     merge::{PINNED, merge},
     profile,
@@ -82,26 +82,26 @@ pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -
     let user = load_user(host, &request.scenario_id, call.user_id)?;
     let exclude = shown_before(host, call.user_id, request, &config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
-    let needs = rerank_needs(host, &config);
+    let needs = needs(host, &config);
 
+    let stages = host.stages(&context);
     let mut trace = Trace::new(call.explain);
-    let recalled = recall(host, &context, &exclude, &config, &mut trace);
+    let recalled = recall(&stages, &exclude, &config, &mut trace);
     let candidates = combine(&recalled, &exclude, &config, &needs, &mut trace);
-    let (candidates, features) = extract(host, &context, candidates, &config, &needs, &mut trace);
-    let ranked = match features {
-        Some(features) => {
-            let (ranked, rows) = rank(host, &context, candidates, &features, &config, &mut trace);
-            rerank(host, &context, ranked, &rows, &features, &config, &mut trace)
+    let ranked = match extract(&stages, candidates, &config, &needs, &mut trace) {
+        Ok(candidates) => {
+            let (ranked, rows) = rank(&stages, candidates, &config, &mut trace);
+            rerank(&stages, ranked, &rows, &config, &mut trace)
         }
         // Without features nothing can be ranked: the order of recall stands.
-        None => candidates,
+        Err(candidates) => candidates,
     };
     let items = slate(host, request, &config, ranked)?;
     remember(host, call.user_id, request, &config, &items)?;
     respond(host, call, request, &config, items, trace)
 }
 
-/// What the rerank rules need of the feature table and of recall.
+/// What the ranker and the rerank rules need of the feature table and of recall.
 #[derive(Default)]
 struct Needs {
     columns: Vec<ColumnSpec>,
@@ -160,11 +160,12 @@ fn request_context(
     }
 }
 
-fn rerank_needs(host: &impl Capabilities, config: &Config) -> Needs {
+fn needs(host: &impl Capabilities, config: &Config) -> Needs {
     let mut needs = Needs::default();
-    for rule in &config.rerank.rules {
-        // A rule that cannot be used is reported when it is called.
-        if let Ok(requirements) = host.check(Role::Rerank, &rule.name, &params(&rule.params)) {
+    let rules = config.rerank.rules.iter().map(|rule| (Role::Rerank, &rule.name, &rule.params));
+    for (role, name, given) in std::iter::once((Role::Rank, &config.rank.model, &config.rank.params)).chain(rules) {
+        // A stage that cannot be used is reported when it is called.
+        if let Ok(requirements) = host.check(role, name, &params(given)) {
             for column in requirements.columns {
                 if !needs.columns.iter().any(|known| known.name == column.name && known.kind == column.kind) {
                     needs.columns.push(column);
@@ -176,13 +177,7 @@ fn rerank_needs(host: &impl Capabilities, config: &Config) -> Needs {
     needs
 }
 
-fn recall(
-    host: &impl Capabilities,
-    context: &RequestContext,
-    exclude: &[Handle],
-    config: &Config,
-    trace: &mut Trace,
-) -> Vec<RecallOutcome> {
+fn recall(stages: &impl Stages, exclude: &[Handle], config: &Config, trace: &mut Trace) -> Vec<RecallOutcome> {
     let calls: Vec<_> = config
         .recall
         .strategies
@@ -193,7 +188,7 @@ fn recall(
             params: params(&strategy.params),
         })
         .collect();
-    let outcomes = host.recall(context, exclude, &calls);
+    let outcomes = stages.recall(exclude, &calls);
     trace.recalled(&outcomes);
     outcomes
 }
@@ -212,49 +207,41 @@ fn combine(
     candidates
 }
 
-/// The feature table, and the candidates that are in it.
+/// The candidates that are in the feature table, in its order; all of them, as
+/// an error, when there is no table.
 fn extract(
-    host: &impl Capabilities,
-    context: &RequestContext,
+    stages: &impl Stages,
     candidates: Candidates,
     config: &Config,
     needs: &Needs,
     trace: &mut Trace,
-) -> (Candidates, Option<FeatureTable>) {
+) -> Result<Candidates, Candidates> {
     let call = FeaturesCall {
         candidates,
         item_features: specs(&config.features.item_features),
         user_features: specs(&config.features.user_features),
         columns: needs.columns.clone(),
     };
-    let outcome = host.features(context, &call);
+    let outcome = stages.features(&call);
     trace.report(outcome.report);
-    let Some(features) = outcome.features else { return (call.candidates, None) };
-    let removed: HandleSet = features.removed.iter().copied().collect();
-    let kept = keep(call.candidates, |handle| !removed.contains(&handle));
-    trace.extracted(&kept, &features);
-    (kept, Some(features))
+    let Some(removed) = outcome.removed else { return Err(call.candidates) };
+    let gone: HandleSet = removed.iter().copied().collect();
+    let kept = keep(call.candidates, |handle| !gone.contains(&handle));
+    trace.extracted(&kept, removed, || stages.table());
+    Ok(kept)
 }
 
 /// The candidates best first by the ranker's scores, and the row of each.
-fn rank(
-    host: &impl Capabilities,
-    context: &RequestContext,
-    candidates: Candidates,
-    features: &FeatureTable,
-    config: &Config,
-    trace: &mut Trace,
-) -> (Candidates, Vec<u32>) {
+fn rank(stages: &impl Stages, candidates: Candidates, config: &Config, trace: &mut Trace) -> (Candidates, Vec<u32>) {
     let call = RankCall {
         stage: config.rank.model.clone(),
         version: config.rank.version.clone(),
         objective: config.rank.objective.clone(),
         params: params(&config.rank.params),
         candidates,
-        features: features.clone(),
         item_features: specs(&config.features.item_features),
     };
-    let outcome = host.rank(context, &call);
+    let outcome = stages.rank(&call);
     for report in outcome.reports {
         trace.report(report);
     }
@@ -263,15 +250,7 @@ fn rank(
     (ranked, rows)
 }
 
-fn rerank(
-    host: &impl Capabilities,
-    context: &RequestContext,
-    ranked: Candidates,
-    rows: &[u32],
-    features: &FeatureTable,
-    config: &Config,
-    trace: &mut Trace,
-) -> Candidates {
+fn rerank(stages: &impl Stages, ranked: Candidates, rows: &[u32], config: &Config, trace: &mut Trace) -> Candidates {
     if config.rerank.rules.is_empty() {
         return ranked;
     }
@@ -279,7 +258,7 @@ fn rerank(
     let calls: Vec<_> = rules
         .map(|rule| RerankCall { stage: rule.name.clone(), weight: rule.weight, params: params(&rule.params) })
         .collect();
-    let outcome = host.rerank(context, &ranked, rows, &features.items, &calls, trace.wanted());
+    let outcome = stages.rerank(&ranked, rows, &calls, trace.wanted());
     trace.reranked(outcome.reports, outcome.steps);
     outcome.candidates
 }

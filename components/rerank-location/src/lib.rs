@@ -11,7 +11,7 @@ use funnelweb_core::id;
 use funnelweb_guest::{
     params, places,
     rerank::{Guest, RerankRequest, Reranked},
-    types::{ColumnKind, ParamError, RequestContext, Requirements, StageError},
+    types::{ColumnKind, ParamError, Personal, RequestContext, Requirements, StageError},
 };
 use serde::Deserialize;
 
@@ -44,6 +44,7 @@ impl Params {
     #[must_use]
     pub fn requirements(&self) -> Requirements {
         Requirements::columns([(self.item_field.as_str(), ColumnKind::MultiCategorical)])
+            .with_personal(Personal::ATTRIBUTES | Personal::SITUATION)
     }
 }
 

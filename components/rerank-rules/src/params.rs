@@ -164,6 +164,7 @@ impl Params {
                 columns.push(ColumnSpec { name: name.clone(), kind });
             }
         }
-        Requirements { columns, items: self.pin.iter().map(|pin| id::handle(&pin.item_id)).collect() }
+        let items = self.pin.iter().map(|pin| id::handle(&pin.item_id)).collect();
+        Requirements { columns, items, ..Requirements::none() }
     }
 }

@@ -16,6 +16,14 @@ pub mod capabilities {
 /// What `recommend` imports to run stages.
 pub use generated::endpoint::funnelweb::pipeline::dispatch;
 
+/// What the host keeps of one request while its stages run.
+pub struct Funnel {
+    /// As `recommend` gave it.
+    pub context: types::RequestContext,
+    /// As the feature stage made it; none before.
+    pub table: Option<dispatch::FeatureTable>,
+}
+
 /// What stage components export.
 pub mod stages {
     pub use super::generated::features_stage::{FeaturesStage, FeaturesStagePre};
@@ -49,7 +57,11 @@ mod generated {
         wasmtime::component::bindgen!({
             path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
             world: "funnelweb:worlds/endpoint",
-            imports: { default: async },
+            imports: {
+                "funnelweb:pipeline/dispatch": async | trappable,
+                default: async,
+            },
+            with: { "funnelweb:pipeline/dispatch.funnel": crate::Funnel },
         });
     }
 

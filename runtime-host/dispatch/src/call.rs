@@ -110,6 +110,11 @@ impl Timer {
 
     /// A stage that failed leaves the list as it was.
     pub(crate) fn failed(self, failure: Failure, candidates_out: usize) -> StageReport {
+        if failure.status == StageStatus::Unavailable {
+            // A config may name what is not built yet: known, and no news.
+            tracing::debug!(stage = %self.stage, reason = %failure.reason, "stage passed over");
+            return self.report(failure.status, failure.reason, candidates_out);
+        }
         tracing::warn!(stage = %self.stage, component = %self.component, status = ?failure.status, reason = %failure.reason, "stage gave no answer");
         self.report(failure.status, failure.reason, candidates_out)
     }

@@ -4,40 +4,46 @@
 use std::{collections::hash_map::Entry, sync::Arc};
 
 use funnelweb_bindings::{
+    Funnel,
     dispatch::{
-        self as wit, CheckError, FeaturesCall, FeaturesOutcome, Host, RankCall, RankOutcome, RecallCall, RecallOutcome,
-        RerankCall, RerankOutcome, RerankStep, Role, StageReport,
+        self as wit, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Host, HostFunnel, RankCall, RankOutcome,
+        RecallCall, RecallOutcome, RerankCall, RerankOutcome, RerankStep, Role, StageReport,
     },
     stages::{features, rank, recall, rerank},
-    types::{Candidates, ParamError, RequestContext, Requirements, StageError, Table},
+    types::{Candidates, ParamError, Personal, RequestContext, Requirements, StageError, Table, User},
 };
 use funnelweb_core::limits;
 use funnelweb_tenant_store::Tenant;
 use tokio::task::JoinSet;
-use wasmtime::component::{HasData, Linker};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use crate::{
     Dispatcher,
     call::{Failure, Timer},
     contract::{self, HandleMap},
-    table::narrow,
+    table::{empty, narrow, take},
 };
 
 /// The ranker that stands in for one that does not answer.
 const FALLBACK_RANKER: &str = "linear";
 
+/// Requests that one instance may have stages at work for: it serves one at a
+/// time.
+const FUNNELS: usize = 16;
+
 /// What one instance may do: run the stages for one tenant.
-#[derive(Clone)]
 pub struct DispatchCtx {
-    dispatcher: Arc<Dispatcher>,
-    tenant: Option<Tenant>,
+    runner: Runner,
+    funnels: ResourceTable,
 }
 
 impl DispatchCtx {
     /// Stages run with this tenant's data.
     #[must_use]
     pub fn new(dispatcher: Arc<Dispatcher>, tenant: Option<Tenant>) -> Self {
-        Self { dispatcher, tenant }
+        let mut funnels = ResourceTable::new();
+        funnels.set_max_capacity(FUNNELS);
+        Self { runner: Runner { dispatcher, tenant }, funnels }
     }
 }
 
@@ -58,24 +64,34 @@ pub fn add_to_linker<T: Send + 'static>(
     wit::add_to_linker::<T, HasDispatch>(linker, ctx)
 }
 
-impl Host for DispatchCtx {
+impl HostFunnel for DispatchCtx {
+    async fn new(&mut self, context: RequestContext) -> wasmtime::Result<Resource<Funnel>> {
+        Ok(self.funnels.push(Funnel { context, table: None })?)
+    }
+
     async fn recall(
         &mut self,
-        context: RequestContext,
+        funnel: Resource<Funnel>,
         exclude: Vec<u64>,
         calls: Vec<RecallCall>,
-    ) -> Vec<RecallOutcome> {
+    ) -> wasmtime::Result<Vec<RecallOutcome>> {
+        let context = &self.funnels.get(&funnel)?.context;
         let mut outcomes: Vec<Option<RecallOutcome>> = calls.iter().map(|_| None).collect();
         let mut others = JoinSet::new();
-        let mut calls = calls.into_iter().take(limits::RECALL_STRATEGIES).enumerate();
-        // The first channel runs here, which saves a wake-up; the others beside it.
-        let first = calls.next();
-        for (at, call) in calls {
-            let (ctx, context, exclude) = (self.clone(), context.clone(), exclude.clone());
-            others.spawn(async move { (at, ctx.recall_one(context, exclude, call).await) });
+        let mut requests = Vec::with_capacity(calls.len());
+        for call in calls.into_iter().take(limits::RECALL_STRATEGIES) {
+            let personal = self.runner.personal(Role::Recall, &call.stage, &call.params).await;
+            requests.push((call, part(context, personal)));
         }
-        if let Some((at, call)) = first {
-            let outcome = self.recall_one(context, exclude, call).await;
+        let mut requests = requests.into_iter().enumerate();
+        // The first channel runs here, which saves a wake-up; the others beside it.
+        let first = requests.next();
+        for (at, (call, context)) in requests {
+            let (runner, exclude) = (self.runner.clone(), exclude.clone());
+            others.spawn(async move { (at, runner.recall_one(context, exclude, call).await) });
+        }
+        if let Some((at, (call, context))) = first {
+            let outcome = self.runner.recall_one(context, exclude, call).await;
             put(&mut outcomes, at, outcome);
         }
         while let Some(joined) = others.join_next().await {
@@ -83,16 +99,77 @@ impl Host for DispatchCtx {
                 put(&mut outcomes, at, outcome);
             }
         }
-        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(not_run)).collect()
+        Ok(outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(not_run)).collect())
     }
 
-    async fn features(&mut self, context: RequestContext, call: FeaturesCall) -> FeaturesOutcome {
+    async fn features(&mut self, funnel: Resource<Funnel>, call: FeaturesCall) -> wasmtime::Result<FeaturesOutcome> {
+        let funnel = self.funnels.get_mut(&funnel)?;
+        let (report, features) = self.runner.features(funnel.context.clone(), call).await;
+        let removed = features.as_ref().map(|features| features.removed.clone());
+        funnel.table = features.map(|found| FeatureTable { items: found.items, user: found.user });
+        Ok(FeaturesOutcome { report, removed })
+    }
+
+    async fn rank(&mut self, funnel: Resource<Funnel>, call: RankCall) -> wasmtime::Result<RankOutcome> {
+        let funnel = self.funnels.get_mut(&funnel)?;
+        Ok(self.runner.rank(funnel, call).await)
+    }
+
+    async fn rerank(
+        &mut self,
+        funnel: Resource<Funnel>,
+        candidates: Candidates,
+        rows: Vec<u32>,
+        calls: Vec<RerankCall>,
+        trace: bool,
+    ) -> wasmtime::Result<RerankOutcome> {
+        let funnel = self.funnels.get(&funnel)?;
+        Ok(self.runner.rerank(funnel, candidates, rows, calls, trace).await)
+    }
+
+    async fn table(&mut self, funnel: Resource<Funnel>) -> wasmtime::Result<Option<FeatureTable>> {
+        Ok(self.funnels.get(&funnel)?.table.clone())
+    }
+
+    async fn drop(&mut self, funnel: Resource<Funnel>) -> wasmtime::Result<()> {
+        self.funnels.delete(funnel)?;
+        Ok(())
+    }
+}
+
+impl Host for DispatchCtx {
+    async fn check(
+        &mut self,
+        role: Role,
+        stage: String,
+        params: String,
+    ) -> wasmtime::Result<Result<Requirements, CheckError>> {
+        Ok(self.runner.check(role, stage, params).await)
+    }
+
+    async fn names(&mut self, role: Role) -> wasmtime::Result<Vec<String>> {
+        Ok(self.runner.dispatcher.names(role))
+    }
+}
+
+/// Runs stages for one tenant.
+#[derive(Clone)]
+struct Runner {
+    dispatcher: Arc<Dispatcher>,
+    tenant: Option<Tenant>,
+}
+
+impl Runner {
+    async fn features(
+        &self,
+        context: RequestContext,
+        call: FeaturesCall,
+    ) -> (StageReport, Option<features::FeatureTable>) {
+        let count = call.candidates.handles.len();
         let Some(stage) = self.dispatcher.features() else {
-            let report =
-                Timer::start("features", "", call.candidates.handles.len()).failed(Failure::unknown("features"), 0);
-            return FeaturesOutcome { report, features: None };
+            return (Timer::start("features", "", count).failed(Failure::unknown("features"), 0), None);
         };
-        let timer = Timer::start("features", &stage.id, call.candidates.handles.len());
+        let timer = Timer::start("features", &stage.id, count);
         let request = features::FeaturesRequest {
             context,
             candidates: call.candidates,
@@ -108,59 +185,73 @@ impl Host for DispatchCtx {
             })
             .await;
         match answer.and_then(|answer| checked(answer, |found| check_features(&request.candidates, found))) {
-            Ok(found) => FeaturesOutcome {
-                report: timer.ok(found.items.rows as usize),
-                features: Some(wit::FeatureTable { items: found.items, user: found.user, removed: found.removed }),
-            },
-            Err(failure) => FeaturesOutcome { report: timer.failed(failure, 0), features: None },
+            Ok(found) => (timer.ok(found.items.rows as usize), Some(found)),
+            Err(failure) => (timer.failed(failure, 0), None),
         }
     }
 
-    async fn rank(&mut self, context: RequestContext, call: RankCall) -> RankOutcome {
-        let request = rank::RankRequest {
-            context,
+    /// Ranks with the stage asked for, or else with the fallback, or else leaves
+    /// the candidates' own scores.
+    async fn rank(&self, funnel: &mut Funnel, call: RankCall) -> RankOutcome {
+        let count = call.candidates.handles.len();
+        let Some(table) = funnel.table.as_mut().filter(|table| table.items.rows as usize == count) else {
+            let failure = Failure::failed("there is no feature row for every candidate");
+            let report = Timer::start(&call.stage, "", count).failed(failure, count);
+            return RankOutcome { reports: vec![report], scores: call.candidates.scores };
+        };
+        // Lent for the call, not copied: the table is the largest thing here.
+        let (mut items, user) = (take(&mut table.items), take(&mut table.user));
+        let embeddings = (std::mem::take(&mut items.embeddings), std::mem::take(&mut items.embedding_dim));
+        let mut request = rank::RankRequest {
+            context: part(&funnel.context, Personal::empty()),
             candidates: call.candidates,
-            items: call.features.items,
-            user: call.features.user,
+            items,
+            user,
             item_features: call.item_features,
             objective: call.objective,
             params: call.params,
         };
         let mut reports = Vec::new();
-        match self.rank_one(&call.stage, &request, &mut reports).await {
-            Some(scores) => RankOutcome { reports, scores },
-            None if call.stage == FALLBACK_RANKER => RankOutcome { reports, scores: request.candidates.scores },
-            None => {
-                // The params were the other ranker's.
-                let request = rank::RankRequest { params: "{}".to_owned(), ..request };
-                let scores = self.rank_one(FALLBACK_RANKER, &request, &mut reports).await;
-                RankOutcome { reports, scores: scores.unwrap_or(request.candidates.scores) }
+        let mut scores = None;
+        for (stage, params) in [(call.stage.as_str(), None), (FALLBACK_RANKER, Some("{}"))] {
+            if let Some(params) = params {
+                // Those of the config were the other ranker's.
+                request.params = params.to_owned();
+            }
+            let personal = self.personal(Role::Rank, stage, &request.params).await;
+            request.context = part(&funnel.context, personal);
+            scores = self.rank_one(stage, &request, &mut reports).await;
+            if scores.is_some() || call.stage == FALLBACK_RANKER {
+                break;
             }
         }
+        let rank::RankRequest { candidates, mut items, user, .. } = request;
+        (items.embeddings, items.embedding_dim) = embeddings;
+        *table = FeatureTable { items, user };
+        RankOutcome { reports, scores: scores.unwrap_or(candidates.scores) }
     }
 
     async fn rerank(
-        &mut self,
-        context: RequestContext,
+        &self,
+        funnel: &Funnel,
         candidates: Candidates,
         rows: Vec<u32>,
-        items: Table,
         calls: Vec<RerankCall>,
         trace: bool,
     ) -> RerankOutcome {
         let (mut reports, mut steps) = (Vec::new(), Vec::new());
         let mut request = rerank::RerankRequest {
-            context,
+            context: part(&funnel.context, Personal::empty()),
             candidates,
             rows,
-            items: narrow(&items, &[]),
+            items: empty(),
             weight: 1.0,
             params: String::new(),
         };
         for call in calls {
             let mut removed = Vec::new();
             let count = request.candidates.handles.len();
-            let (timer, answer) = self.rerank_one(&mut request, &items, call).await;
+            let (timer, answer) = self.rerank_one(&mut request, funnel, call).await;
             let report = match answer {
                 Ok(answer) => {
                     removed = answer.removed;
@@ -178,13 +269,12 @@ impl Host for DispatchCtx {
         RerankOutcome { reports, steps, candidates: request.candidates }
     }
 
-    async fn check(&mut self, role: Role, stage: String, params: String) -> Result<Requirements, CheckError> {
+    async fn check(&self, role: Role, stage: String, params: String) -> Result<Requirements, CheckError> {
         let key = (role as u8, stage, params);
         if let Some(known) = self.dispatcher.checks.get(&key) {
             return known;
         }
-        let answer = self.check_now(role, &key.1, &key.2).await;
-        match answer {
+        match self.check_now(role, &key.1, &key.2).await {
             // A stage that could not answer may be able to the next time.
             Err((failure, true)) => Err(failure),
             Err((failure, false)) => {
@@ -198,12 +288,13 @@ impl Host for DispatchCtx {
         }
     }
 
-    async fn names(&mut self, role: Role) -> Vec<String> {
-        self.dispatcher.names(role)
+    /// What of the context a stage asks for; nothing when it cannot say, and the
+    /// call that follows reports why.
+    async fn personal(&self, role: Role, stage: &str, params: &str) -> Personal {
+        let requirements = self.check(role, stage.to_owned(), params.to_owned()).await;
+        requirements.map_or(Personal::empty(), |requirements| requirements.personal)
     }
-}
 
-impl DispatchCtx {
     async fn recall_one(&self, context: RequestContext, exclude: Vec<u64>, call: RecallCall) -> RecallOutcome {
         let none = |report: StageReport| RecallOutcome { report, handles: Vec::new(), scores: Vec::new() };
         let Some(stage) = self.dispatcher.recall(&call.stage) else {
@@ -261,26 +352,30 @@ impl DispatchCtx {
     }
 
     async fn rerank_one(
-        &mut self,
+        &self,
         request: &mut rerank::RerankRequest,
-        items: &Table,
+        funnel: &Funnel,
         call: RerankCall,
     ) -> (Timer, Result<rerank::Reranked, Failure>) {
         let count = request.candidates.handles.len();
-        let dispatcher = Arc::clone(&self.dispatcher);
-        let Some(stage) = dispatcher.rerank(&call.stage) else {
+        let Some(stage) = self.dispatcher.rerank(&call.stage) else {
             return (Timer::start(&call.stage, "", count), Err(missing(Role::Rerank, &call.stage)));
         };
         let timer = Timer::start(&call.stage, &stage.id, count);
         let asked = match self.check(Role::Rerank, call.stage, call.params.clone()).await {
-            Ok(requirements) => requirements.columns,
+            Ok(requirements) => requirements,
             Err(CheckError::Invalid(error)) => return (timer, Err(Failure::failed(describe(&error)))),
             Err(CheckError::Unknown(_)) => return (timer, Err(Failure::failed("the stage is gone"))),
         };
-        request.items = narrow(items, &asked);
+        let Some(table) = &funnel.table else {
+            return (timer, Err(Failure::failed("there is no feature table")));
+        };
+        request.context = part(&funnel.context, asked.personal);
+        request.items = narrow(&table.items, &asked.columns);
         request.weight = call.weight;
         request.params = call.params;
-        let answer = dispatcher
+        let answer = self
+            .dispatcher
             .run(self.tenant.as_ref(), async |store| {
                 let instance = stage.pre.instantiate_async(&mut *store).await?;
                 instance.funnelweb_pipeline_rerank().call_rerank(&mut *store, request).await
@@ -333,7 +428,7 @@ impl DispatchCtx {
         };
         match answer {
             None if Dispatcher::is_known_name(role, name) => {
-                Ok(Requirements { columns: Vec::new(), items: Vec::new() })
+                Ok(Requirements { columns: Vec::new(), items: Vec::new(), personal: Personal::empty() })
             }
             None => Err((CheckError::Unknown(dispatcher.names(role)), false)),
             Some(Ok(Ok(requirements))) => {
@@ -351,6 +446,27 @@ impl DispatchCtx {
 fn not_run() -> RecallOutcome {
     let report = Timer::start("", "", 0).failed(Failure::failed("the host could not run it"), 0);
     RecallOutcome { report, handles: Vec::new(), scores: Vec::new() }
+}
+
+/// The part of a context that a stage asked for.
+fn part(context: &RequestContext, personal: Personal) -> RequestContext {
+    fn given<T: Clone>(asked: bool, list: &[T]) -> Vec<T> {
+        if asked { list.to_vec() } else { Vec::new() }
+    }
+    let user = &context.user;
+    RequestContext {
+        scenario_id: context.scenario_id.clone(),
+        user: User {
+            id: if personal.contains(Personal::ID) { user.id.clone() } else { String::new() },
+            attributes: given(personal.contains(Personal::ATTRIBUTES), &user.attributes),
+            preferences: given(personal.contains(Personal::PREFERENCES), &user.preferences),
+            recent: given(personal.contains(Personal::RECENT), &user.recent),
+        },
+        context: given(personal.contains(Personal::SITUATION), &context.context),
+        now_ms: context.now_ms,
+        count: context.count,
+        seed: context.seed,
+    }
 }
 
 fn put(outcomes: &mut [Option<RecallOutcome>], at: usize, outcome: RecallOutcome) {

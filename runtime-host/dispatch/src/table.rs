@@ -26,6 +26,27 @@ pub(crate) fn narrow(table: &Table, asked: &[ColumnSpec]) -> Table {
     }
 }
 
+/// A table of nothing.
+pub(crate) fn empty() -> Table {
+    Table {
+        rows: 0,
+        numeric_names: Vec::new(),
+        numeric: Vec::new(),
+        categorical_names: Vec::new(),
+        categorical: Vec::new(),
+        multi_names: Vec::new(),
+        multi_offsets: Vec::new(),
+        multi_values: Vec::new(),
+        embedding_dim: 0,
+        embeddings: Vec::new(),
+    }
+}
+
+/// The table, with an empty one in its place.
+pub(crate) fn take(table: &mut Table) -> Table {
+    std::mem::replace(table, empty())
+}
+
 fn positions(names: &[String], wanted: impl Fn(&String) -> bool) -> Vec<usize> {
     names.iter().enumerate().filter(|(_, name)| wanted(name)).map(|(at, _)| at).collect()
 }
