@@ -41,7 +41,11 @@ fn best(waiting: &mut [Waiting], selected: &[usize], lambda: f32, similarity: &i
             if value <= most {
                 break;
             }
-            item.similarity = item.similarity.max(similarity(item.at, *other));
+            // Not `max`, whose care for NaN is a function call in Wasm.
+            let similarity = similarity(item.at, *other);
+            if similarity > item.similarity {
+                item.similarity = similarity;
+            }
             item.seen += 1;
             value = lambda * item.relevance - (1.0 - lambda) * item.similarity;
         }

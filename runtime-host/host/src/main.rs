@@ -8,6 +8,11 @@ use std::process::ExitCode;
 
 use clap::Parser as _;
 
+/// A request makes thousands of small allocations on one thread and frees some
+/// of them on another.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> ExitCode {
     let cli = cli::Cli::parse();
     cli::log(cli.log_format);
