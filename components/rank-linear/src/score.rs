@@ -79,8 +79,13 @@ impl Sum {
         let Some(column) = column else { return };
         let (mut least, mut most) = (f32::INFINITY, f32::NEG_INFINITY);
         for cell in (0..self.scores.len()).map(|row| column.get(row)).filter(|cell| cell.is_finite()) {
-            least = least.min(cell);
-            most = most.max(cell);
+            // Not `min` and `max`, whose care for NaN is a function call in Wasm.
+            if cell < least {
+                least = cell;
+            }
+            if cell > most {
+                most = cell;
+            }
         }
         // In f64: the range of finite f32s may overflow an f32.
         let (least, range) = (f64::from(least), f64::from(most) - f64::from(least));

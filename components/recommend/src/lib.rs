@@ -30,7 +30,7 @@ async fn route(head: Head, body: Body) -> Result<Reply, ApiError> {
         (["api", "v1", "recommend"], "POST") => {
             let explain = head.query(&["explain"])?.flag("explain")?;
             let user = head.require_user()?.to_owned();
-            let request: Request = json::parse(&body.json(&head, limits::BODY_BYTES).await?)?;
+            let request: Request = json::object(&body.json(&head, limits::BODY_BYTES).await?)?;
             let call = funnel::Call {
                 request_id: &head.request_id,
                 user_id: &user,

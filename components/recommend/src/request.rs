@@ -70,7 +70,7 @@ mod tests {
     use super::*;
 
     fn refused(body: &str) -> (Code, Option<String>) {
-        let error = match funnelweb_guest::http::json::parse::<Request>(body.as_bytes()) {
+        let error = match funnelweb_guest::http::json::object::<Request>(body.as_bytes()) {
             Ok(request) => request.check().err().unwrap(),
             Err(error) => error,
         };

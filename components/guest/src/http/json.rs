@@ -56,7 +56,9 @@ pub fn part<'de, T: Deserialize<'de>>(path: &str, raw: &'de RawValue) -> Result<
 /// reader calls a number in place of a word a syntax error).
 #[must_use]
 pub fn explain<'de, T: Deserialize<'de>>(text: &'de [u8], mut error: ApiError) -> ApiError {
-    if error.code == Code::InvalidJson && serde_json::from_slice::<IgnoredAny>(text).is_ok() {
+    // What is ignored may be no UTF-8 either.
+    let is_json = || std::str::from_utf8(text).is_ok_and(|text| serde_json::from_str::<IgnoredAny>(text).is_ok());
+    if error.code == Code::InvalidJson && is_json() {
         let mut reader = serde_json::Deserializer::from_slice(text);
         if let Err(located) = serde_path_to_error::deserialize::<_, T>(&mut reader) {
             let path = located.path().to_string();
