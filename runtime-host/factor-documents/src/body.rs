@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::store::{Collection, Error, Key};
 
 /// Bytes that the store's own fields may add to a body.
-const OWN_FIELDS_BYTES: usize = 256;
+pub(crate) const OWN_FIELDS_BYTES: usize = 256;
 
 /// Checks a key; `name` is how the call names it.
 pub(crate) fn check_key(name: impl std::fmt::Display, collection: Collection, key: &Key) -> Result<(), Error> {
@@ -23,6 +23,8 @@ pub(crate) struct Body {
     pub(crate) object: Map<String, Value>,
     /// Empty when there is none.
     pub(crate) status: String,
+    /// Items only: the time of creation that the body gives, if it is one.
+    pub(crate) created_ms: Option<u64>,
     /// Items only.
     pub(crate) row: Option<ItemRow>,
     /// Items only.
@@ -90,7 +92,8 @@ impl Body {
             return Err(Error::invalid(name, "must be a JSON object"));
         };
         let status = object.get("status").and_then(Value::as_str).unwrap_or_default().to_owned();
-        Ok(Self { object, status, row, terms })
+        let created_ms = if row.is_some() { object.get("created_at").and_then(to_ms) } else { None };
+        Ok(Self { object, status, created_ms, row, terms })
     }
 
     /// Sets the store's own fields and gives the text to store.
@@ -108,6 +111,11 @@ impl Body {
         }
         Ok(text)
     }
+}
+
+/// A time as text or number.
+fn to_ms(value: &Value) -> Option<u64> {
+    value.as_str().and_then(time::parse_ms).or_else(|| value.as_f64().and_then(time::from_number))
 }
 
 fn check_item(name: impl std::fmt::Display, item: &Value) -> Result<(), Error> {

@@ -77,7 +77,9 @@ impl Suite<'_> {
     pub async fn run(&self) {
         self.inserts_keep_order_and_tell_each_outcome().await;
         self.the_host_sets_times_and_status().await;
+        self.an_item_may_say_when_it_was_created().await;
         self.versions_grow_and_preconditions_hold().await;
+        self.a_version_is_never_given_again().await;
         self.patches_merge().await;
         self.a_collision_is_refused().await;
         self.limits_are_errors_that_name_the_argument().await;
@@ -123,11 +125,10 @@ impl Suite<'_> {
 
     async fn the_host_sets_times_and_status(&self) {
         let t = &self.tenant("times");
-        let own = json!({"item_id": "a", "created_at": "2001-01-01T00:00:00Z", "updated_at": 3});
+        let own = json!({"item_id": "a", "created_at": "tomorrow", "updated_at": 3});
         self.insert(t, vec![new("a", own), new("b", json!({"status": "inactive", "n": 1}))]).await;
         let first = body(&self.documents.get(t, Items, key("a")).await.unwrap().unwrap());
         let created = time::parse_ms(first["created_at"].as_str().unwrap()).unwrap();
-        assert_ne!(first["created_at"], "2001-01-01T00:00:00Z");
         assert_eq!(first["updated_at"], first["created_at"]);
         assert_eq!(first["status"], "active");
         let other = body(&self.documents.get(t, Items, key("b")).await.unwrap().unwrap());
@@ -137,6 +138,59 @@ impl Suite<'_> {
         let second = body(&self.documents.get(t, Items, key("a")).await.unwrap().unwrap());
         assert_eq!(second["created_at"], first["created_at"]);
         assert!(time::parse_ms(second["updated_at"].as_str().unwrap()).unwrap() >= created + 1500);
+    }
+
+    async fn an_item_may_say_when_it_was_created(&self) {
+        let t = &self.tenant("created");
+        self.insert(t, vec![item("now", "x", &[])]).await;
+        let old = |at: Value| json!({"created_at": at, "metadata": {"category": "x"}});
+        self.insert(
+            t,
+            vec![new("text", old(json!("2001-01-01T02:00:00+02:00"))), new("number", old(json!(978_307_201)))],
+        )
+        .await;
+        let created = async |id: &str| {
+            let found = self.documents.get(t, Items, key(id)).await.unwrap().unwrap();
+            body(&found)["created_at"].as_str().unwrap().to_owned()
+        };
+        assert_eq!(created("text").await, "2001-01-01T00:00:00.000Z");
+        assert_eq!(created("number").await, "2001-01-01T00:00:01.000Z");
+        let order = async || {
+            let lists = vec![(term("category", "x"), 9)];
+            let newest = self.documents.newest_items(t, "feed".to_owned(), lists).await.unwrap().remove(0);
+            let query = Query { scenario_id: Some("feed".to_owned()), limit: 9, ..Query::default() };
+            let page = self.documents.query(t, Items, query).await.unwrap();
+            assert_eq!(ids(&page).into_iter().map(id::handle).collect::<Vec<_>>(), newest);
+            newest
+        };
+        assert_eq!(order().await, ["now", "number", "text"].map(id::handle));
+        let replace = async |id: &str, value: Value| {
+            self.documents.replace(t, Items, key(id), value.to_string(), Precondition::None).await.unwrap()
+        };
+        replace("number", json!({"metadata": {"category": "x"}})).await;
+        assert_eq!(created("number").await, "2001-01-01T00:00:01.000Z");
+        replace("text", old(json!("2001-01-02"))).await;
+        assert_eq!(order().await, ["now", "text", "number"].map(id::handle));
+        self.documents.delete(t, Items, key("text"), Precondition::None).await.unwrap();
+        assert_eq!(order().await, ["now", "number"].map(id::handle));
+    }
+
+    async fn a_version_is_never_given_again(&self) {
+        let t = &self.tenant("again");
+        for collection in [Items, UserProfiles] {
+            let put = async || {
+                self.documents.replace(t, collection, key("u"), "{}".to_owned(), Precondition::None).await.unwrap()
+            };
+            let mut last = put().await.max(put().await);
+            for _ in 0..2 {
+                assert!(self.documents.delete(t, collection, key("u"), Precondition::Version(last)).await.unwrap());
+                let next = put().await;
+                assert!(next > last, "{next} after {last}");
+                last = next;
+            }
+            self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap();
+            assert!(put().await > last);
+        }
     }
 
     async fn versions_grow_and_preconditions_hold(&self) {

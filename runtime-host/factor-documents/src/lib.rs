@@ -26,6 +26,7 @@ pub mod conformance;
 #[cfg(feature = "host")]
 pub mod host;
 mod merge_patch;
+pub mod profile;
 pub mod sqlite;
 pub mod store;
 

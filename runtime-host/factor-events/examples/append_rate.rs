@@ -1,20 +1,25 @@
-//! How many events a second one tenant's file takes, in batches of 100, each
-//! event with a profile, a hot and two count effects; `-- 8` has eight batches
-//! under way at once, which share syncs and pages:
+//! How many events a second one tenant's file takes durably, what each costs
+//! and how large the file grows: batches of 100 over 1,000 users and 100,000
+//! items, each event with a profile, a hot and two count effects; one batch
+//! under way at a time, then eight, which share syncs and pages:
 //! `cargo run --release -p funnelweb-factor-events --example append_rate`.
 #![allow(clippy::unwrap_used, clippy::print_stdout, reason = "a measurement, run by hand")]
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use funnelweb_factor_documents::SqliteDocuments;
 use funnelweb_factor_events::{SqliteEvents, store::*};
 use funnelweb_factor_live::{SqliteLive, store::Live};
 use funnelweb_tenant_store::TenantStores;
 
+const ROUNDS: u64 = 3;
 const BATCHES: u64 = 400;
 const BATCH: u64 = 100;
-const USERS: u64 = 2000;
-const ITEMS: u64 = 5000;
+const USERS: u64 = 1000;
+const ITEMS: u64 = 100_000;
 
 fn event(number: u64) -> (Event, Vec<Effect>) {
     // A fixed sequence that looks random.
@@ -47,8 +52,16 @@ fn event(number: u64) -> (Event, Vec<Effect>) {
     (event, effects)
 }
 
-#[tokio::main(flavor = "current_thread")]
-async fn main() {
+/// CPU time of this process until now, from Linux's clock ticks.
+fn cpu() -> Duration {
+    let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
+    // After the name, which may hold anything, in parentheses.
+    let fields = stat.rsplit(')').next().unwrap_or_default().split_whitespace();
+    let ticks: u64 = fields.skip(11).take(2).filter_map(|ticks| ticks.parse::<u64>().ok()).sum();
+    Duration::from_millis(10 * ticks)
+}
+
+async fn measure(at_once: u64) {
     let folder = tempfile::tempdir().unwrap();
     let stores = Arc::new(TenantStores::new(folder.path()).unwrap());
     let documents = SqliteDocuments::new(stores.clone()).unwrap();
@@ -57,10 +70,11 @@ async fn main() {
     let tenant = Tenant::new("acme").unwrap();
     live.hot_top(&tenant, "vlog_main_feed".to_owned(), 1, vec![], 0).await.unwrap();
     let mut number = 0;
-    let at_once = std::env::args().nth(1).map_or(1, |text| text.parse().unwrap());
-    for round in 0..3 {
-        let started = Instant::now();
+    for round in 0..ROUNDS {
+        let mut slowest = Duration::ZERO;
+        let (started, cpu_before) = (Instant::now(), cpu());
         for _ in 0..BATCHES / at_once {
+            let asked = Instant::now();
             let tasks: Vec<_> = (0..at_once)
                 .map(|_| {
                     let (batch, effects) = (number..number + BATCH).map(event).unzip();
@@ -72,8 +86,22 @@ async fn main() {
             for task in tasks {
                 task.await.unwrap().unwrap();
             }
+            slowest = slowest.max(asked.elapsed());
         }
-        let rate = (BATCHES * BATCH) as f64 / started.elapsed().as_secs_f64();
-        println!("round {round}: {rate:.0} events/s");
+        let count = (BATCHES * BATCH) as f64;
+        println!(
+            "{at_once} at once, round {round}: {:.0} events/s, {:.1} µs CPU each, slowest answer {slowest:?}",
+            count / started.elapsed().as_secs_f64(),
+            (cpu() - cpu_before).as_secs_f64() * 1e6 / count
+        );
     }
+    drop((events, live, documents));
+    let bytes = std::fs::metadata(folder.path().join("tenants/acme.db")).unwrap().len();
+    println!("{} MB a 100,000 events", bytes as f64 / 1e6 * 100_000.0 / (ROUNDS * BATCHES * BATCH) as f64);
+}
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() {
+    measure(1).await;
+    measure(8).await;
 }

@@ -1,8 +1,7 @@
 //! The `events` capability: the behaviour log, and the effects of an event on
 //! hot lists, counters and profiles, which are one transaction with it.
 //!
-//! [`store`] holds the trait, [`profile`] how a profile moves, [`sqlite`] the
-//! embedded backend, `conformance` the suite that every backend must pass.
+//! [`store`] holds the trait, [`sqlite`] the embedded backend, `conformance` the suite that every backend must pass.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -33,7 +32,6 @@ mod check;
 pub mod conformance;
 #[cfg(feature = "host")]
 pub mod host;
-pub mod profile;
 pub mod sqlite;
 pub mod store;
 

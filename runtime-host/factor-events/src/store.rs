@@ -2,6 +2,7 @@
 //! `wit/capabilities/events.wit` one to one.
 
 use async_trait::async_trait;
+pub use funnelweb_factor_documents::profile::ProfileEffect;
 pub use funnelweb_tenant_store::{Error, Tenant};
 
 /// One behaviour: a user did something with an item.
@@ -51,19 +52,6 @@ pub struct CountEffect {
     pub field: String,
     /// How much.
     pub amount: f64,
-}
-
-/// Moves the user's profile in the scenario.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ProfileEffect {
-    /// Item field, value, and how much to add to its preference.
-    pub preferences: Vec<(String, String, f32)>,
-    /// Time in which a preference halves, in seconds, at least 1.
-    pub half_life_s: u32,
-    /// Counters in the profile's `features`, and how much to add.
-    pub counters: Vec<(String, f64)>,
-    /// Whether the item joins the list of recent items.
-    pub recent: bool,
 }
 
 /// What became of one event of an append.

@@ -1,13 +1,6 @@
 //! Exponential decay.
 
-/// What a weight given at `from_ms` is worth at `to_ms`: it halves every
-/// `half_life_s`. A time before `from_ms` gives more than 1.
-#[must_use]
-pub fn factor(from_ms: u64, to_ms: u64, half_life_s: u32) -> f64 {
-    let age_ms = to_ms as f64 - from_ms as f64;
-    // Finite, so that nothing times a long time ago is nothing.
-    (-age_ms / (1000.0 * f64::from(half_life_s.max(1)))).exp2().min(f64::MAX)
-}
+pub use funnelweb_tenant_store::decay::factor;
 
 /// A sum of decaying weights, as of a time.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -34,8 +27,6 @@ mod tests {
 
     #[test]
     fn halves_once_per_half_life() {
-        assert_eq!(factor(0, 3_600_000, 3600), 0.5);
-        assert_eq!(factor(3_600_000, 0, 3600), 2.0);
         let score = Score { value: 4.0, at_ms: 0 }.add(1.0, 10_000, 10);
         assert_eq!(score, Score { value: 3.0, at_ms: 10_000 });
         assert_eq!(score.add(1.0, 0, 10), Score { value: 3.5, at_ms: 10_000 });

@@ -67,16 +67,37 @@ impl HotList {
 
     /// Gives a member its score.
     pub(crate) fn set(&mut self, handle: u64, score: Score) {
-        if self.scores.is_empty() {
-            self.landmark_ms = score.at_ms;
-        } else if (score.at_ms as f64 - self.landmark_ms as f64) / self.half_life_ms() > REBASE_HALF_LIVES {
-            self.rebase(score.at_ms);
-        }
+        self.make_room(score.at_ms);
         // A score far older than the landmark becomes 0, which it is by then.
         let value = score.value * factor(score.at_ms, self.landmark_ms, self.half_life_s);
+        self.place(handle, value);
+    }
+
+    /// Adds a weight given at `at_ms` to a member's score.
+    pub(crate) fn add(&mut self, handle: u64, weight: f64, at_ms: u64) {
+        self.make_room(at_ms);
+        let old = self.scores.get(&handle).copied().unwrap_or(0.0);
+        let value = old + weight * factor(at_ms, self.landmark_ms, self.half_life_s);
+        self.place(handle, value.clamp(-f64::MAX, f64::MAX));
+    }
+
+    /// Has the landmark be one from which `at_ms` can be told.
+    fn make_room(&mut self, at_ms: u64) {
+        if self.scores.is_empty() {
+            self.landmark_ms = at_ms;
+        } else if (at_ms as f64 - self.landmark_ms as f64) / self.half_life_ms() > REBASE_HALF_LIVES {
+            self.rebase(at_ms);
+        }
+    }
+
+    fn place(&mut self, handle: u64, score: f64) {
         self.remove(handle);
-        self.scores.insert(handle, value);
-        self.order.insert(Place { score: value, handle });
+        self.scores.insert(handle, score);
+        self.order.insert(Place { score, handle });
+    }
+
+    pub(crate) fn half_life_s(&self) -> u32 {
+        self.half_life_s
     }
 
     pub(crate) fn remove(&mut self, handle: u64) {
@@ -99,11 +120,12 @@ impl HotList {
     }
 
     /// The best members as of `now_ms` but for those of the ascending `exclude`,
-    /// best first.
+    /// best first. None whose score is nothing or less.
     pub(crate) fn top(&self, limit: usize, exclude: &[u64], now_ms: u64) -> Scored {
         let decay = factor(self.landmark_ms, now_ms, self.half_life_s);
         let best = self.order.iter().rev().filter(|place| exclude.binary_search(&place.handle).is_err());
-        let (handles, scores) = best.take(limit).map(|place| (place.handle, narrow(place.score * decay))).unzip();
+        let scored = best.map(|place| (place.handle, narrow(place.score * decay)));
+        let (handles, scores) = scored.take_while(|(_, score)| *score > 0.0).take(limit).unzip();
         Scored { handles, scores }
     }
 
@@ -143,8 +165,24 @@ mod tests {
         let list = HotList::with_members(10, [(1, score(8.0, 0)), (2, score(5.0, 10_000)), (3, score(-1.0, 0))]);
         let top = list.top(2, &[], 20_000);
         assert_eq!(top, Scored { handles: vec![2, 1], scores: vec![2.5, 2.0] });
-        assert_eq!(list.top(5, &[2], 0).handles, [1, 3]);
+        assert_eq!(list.top(5, &[2], 0).handles, [1]);
+        // So long ago that nothing is left of it.
+        assert_eq!(list.top(5, &[], 10_000_000_000), Scored::default());
         assert_eq!(list.scores(&[3, 4], 0), [-1.0, 0.0]);
+    }
+
+    #[test]
+    fn adding_is_the_same_as_setting_the_sum() {
+        let mut list = HotList::new(10);
+        let mut sum = score(0.0, 0);
+        for (weight, at_ms) in [(8.0, 0), (1.0, 20_000), (-0.5, 10_000), (2.0, 9_000_000), (1.0, 8_999_000)] {
+            list.add(1, weight, at_ms);
+            sum = sum.add(weight, at_ms, 10);
+            let set = HotList::with_members(10, [(1, sum)]);
+            let (one, other) = (list.scores(&[1], sum.at_ms), set.scores(&[1], sum.at_ms));
+            assert!((one[0] - other[0]).abs() < 1e-6, "{one:?} {other:?}");
+            assert_eq!(list.top(1, &[], sum.at_ms).handles, [1]);
+        }
     }
 
     #[test]

@@ -30,5 +30,4 @@ mod hot;
 pub mod sqlite;
 pub mod store;
 
-pub use decay::factor as decay_factor;
 pub use sqlite::SqliteLive;

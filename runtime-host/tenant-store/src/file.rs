@@ -13,7 +13,7 @@ use rusqlite::{Connection, Transaction};
 use tokio::{sync::Semaphore, task::spawn_blocking};
 
 use crate::{
-    Durability, Error, Ticket, Write, lock, schema,
+    Durability, Error, Part, Ticket, Write, lock, schema,
     writer::{Queue, Writer},
 };
 
@@ -32,10 +32,19 @@ pub struct TenantFile {
     queue: Queue,
     idle_readers: Mutex<Vec<Connection>>,
     readers: Semaphore,
+    parts: Arc<[Arc<dyn Part>]>,
+}
+
+impl Drop for TenantFile {
+    fn drop(&mut self) {
+        for part in self.parts.iter() {
+            part.closed(self.number);
+        }
+    }
 }
 
 impl TenantFile {
-    pub(crate) fn open(path: PathBuf, parts: &[(&'static str, &'static [&'static str])]) -> Result<Arc<Self>, Error> {
+    pub(crate) fn open(path: PathBuf, parts: Vec<Arc<dyn Part>>) -> Result<Arc<Self>, Error> {
         static OPENED: AtomicU64 = AtomicU64::new(0);
         let mut connection = connect(&path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
@@ -47,15 +56,21 @@ impl TenantFile {
         connection.pragma_update(None, "wal_autocheckpoint", 8 * 1024)?;
         // Gives the disk back what a large import made of the WAL.
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
-        schema::migrate(&mut connection, parts)?;
+        let migrations: Vec<_> = parts.iter().map(|part| (part.name(), part.migrations())).collect();
+        schema::migrate(&mut connection, &migrations)?;
         let number = OPENED.fetch_add(1, Ordering::Relaxed);
+        let parts: Arc<[_]> = parts.into();
+        let mut writer = Writer::new(connection, number, parts.clone());
+        // What a process that was killed held back.
+        writer.settle()?;
         Ok(Arc::new(Self {
             path,
             number,
-            writer: Mutex::new(Writer::new(connection, number)),
+            writer: Mutex::new(writer),
             queue: Queue::default(),
             idle_readers: Mutex::default(),
             readers: Semaphore::new(READERS),
+            parts,
         }))
     }
 
@@ -66,21 +81,23 @@ impl TenantFile {
         self.number
     }
 
-    /// Queues `job`, which runs in a savepoint of the next transaction. When it
-    /// fails its own changes are undone and no others.
+    /// Queues `job`, which runs in a savepoint of the next transaction and holds
+    /// about `bytes` of memory until then. When it fails its own changes are
+    /// undone and no others.
     ///
     /// # Errors
     /// `unavailable` when the queue is full. Must be called within a runtime.
     pub fn submit<T, E>(
         self: &Arc<Self>,
         durability: Durability,
+        bytes: usize,
         job: impl FnOnce(&mut Write<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<Ticket<T, E>, Error>
     where
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        let (ticket, must_drain) = self.queue.push(durability, job)?;
+        let (ticket, must_drain) = self.queue.push(durability, bytes, job)?;
         if must_drain {
             let file = self.clone();
             spawn_blocking(move || file.queue.drain(&mut lock(&file.writer)));
@@ -103,7 +120,24 @@ impl TenantFile {
         T: Send + 'static,
         E: From<Error> + Send + 'static,
     {
-        self.submit(durability, job)?.done().await
+        self.submit(durability, 0, job)?.done().await
+    }
+
+    /// [`TenantFile::write`] of a job that holds about `bytes` of memory.
+    ///
+    /// # Errors
+    /// As there.
+    pub async fn write_sized<T, E>(
+        self: &Arc<Self>,
+        durability: Durability,
+        bytes: usize,
+        job: impl FnOnce(&mut Write<'_>) -> Result<T, E> + Send + 'static,
+    ) -> Result<T, E>
+    where
+        T: Send + 'static,
+        E: From<Error> + Send + 'static,
+    {
+        self.submit(durability, bytes, job)?.done().await
     }
 
     /// Runs `work` over one snapshot of the file, on a thread that may block.

@@ -8,7 +8,8 @@
 //! Writes go through a group commit ([`TenantFile::write`]): jobs queue up, one
 //! drainer per tenant runs them in batches, one transaction a batch and one
 //! savepoint a job, and exists only while there is something to do. Reads run
-//! on a few connections beside it and never wait for a writer.
+//! on a few connections beside it and never wait for a writer. Changes that are
+//! cheaper applied together may be held back in a journal ([`Overlay`]).
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -27,10 +28,12 @@
 //! ```
 
 mod cache;
+pub mod decay;
 mod error;
 mod file;
 #[cfg(feature = "host")]
 pub mod host;
+mod overlay;
 mod schema;
 mod stores;
 mod tenant;
@@ -41,6 +44,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 pub use cache::{FreshCache, Stamp};
 pub use error::Error;
 pub use file::TenantFile;
+pub use overlay::{Overlay, set_settled, settled};
 pub use schema::{Part, Purge};
 pub use stores::{Clock, TenantStores};
 pub use tenant::Tenant;

@@ -30,6 +30,19 @@ pub trait Part: Send + Sync + 'static {
     /// # Errors
     /// Any error undoes the purge of every part.
     fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error>;
+
+    /// Writes what the part holds back ([`crate::Overlay`]) to the tables. Run
+    /// when a file is opened and by [`Write::settle`].
+    ///
+    /// # Errors
+    /// Any error undoes the job, or keeps the file from being opened.
+    fn settle(&self, _: &mut Write<'_>) -> Result<(), Error> {
+        Ok(())
+    }
+
+    /// The opening `file` ([`crate::TenantFile::number`]) is closed: what is in
+    /// memory of it may go.
+    fn closed(&self, _file: u64) {}
 }
 
 /// Brings the tables of every part up to date, in one transaction.
@@ -39,7 +52,9 @@ pub(crate) fn migrate(
 ) -> Result<(), Error> {
     let tx = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     tx.execute_batch(
-        "CREATE TABLE IF NOT EXISTS schema_versions (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID",
+        "CREATE TABLE IF NOT EXISTS schema_versions (part TEXT PRIMARY KEY, version INTEGER NOT NULL) WITHOUT ROWID;
+         CREATE TABLE IF NOT EXISTS settled (id INTEGER PRIMARY KEY CHECK (id = 1), seq INTEGER NOT NULL);
+         INSERT OR IGNORE INTO settled VALUES (1, 0)",
     )?;
     for (name, migrations) in parts {
         let version: Option<i64> = tx

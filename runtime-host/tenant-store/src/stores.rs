@@ -113,8 +113,8 @@ impl TenantStores {
         let opened = cell
             .get_or_try_init(|| async {
                 let path = self.folder.join(format!("{tenant}.db"));
-                let parts: Vec<_> = lock(&self.parts).iter().map(|part| (part.name(), part.migrations())).collect();
-                spawn_blocking(move || TenantFile::open(path, &parts))
+                let parts = lock(&self.parts).clone();
+                spawn_blocking(move || TenantFile::open(path, parts))
                     .await
                     .map_err(|error| Error::Unavailable(format!("opening was abandoned: {error}")))?
             })
@@ -123,14 +123,19 @@ impl TenantStores {
     }
 
     /// Deletes a user or scenario from the tables of every part, in one durable
-    /// transaction. Returns how many documents and events went.
+    /// transaction; those that were registered last, which may build on others,
+    /// come first. Returns how many documents and events went.
     ///
     /// # Errors
     /// Those of the parts; nothing is deleted then.
     pub async fn purge(&self, tenant: &Tenant, what: Purge) -> Result<u64, Error> {
         let file = self.open(tenant).await?;
         let parts = lock(&self.parts).clone();
-        file.write(Durability::Durable, move |write| parts.iter().map(|part| part.purge(write, &what)).sum()).await
+        file.write(Durability::Durable, move |write| {
+            write.settle()?;
+            parts.iter().rev().map(|part| part.purge(write, &what)).sum()
+        })
+        .await
     }
 }
 

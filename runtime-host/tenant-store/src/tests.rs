@@ -45,7 +45,7 @@ fn hold(file: &Arc<TenantFile>) -> (Arc<Barrier>, Ticket<(), Error>) {
     let barrier = Arc::new(Barrier::new(2));
     let theirs = barrier.clone();
     let ticket = file
-        .submit(Durability::Durable, move |_| {
+        .submit(Durability::Durable, 0, move |_| {
             theirs.wait();
             theirs.wait();
             Ok(())
@@ -63,7 +63,7 @@ async fn a_failing_job_spoils_no_other_of_its_batch() {
     let hooks = Arc::new(Mutex::new(Vec::new()));
     let job = |name: &'static str, x: i64| {
         let hooks = hooks.clone();
-        file.submit(Durability::Durable, move |write| {
+        file.submit(Durability::Durable, 0, move |write| {
             write.after_commit(move || lock(&hooks).push(name));
             insert(x)(write)
         })
@@ -73,7 +73,7 @@ async fn a_failing_job_spoils_no_other_of_its_batch() {
     let first = job("first", 1);
     let twice = job("twice", 1);
     let panics = file
-        .submit(Durability::Durable, |write| -> Result<(), Error> {
+        .submit(Durability::Durable, 0, |write| -> Result<(), Error> {
             insert(50)(write)?;
             panic!("on purpose")
         })
@@ -97,7 +97,7 @@ async fn a_full_queue_is_unavailable_and_empties_again() {
     let (barrier, held) = hold(&file);
     let mut waiting = Vec::new();
     let full = loop {
-        match file.submit(Durability::Relaxed, insert(waiting.len() as i64)) {
+        match file.submit(Durability::Relaxed, 0, insert(waiting.len() as i64)) {
             Ok(ticket) => waiting.push(ticket),
             Err(error) => break error,
         }
@@ -112,6 +112,23 @@ async fn a_full_queue_is_unavailable_and_empties_again() {
     }
     assert_eq!(sum(&file).await, count * (count - 1) / 2);
     file.write(Durability::Durable, insert(-1)).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_wait_may_hold_so_many_bytes() {
+    const MIB: usize = 1024 * 1024;
+    let folder = tempfile::tempdir().unwrap();
+    let file = file(&open(folder.path(), 4), "t").await;
+    create(&file).await;
+    let (barrier, held) = hold(&file);
+    // One may be larger than all may be together; a second has no place.
+    let large = file.submit(Durability::Relaxed, 100 * MIB, insert(1)).unwrap();
+    assert!(matches!(file.submit(Durability::Relaxed, 0, insert(2)), Err(Error::Unavailable(_))));
+    barrier.wait();
+    held.done().await.unwrap();
+    large.done().await.unwrap();
+    file.write_sized(Durability::Relaxed, MIB, insert(2)).await.unwrap();
+    assert_eq!(sum(&file).await, 3);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,17 +9,21 @@ use std::{
     collections::VecDeque,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::Mutex,
+    sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use rusqlite::{Connection, TransactionBehavior};
 use tokio::sync::oneshot;
 
-use crate::{Error, lock};
+use crate::{Error, Part, lock};
 
 /// Jobs that may wait for a tenant's writer; one more is `unavailable`.
 const QUEUED_JOBS: usize = 4096;
+/// Bytes that jobs which wait may hold together. One job alone may hold more.
+const QUEUED_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that every job counts at least: itself and its place in the queue.
+const JOB_BYTES: usize = 1024;
 /// Jobs in one transaction.
 const BATCH_JOBS: usize = 256;
 /// Time after which a transaction takes no further job.
@@ -41,6 +45,7 @@ type Hook = Box<dyn FnOnce() + Send>;
 pub struct Write<'a> {
     connection: &'a Connection,
     number: u64,
+    parts: &'a Arc<[Arc<dyn Part>]>,
     hooks: Vec<Hook>,
 }
 
@@ -50,6 +55,18 @@ impl Write<'_> {
     /// their jobs, one at a time; that of a job that fails does not run.
     pub fn after_commit(&mut self, hook: impl FnOnce() + Send + 'static) {
         self.hooks.push(Box::new(hook));
+    }
+
+    /// Writes what all parts hold back to the tables ([`Part::settle`]), so that
+    /// the job finds and changes everything there.
+    ///
+    /// # Errors
+    /// Those of the parts.
+    pub fn settle(&mut self) -> Result<(), Error> {
+        for part in self.parts.iter() {
+            part.settle(self)?;
+        }
+        Ok(())
     }
 
     /// [`crate::TenantFile::number`].
@@ -127,8 +144,23 @@ pub(crate) struct Queue(Mutex<State>);
 
 #[derive(Default)]
 struct State {
-    jobs: VecDeque<(Durability, Box<dyn Job>)>,
+    jobs: VecDeque<Waiting>,
+    bytes: usize,
     draining: bool,
+}
+
+struct Waiting {
+    durability: Durability,
+    bytes: usize,
+    job: Box<dyn Job>,
+}
+
+impl State {
+    fn pop_if(&mut self, which: impl FnOnce(Durability) -> bool) -> Option<(Durability, Box<dyn Job>)> {
+        let Waiting { durability, bytes, job } = self.jobs.pop_front_if(|next| which(next.durability))?;
+        self.bytes -= bytes;
+        Some((durability, job))
+    }
 }
 
 impl Queue {
@@ -136,6 +168,7 @@ impl Queue {
     pub(crate) fn push<T, E>(
         &self,
         durability: Durability,
+        bytes: usize,
         job: impl FnOnce(&mut Write<'_>) -> Result<T, E> + Send + 'static,
     ) -> Result<(Ticket<T, E>, bool), Error>
     where
@@ -147,7 +180,16 @@ impl Queue {
         if state.jobs.len() >= QUEUED_JOBS {
             return Err(Error::Unavailable(format!("{QUEUED_JOBS} writes are waiting already")));
         }
-        state.jobs.push_back((durability, Box::new(Task { work: Some(job), result: None, asker })));
+        let bytes = bytes.saturating_add(JOB_BYTES);
+        if !state.jobs.is_empty() && state.bytes.saturating_add(bytes) > QUEUED_BYTES {
+            return Err(Error::Unavailable(format!("writes of {} bytes are waiting already", state.bytes)));
+        }
+        state.bytes = state.bytes.saturating_add(bytes);
+        state.jobs.push_back(Waiting {
+            durability,
+            bytes,
+            job: Box::new(Task { work: Some(job), result: None, asker }),
+        });
         Ok((Ticket(answer), !std::mem::replace(&mut state.draining, true)))
     }
 
@@ -160,7 +202,7 @@ impl Queue {
 
     fn pop_or_stop(&self) -> Option<(Durability, Box<dyn Job>)> {
         let mut state = lock(&self.0);
-        let next = state.jobs.pop_front();
+        let next = state.pop_if(|_| true);
         state.draining = next.is_some();
         next
     }
@@ -170,7 +212,7 @@ impl Queue {
     fn pop_for(&self, durability: Durability) -> Option<Box<dyn Job>> {
         let mut state = lock(&self.0);
         let fits = |next: Durability| next == durability || durability == Durability::Durable;
-        state.jobs.pop_front_if(|(next, _)| fits(*next)).map(|(_, job)| job)
+        state.pop_if(fits).map(|(_, job)| job)
     }
 }
 
@@ -178,12 +220,25 @@ pub(crate) struct Writer {
     connection: Connection,
     number: u64,
     durability: Durability,
+    parts: Arc<[Arc<dyn Part>]>,
 }
 
 impl Writer {
     /// Takes a connection at `synchronous=FULL`.
-    pub(crate) fn new(connection: Connection, number: u64) -> Self {
-        Self { connection, number, durability: Durability::Durable }
+    pub(crate) fn new(connection: Connection, number: u64, parts: Arc<[Arc<dyn Part>]>) -> Self {
+        Self { connection, number, durability: Durability::Durable, parts }
+    }
+
+    /// [`Write::settle`], in a transaction of its own.
+    pub(crate) fn settle(&mut self) -> Result<(), Error> {
+        let (number, parts) = (self.number, self.parts.clone());
+        let tx = self.begin(Durability::Durable)?;
+        let mut write = Write { connection: &tx, number, parts: &parts, hooks: Vec::new() };
+        write.settle()?;
+        let hooks = write.hooks;
+        tx.commit()?;
+        run_hooks(hooks);
+        Ok(())
     }
 
     /// One batch: runs the jobs, commits, runs their hooks, answers everybody.
@@ -194,11 +249,7 @@ impl Writer {
         if let Err(error) = &committed {
             tracing::error!(%error, "a batch of writes was not committed");
         } else {
-            for hook in hooks {
-                if catch_unwind(AssertUnwindSafe(hook)).is_err() {
-                    tracing::error!("a hook after a commit panicked");
-                }
-            }
+            run_hooks(hooks);
         }
         for job in done {
             job.answer(&committed);
@@ -215,7 +266,7 @@ impl Writer {
     ) -> Result<(), Error> {
         let started = Instant::now();
         let mut job = Some(first);
-        let number = self.number;
+        let (number, parts) = (self.number, self.parts.clone());
         let mut tx = match self.begin(durability) {
             Ok(tx) => tx,
             Err(error) => {
@@ -231,7 +282,7 @@ impl Writer {
                     return Err(error.into());
                 }
             };
-            let mut write = Write { connection: &savepoint, number, hooks: Vec::new() };
+            let mut write = Write { connection: &savepoint, number, parts: &parts, hooks: Vec::new() };
             let kept = catch_unwind(AssertUnwindSafe(|| current.run(&mut write)));
             let mine = write.hooks;
             // Pushed before anything can fail, so that everybody is answered.
@@ -266,5 +317,13 @@ impl Writer {
             self.durability = durability;
         }
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
+
+fn run_hooks(hooks: Vec<Hook>) {
+    for hook in hooks {
+        if catch_unwind(AssertUnwindSafe(hook)).is_err() {
+            tracing::error!("a hook after a commit panicked");
+        }
     }
 }

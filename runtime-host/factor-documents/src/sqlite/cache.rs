@@ -9,10 +9,13 @@ use std::{
 };
 
 use funnelweb_core::{limits, row::ItemRow};
-use funnelweb_tenant_store::FreshCache;
+use funnelweb_tenant_store::{FreshCache, Overlay};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 
-use crate::store::{Collection, Document, Key, Term};
+use crate::{
+    profile::Move,
+    store::{Collection, Document, Key, Term},
+};
 
 /// Counts the bytes of entries, with what the cache itself needs for each.
 #[derive(Debug, Clone)]
@@ -151,6 +154,8 @@ pub(crate) struct Caches {
     pub(crate) documents: FreshCache<DocumentKey, CachedDocument, Bytes>,
     pub(crate) rows: FreshCache<RowKey, CachedRow, Bytes>,
     pub(crate) lists: Lists,
+    /// How profiles moved that is not in the tables yet.
+    pub(crate) moves: Overlay<Key, Arc<Move>>,
 }
 
 impl Caches {
@@ -159,6 +164,7 @@ impl Caches {
             documents: FreshCache::new(limits::DOCUMENT_CACHE_BYTES, Bytes),
             rows: FreshCache::new(limits::ROW_CACHE_BYTES, Bytes),
             lists: Lists::new(),
+            moves: Overlay::default(),
         }
     }
 

@@ -2,6 +2,7 @@
 //! often in memory.
 
 mod cache;
+mod profiles;
 mod read;
 mod tables;
 
@@ -72,6 +73,9 @@ impl SqliteDocuments {
         let tables = self.tables.clone();
         let file = self.stores.open(tenant).await?;
         file.write(Durability::Durable, move |write| {
+            if collection == Collection::UserProfiles {
+                write.settle()?;
+            }
             let found = tables.find(write, collection, &key)?;
             check_precondition(when, found.as_ref().map_or(0, |found| found.version))?;
             let answer = change(&tables, write, &key, found.as_ref())?;
@@ -160,7 +164,12 @@ impl Documents for SqliteDocuments {
             found.push(cache.get(&key).map_or_else(
                 || {
                     let stamp = cache.stamp(&key);
-                    missing.push((at, key, stamp));
+                    // Before the snapshot is taken.
+                    let moves = match collection {
+                        Collection::UserProfiles => self.tables.caches.moves.get(number, [&key.key]).1.pop(),
+                        _ => None,
+                    };
+                    missing.push((at, key, stamp, moves.unwrap_or_default()));
                     None
                 },
                 |document| document.as_deref().cloned(),
@@ -171,8 +180,12 @@ impl Documents for SqliteDocuments {
         }
         let tables = self.tables.clone();
         let read = file.read(move |tx| {
-            let read = |(at, key, stamp): (usize, DocumentKey, _)| {
-                let document = read::document(tx, collection, &key.key, (tables.handle_of)(&key.key.id))?;
+            let read = |(at, key, stamp, moves): (usize, DocumentKey, _, Vec<_>)| {
+                let handle = (tables.handle_of)(&key.key.id);
+                let document = match collection {
+                    Collection::UserProfiles => profiles::document(tx, &key.key, handle, &moves)?,
+                    _ => read::document(tx, collection, &key.key, handle)?,
+                };
                 tables.caches.documents.offer(key, document.clone().map(Arc::new), stamp);
                 Ok((at, document))
             };
@@ -195,6 +208,7 @@ impl Documents for SqliteDocuments {
     ) -> Result<Vec<InsertOutcome>, Error> {
         Error::check_count("documents", documents.len(), 0, limits::INSERT_DOCUMENTS)?;
         // JSON is read before the writer's turn comes, not during it.
+        let bytes = documents.iter().map(|document| document.body.len()).sum();
         let documents = blocking(move || {
             let prepare = |(at, document): (usize, NewDocument)| {
                 let NewDocument { key, body } = document;
@@ -209,7 +223,10 @@ impl Documents for SqliteDocuments {
         let now_ms = self.stores.now_ms();
         let tables = self.tables.clone();
         let file = self.stores.open(tenant).await?;
-        file.write(Durability::Durable, move |write| {
+        file.write_sized(Durability::Durable, bytes, move |write| {
+            if collection == Collection::UserProfiles {
+                write.settle()?;
+            }
             let mut outcomes = Vec::with_capacity(documents.len());
             let mut seen = HashSet::with_capacity(documents.len());
             for (key, mut body) in documents {
@@ -308,7 +325,25 @@ impl Documents for SqliteDocuments {
     async fn query(&self, tenant: &Tenant, collection: Collection, query: Query) -> Result<Page, Error> {
         read::check_query(collection, &query)?;
         let file = self.stores.open(tenant).await?;
-        file.read(move |tx| read::query(tx, collection, &query)).await
+        if collection != Collection::UserProfiles {
+            return file.read(move |tx| read::query(tx, collection, &query)).await;
+        }
+        // A user who was seen for the first time just now has no row yet.
+        if !self.tables.caches.moves.is_empty(file.number()) {
+            file.write(Durability::Relaxed, |write| write.settle()).await?;
+        }
+        let handle_of = self.tables.handle_of;
+        file.read(move |tx| {
+            let mut page = read::query(tx, collection, &query)?;
+            for found in &mut page.documents {
+                let handle = handle_of(&found.key.id);
+                if let Some(merged) = profiles::document(tx, &found.key, handle, &[])? {
+                    *found = merged;
+                }
+            }
+            Ok(page)
+        })
+        .await
     }
 
     async fn newest_items(

@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use funnelweb_core::row::ItemRow;
 use funnelweb_tenant_store::{Part, Purge, Write};
-use rusqlite::{Connection, ErrorCode, OptionalExtension, params};
-use serde_json::{Map, Value};
+use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::cache::{Caches, DocumentKey};
 use crate::{
@@ -28,13 +27,26 @@ pub struct Tables {
 /// A document as a transaction finds it.
 #[derive(Debug, Clone)]
 pub struct Stored {
-    rowid: i64,
+    pub(super) rowid: i64,
     /// Its version.
     pub version: u64,
-    created_ms: u64,
-    status: String,
+    pub(super) created_ms: u64,
+    pub(super) status: String,
     /// Its body's text.
     pub body: String,
+}
+
+impl Stored {
+    /// Of a row that begins with rowid, version, created_ms, status, body.
+    pub(super) fn from_row(row: &Row<'_>) -> rusqlite::Result<Self> {
+        Ok(Self {
+            rowid: row.get(0)?,
+            version: row.get::<_, i64>(1)?.cast_unsigned(),
+            created_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+            status: row.get(3)?,
+            body: row.get(4)?,
+        })
+    }
 }
 
 impl Collection {
@@ -53,47 +65,23 @@ impl Collection {
 }
 
 impl Tables {
-    /// The document at `key` as this transaction sees it.
+    /// The document at `key` as this transaction sees it. Of profiles the job
+    /// settles the file before ([`Write::settle`]).
     ///
     /// # Errors
     /// `unavailable` when the file cannot be read.
     pub fn find(&self, write: &Write<'_>, collection: Collection, key: &Key) -> Result<Option<Stored>, Error> {
+        if collection == Collection::UserProfiles {
+            return self.find_profile(write, key);
+        }
         let mut statement = write.prepare_cached(
             "SELECT rowid, version, created_ms, status, body FROM documents
              WHERE collection = ? AND scenario = ? AND handle = ? AND id = ?",
         )?;
         let handle = (self.handle_of)(&key.id).cast_signed();
-        let stored = statement.query_row(params![collection.number(), key.scenario_id, handle, key.id], |row| {
-            Ok(Stored {
-                rowid: row.get(0)?,
-                version: row.get::<_, i64>(1)?.cast_unsigned(),
-                created_ms: row.get::<_, i64>(2)?.cast_unsigned(),
-                status: row.get(3)?,
-                body: row.get(4)?,
-            })
-        });
+        let stored =
+            statement.query_row(params![collection.number(), key.scenario_id, handle, key.id], Stored::from_row);
         Ok(stored.optional()?)
-    }
-
-    /// Writes the user's profile over `found`, which [`Tables::find`] gave for
-    /// the same key in the same transaction. Returns the new version.
-    ///
-    /// # Errors
-    /// `invalid` when the profile breaks a limit of documents, `Collision` when
-    /// another user has the handle of this one.
-    pub fn write_profile(
-        &self,
-        write: &mut Write<'_>,
-        key: &Key,
-        profile: Map<String, Value>,
-        found: Option<&Stored>,
-        now_ms: u64,
-    ) -> Result<u64, WriteError> {
-        let collection = Collection::UserProfiles;
-        let mut body = Body::new("profile", collection, key, Value::Object(profile))?;
-        let (version, _) = self.put(write, collection, key, &mut body, found, now_ms)?;
-        self.forget_after(write, collection, key.clone());
-        Ok(version)
     }
 
     /// Writes a document over `found`; its new version and its text. The caller
@@ -107,16 +95,17 @@ impl Tables {
         found: Option<&Stored>,
         now_ms: u64,
     ) -> Result<(u64, String), WriteError> {
-        let created_ms = found.map_or(now_ms, |found| found.created_ms);
+        let created_ms = body.created_ms.or(found.map(|found| found.created_ms)).unwrap_or(now_ms);
         let text = body.finish("body", created_ms, now_ms)?;
         let row = body.row.as_ref().map(ItemRow::encode);
         let handle = (self.handle_of)(&key.id);
         let version = match found {
             None => {
+                let version = version_floor(connection)? + 1;
                 let mut insert = connection
                     .prepare_cached(
                         "INSERT INTO documents (collection, scenario, handle, id, version, created_ms, status, row, body)
-                         VALUES (?, ?, ?, ?, 1, ?, ?, ?, ?)",
+                         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
                     )
                     .map_err(Error::from)?;
                 let inserted = insert.execute(params![
@@ -124,6 +113,7 @@ impl Tables {
                     key.scenario_id,
                     handle.cast_signed(),
                     key.id,
+                    version.cast_signed(),
                     created_ms.cast_signed(),
                     body.status,
                     row,
@@ -136,21 +126,26 @@ impl Tables {
                     }
                     inserted => inserted.map_err(Error::from)?,
                 };
-                1
+                version
             }
             Some(found) => {
                 let version = found.version + 1;
-                update(connection, found, version, body, row, &text)?;
+                let new = Update { version, created_ms, row, body, text: &text };
+                new.write_over(connection, found)?;
+                if collection == Collection::UserProfiles {
+                    remove_state(connection, &key.scenario_id, handle)?;
+                }
                 version
             }
         };
         if collection == Collection::Items {
             let old = found.map(Stored::terms).unwrap_or_default();
             let new = (body.status == "active", std::mem::take(&mut body.terms));
-            if old != new {
-                let place = Place { scenario: &key.scenario_id, created_ms, handle };
-                place.unlist(connection, &old)?;
-                place.list(connection, &new)?;
+            let old_ms = found.map_or(created_ms, |found| found.created_ms);
+            if old != new || old_ms != created_ms {
+                let scenario = &key.scenario_id;
+                Place { scenario, created_ms: old_ms, handle }.unlist(connection, &old)?;
+                Place { scenario, created_ms, handle }.list(connection, &new)?;
             }
         }
         Ok((version, text))
@@ -165,8 +160,12 @@ impl Tables {
         found: &Stored,
     ) -> Result<(), Error> {
         connection.prepare_cached("DELETE FROM documents WHERE rowid = ?")?.execute([found.rowid])?;
+        raise_floor(connection, found.version)?;
+        let handle = (self.handle_of)(&key.id);
+        if collection == Collection::UserProfiles {
+            remove_state(connection, &key.scenario_id, handle)?;
+        }
         if collection == Collection::Items {
-            let handle = (self.handle_of)(&key.id);
             Place { scenario: &key.scenario_id, created_ms: found.created_ms, handle }
                 .unlist(connection, &found.terms())?;
         }
@@ -221,24 +220,57 @@ impl Place<'_> {
     }
 }
 
-/// Writes over a document. The status stands in indexes, which SQLite writes
-/// again for every column that is named: it is named when it changed.
-fn update(
-    connection: &Connection,
-    found: &Stored,
+/// What is written over a document.
+struct Update<'a> {
     version: u64,
-    body: &Body,
+    created_ms: u64,
     row: Option<Vec<u8>>,
-    text: &str,
-) -> Result<(), Error> {
-    let version = version.cast_signed();
-    if body.status == found.status {
-        let sql = "UPDATE documents SET version = ?, row = ?, body = ? WHERE rowid = ?";
-        connection.prepare_cached(sql)?.execute(params![version, row, text, found.rowid])?;
-    } else {
-        let sql = "UPDATE documents SET version = ?, row = ?, body = ?, status = ? WHERE rowid = ?";
-        connection.prepare_cached(sql)?.execute(params![version, row, text, body.status, found.rowid])?;
+    body: &'a Body,
+    text: &'a str,
+}
+
+impl Update<'_> {
+    /// Status and time stand in indexes, which SQLite writes again for every
+    /// column that is named: they are named when they changed.
+    fn write_over(self, connection: &Connection, found: &Stored) -> Result<(), Error> {
+        let Self { version, created_ms, row, body, text } = self;
+        let version = version.cast_signed();
+        if body.status == found.status && created_ms == found.created_ms {
+            let sql = "UPDATE documents SET version = ?, row = ?, body = ? WHERE rowid = ?";
+            connection.prepare_cached(sql)?.execute(params![version, row, text, found.rowid])?;
+        } else {
+            let sql = "UPDATE documents SET version = ?, row = ?, body = ?, status = ?, created_ms = ? WHERE rowid = ?";
+            let created_ms = created_ms.cast_signed();
+            connection.prepare_cached(sql)?.execute(params![
+                version,
+                row,
+                text,
+                body.status,
+                created_ms,
+                found.rowid
+            ])?;
+        }
+        Ok(())
     }
+}
+
+/// The version above which a new document starts.
+pub(super) fn version_floor(connection: &Connection) -> Result<u64, Error> {
+    let mut select = connection.prepare_cached("SELECT version FROM version_floor")?;
+    Ok(select.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+}
+
+/// A document of this version is gone.
+fn raise_floor(connection: &Connection, version: u64) -> Result<(), Error> {
+    let mut raise = connection.prepare_cached("UPDATE version_floor SET version = ?1 WHERE version < ?1")?;
+    raise.execute([version.cast_signed()])?;
+    Ok(())
+}
+
+/// The document alone says what the profile is.
+fn remove_state(connection: &Connection, scenario: &str, handle: u64) -> Result<(), Error> {
+    let mut delete = connection.prepare_cached("DELETE FROM profile_states WHERE scenario = ? AND handle = ?")?;
+    delete.execute(params![scenario, handle.cast_signed()])?;
     Ok(())
 }
 
@@ -248,41 +280,74 @@ impl Part for Tables {
     }
 
     fn migrations(&self) -> &'static [&'static str] {
-        &[include_str!("schema.sql")]
+        &[include_str!("schema.sql"), include_str!("schema-2.sql")]
+    }
+
+    fn closed(&self, file: u64) {
+        self.caches.moves.close(file);
     }
 
     fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {
-        let file = write.number();
-        let caches = self.caches.clone();
-        let count = match what {
-            Purge::User(user) => {
-                let keys: Vec<Key> = write
-                    .prepare_cached("DELETE FROM documents WHERE collection = 2 AND id = ? RETURNING scenario")?
-                    .query_map([user], |row| Ok(Key::new(row.get::<_, String>(0)?, user)))?
-                    .collect::<Result<_, _>>()?;
-                let count = keys.len();
-                for key in keys {
-                    self.forget_after(write, Collection::UserProfiles, key);
-                }
-                count
-            }
-            Purge::Scenario(scenario) => {
-                write.prepare_cached("DELETE FROM item_terms WHERE scenario = ?")?.execute([scenario])?;
-                let mut count = 0;
-                for collection in Collection::ALL {
-                    let mut delete =
-                        write.prepare_cached("DELETE FROM documents WHERE collection = ? AND scenario = ?")?;
-                    count += delete.execute(params![collection.number(), scenario])?;
-                }
-                let scenario = scenario.clone();
-                write.after_commit(move || {
-                    caches.documents.forget_where(|key| key.file == file && key.key.scenario_id == scenario);
-                    caches.rows.forget_where(|key| key.file == file && *key.scenario == *scenario);
-                    caches.lists.advance(file, &scenario);
-                });
-                count
-            }
-        };
+        match what {
+            Purge::User(user) => self.purge_user(write, user),
+            Purge::Scenario(scenario) => self.purge_scenario(write, scenario),
+        }
+    }
+}
+
+impl Tables {
+    /// The handles of a scenario's items.
+    ///
+    /// # Errors
+    /// `unavailable` when the file cannot be read.
+    pub fn item_handles(&self, write: &Write<'_>, scenario: &str) -> Result<Vec<u64>, Error> {
+        let mut select = write.prepare_cached("SELECT handle FROM documents WHERE collection = 1 AND scenario = ?")?;
+        let handles = select.query_map([scenario], |row| row.get::<_, i64>(0))?;
+        Ok(handles.map(|handle| handle.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
+    }
+
+    fn purge_user(&self, write: &mut Write<'_>, user: &str) -> Result<u64, Error> {
+        let keys: Vec<(Key, u64)> = write
+            .prepare_cached("DELETE FROM documents WHERE collection = 2 AND id = ? RETURNING scenario, version")?
+            .query_map([user], |row| {
+                Ok((Key::new(row.get::<_, String>(0)?, user), row.get::<_, i64>(1)?.cast_unsigned()))
+            })?
+            .collect::<Result<_, _>>()?;
+        let count = keys.len();
+        let handle = (self.handle_of)(user);
+        for (key, version) in keys {
+            let moved: Option<i64> = write
+                .prepare_cached("DELETE FROM profile_states WHERE scenario = ? AND handle = ? RETURNING version")?
+                .query_row(params![key.scenario_id, handle.cast_signed()], |row| row.get(0))
+                .optional()?;
+            raise_floor(write, version.max(moved.map_or(0, i64::cast_unsigned)))?;
+            self.forget_after(write, Collection::UserProfiles, key);
+        }
+        Ok(count as u64)
+    }
+
+    fn purge_scenario(&self, write: &mut Write<'_>, scenario: &str) -> Result<u64, Error> {
+        let versions = write
+            .prepare_cached(
+                "SELECT coalesce(max(version), 0) FROM (SELECT version FROM documents WHERE scenario = ?1
+                 UNION ALL SELECT version FROM profile_states WHERE scenario = ?1)",
+            )?
+            .query_row([scenario], |row| row.get::<_, i64>(0))?;
+        raise_floor(write, versions.cast_unsigned())?;
+        for sql in ["DELETE FROM item_terms WHERE scenario = ?", "DELETE FROM profile_states WHERE scenario = ?"] {
+            write.prepare_cached(sql)?.execute([scenario])?;
+        }
+        let mut count = 0;
+        for collection in Collection::ALL {
+            let mut delete = write.prepare_cached("DELETE FROM documents WHERE collection = ? AND scenario = ?")?;
+            count += delete.execute(params![collection.number(), scenario])?;
+        }
+        let (file, caches, scenario) = (write.number(), self.caches.clone(), scenario.to_owned());
+        write.after_commit(move || {
+            caches.documents.forget_where(|key| key.file == file && key.key.scenario_id == scenario);
+            caches.rows.forget_where(|key| key.file == file && *key.scenario == *scenario);
+            caches.lists.advance(file, &scenario);
+        });
         Ok(count as u64)
     }
 }

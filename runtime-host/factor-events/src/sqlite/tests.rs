@@ -42,9 +42,9 @@ async fn a_failure_after_the_insert_takes_the_event_back() {
         let hot = Effect::Hot(HotEffect { weight: 1.0, half_life_s: 1 });
         events.append(&t, vec![event.clone()], vec![vec![hot]]).await
     };
-    change("ALTER TABLE hot_items RENAME TO away").await;
+    change("ALTER TABLE journal RENAME TO away").await;
     assert!(matches!(append().await, Err(Error::Unavailable(_))));
     assert_eq!(events.read(&t, 0, 10).await.unwrap(), []);
-    change("ALTER TABLE away RENAME TO hot_items").await;
+    change("ALTER TABLE away RENAME TO journal").await;
     assert_eq!(append().await, Ok(vec![AppendOutcome::Accepted]));
 }

@@ -7,7 +7,7 @@ use std::sync::{
 };
 
 use funnelweb_core::limits;
-use funnelweb_tenant_store::{FreshCache, lock};
+use funnelweb_tenant_store::{FreshCache, Overlay, lock};
 use quick_cache::Weighter;
 
 use crate::{
@@ -24,7 +24,42 @@ pub(crate) enum LiveKey {
 }
 
 /// Counters of an item: few, so they are looked through.
-pub(crate) type Counters = Vec<(Box<str>, f64)>;
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// The journal's number up to which they have everything.
+    as_of: u64,
+    values: Vec<(Box<str>, f64)>,
+}
+
+impl Counters {
+    pub(crate) fn new(as_of: u64, values: Vec<(Box<str>, f64)>) -> Self {
+        Self { as_of, values }
+    }
+
+    /// Adds what is committed under the number `seq`, unless it is in already.
+    pub(crate) fn add<'a>(&mut self, seq: u64, amounts: impl Iterator<Item = (&'a str, f64)>) {
+        if seq <= self.as_of {
+            return;
+        }
+        self.as_of = seq;
+        for (field, amount) in amounts {
+            self.add_one(field, amount);
+        }
+    }
+
+    /// Adds to one counter.
+    pub(crate) fn add_one(&mut self, field: &str, amount: f64) {
+        match self.values.iter_mut().find(|(name, _)| **name == *field) {
+            Some((_, value)) => *value += amount,
+            None => self.values.push((field.into(), amount)),
+        }
+    }
+
+    /// 0 when it was never counted.
+    pub(crate) fn get(&self, field: &str) -> f64 {
+        self.values.iter().find(|(name, _)| **name == *field).map_or(0.0, |(_, value)| *value)
+    }
+}
 
 /// A structure in memory.
 #[derive(Debug, Clone)]
@@ -47,7 +82,7 @@ impl Cached {
         let bytes = match &structure {
             Structure::Hot(list) => lock(list).bytes(),
             Structure::Exposed(set) => lock(set).bytes(),
-            Structure::Stats(counters) => lock(counters).iter().map(|(field, _)| 24 + field.len()).sum(),
+            Structure::Stats(counters) => lock(counters).values.iter().map(|(field, _)| 24 + field.len()).sum(),
         };
         Self { structure, bytes }
     }
@@ -74,6 +109,8 @@ type Ticketed = (u64, Arc<Shown>);
 pub(crate) struct Memory {
     /// As committed.
     pub(crate) cache: FreshCache<LiveKey, Cached, Bytes>,
+    /// What counters got that is not in the tables yet.
+    pub(crate) counts: Overlay<u64, (Arc<str>, f64)>,
     /// What was shown by calls that have returned and are not committed yet.
     unflushed: Mutex<HashMap<LiveKey, Vec<Ticketed>>>,
     tickets: AtomicU64,
@@ -83,6 +120,7 @@ impl Memory {
     pub(crate) fn new() -> Self {
         Self {
             cache: FreshCache::new(limits::LIVE_CACHE_BYTES, Bytes),
+            counts: Overlay::default(),
             unflushed: Mutex::default(),
             tickets: AtomicU64::new(0),
         }

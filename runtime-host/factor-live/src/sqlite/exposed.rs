@@ -16,8 +16,22 @@ pub(super) fn encode(items: &[String]) -> String {
     format!("[\"{}\"]", items.join("\",\""))
 }
 
+/// Adds what one call showed; with `compact` merges the user's rows and returns
+/// how many there are now. `of` is scenario and user.
+pub(super) fn store(
+    connection: &Connection,
+    (scenario, user): (&str, &str),
+    expires_ms: u64,
+    items: &str,
+    now_ms: u64,
+    compact_rows: bool,
+) -> Result<Option<usize>, Error> {
+    insert(connection, scenario, user, expires_ms, items, now_ms)?;
+    if compact_rows { Ok(Some(compact(connection, scenario, user, now_ms)?)) } else { Ok(None) }
+}
+
 /// Adds a row and takes a few expired ones away.
-pub(super) fn insert(
+fn insert(
     connection: &Connection,
     scenario: &str,
     user: &str,
@@ -65,7 +79,7 @@ fn each(
 
 /// Writes the rows of a user anew: each item once, one row for those that
 /// expire together. Returns how many rows there are now.
-pub(super) fn compact(connection: &Connection, scenario: &str, user: &str, now_ms: u64) -> Result<usize, Error> {
+fn compact(connection: &Connection, scenario: &str, user: &str, now_ms: u64) -> Result<usize, Error> {
     let mut set = ExposureSet::default();
     let mut names = std::collections::HashMap::new();
     each(connection, scenario, user, now_ms, |expires_ms, items| {

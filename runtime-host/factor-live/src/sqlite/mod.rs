@@ -1,6 +1,7 @@
 //! The embedded backend: tables of the tenant's SQLite file, served from memory.
 
 mod cache;
+mod effects;
 mod exposed;
 mod tables;
 
@@ -8,11 +9,14 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use funnelweb_core::{id, limits};
-use funnelweb_tenant_store::{Durability, Stamp, TenantFile, TenantStores, lock};
+use funnelweb_tenant_store::{Durability, Stamp, TenantFile, TenantStores, lock, settled};
 use rusqlite::params;
 
-use self::cache::{Cached, LiveKey, Memory, Structure};
-pub use self::tables::{Tables, Weight};
+use self::cache::{Cached, Counters, LiveKey, Memory, Structure};
+pub use self::{
+    effects::{CountChange, HotChange, Weight},
+    tables::Tables,
+};
 use crate::{
     exposures::{ExposureSet, Shown},
     hot::HotList,
@@ -137,10 +141,12 @@ impl Live for SqliteLive {
         };
         // Visible from here on; the disk follows, and nobody waits for it.
         let unflushed = self.tables.memory.show(key, shown.clone());
-        let _ = file.submit(Durability::Relaxed, move |write| {
+        let _ = file.submit(Durability::Relaxed, items.len(), move |write| {
             let LiveKey::Exposed { scenario, user, .. } = unflushed.key() else { return Ok(()) };
-            exposed::insert(write, scenario, user, expires_ms, &items, now_ms)?;
-            let rows = if compact { Some(exposed::compact(write, scenario, user, now_ms)?) } else { None };
+            // Nobody waits for the answer, so it is told here; that a commit
+            // failed is told by the writer.
+            let rows = exposed::store(write, (scenario, user), expires_ms, &items, now_ms, compact)
+                .inspect_err(|error| tracing::error!(%scenario, %error, "what a user was shown was not stored"))?;
             write.after_commit(move || {
                 unflushed.memory().change(unflushed.key(), |cached| {
                     let Structure::Exposed(set) = cached else { return };
@@ -206,12 +212,18 @@ impl Live for SqliteLive {
         if missing.is_empty() {
             return Ok(values);
         }
+        // Before the snapshot is taken.
+        let (last, changes) = memory.counts.get(number, missing.iter().map(|(_, handle, _)| handle));
         let memory = memory.clone();
         file.read(move |tx| {
             let mut select = tx.prepare_cached("SELECT field, value FROM item_stats WHERE handle = ?")?;
-            for (at, handle, stamp) in missing {
+            let have = settled(tx)?;
+            for ((at, handle, stamp), changes) in missing.into_iter().zip(changes) {
                 let found = select.query_map(params![handle.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let counters: cache::Counters = found.collect::<Result<_, _>>()?;
+                let mut counters = Counters::new(last.max(have), found.collect::<Result<_, _>>()?);
+                for (_, (field, amount)) in changes.into_iter().filter(|(seq, _)| *seq > have) {
+                    counters.add_one(&field, amount);
+                }
                 pick(&counters, &fields, at, &mut values);
                 let kept = Cached::new(Structure::Stats(Arc::new(Mutex::new(counters))));
                 memory.cache.offer(LiveKey::Stats { file: number, handle }, kept, stamp);
@@ -223,10 +235,10 @@ impl Live for SqliteLive {
 }
 
 /// Copies an item's counters to its row.
-fn pick(counters: &cache::Counters, fields: &[String], at: usize, values: &mut [f64]) {
+fn pick(counters: &Counters, fields: &[String], at: usize, values: &mut [f64]) {
     let row = values.iter_mut().skip(at * fields.len());
     for (field, value) in fields.iter().zip(row) {
-        *value = counters.iter().find(|(name, _)| **name == **field).map_or(0.0, |(_, value)| *value);
+        *value = counters.get(field);
     }
 }
 

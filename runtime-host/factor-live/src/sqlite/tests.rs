@@ -26,27 +26,33 @@ fn fresh() -> (TempDir, Arc<AtomicU64>, SqliteLive) {
     (folder, clock, live)
 }
 
-fn add_hot(live: &SqliteLive, tenant: &Tenant, item: &str, weight: f64, at_ms: u64, half_life_s: u32) -> Change {
-    let (live, tenant, item) = (live.clone(), tenant.clone(), item.to_owned());
+/// As an event does it: the tables and memory, under the next number.
+fn change(live: &SqliteLive, tenant: &Tenant, hot: Vec<HotChange>, counts: Vec<CountChange>) -> Change {
+    let (live, tenant) = (live.clone(), tenant.clone());
     Box::pin(async move {
         let tables = live.tables.clone();
         let file = live.stores.open(&tenant).await.unwrap();
-        let add = move |write: &mut funnelweb_tenant_store::Write<'_>| {
-            tables.add_hot(write, "feed", half_life_s, &[Weight { item: &item, weight, at_ms }])
+        let work = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+            for one in &hot {
+                tables.store_hot(write, one)?;
+            }
+            tables.store_counts(write, counts.iter().map(|one| (one.handle, &*one.field, one.amount)))?;
+            let (seq, number) = (settled(write)? + 1, write.number());
+            funnelweb_tenant_store::set_settled(write, seq)?;
+            write.after_commit(move || tables.show(number, seq, &hot, &counts));
+            Ok::<_, Error>(())
         };
-        file.write(Durability::Durable, add).await.unwrap();
+        file.write(Durability::Durable, work).await.unwrap();
     })
 }
 
+fn add_hot(live: &SqliteLive, tenant: &Tenant, item: &str, weight: f64, at_ms: u64, half_life_s: u32) -> Change {
+    let weights = vec![Weight { handle: id::handle(item), weight, at_ms }];
+    change(live, tenant, vec![HotChange { scenario: "feed".to_owned(), half_life_s, weights }], vec![])
+}
+
 fn add_count(live: &SqliteLive, tenant: &Tenant, item: &str, field: &str, amount: f64) -> Change {
-    let (live, tenant, item, field) = (live.clone(), tenant.clone(), item.to_owned(), field.to_owned());
-    Box::pin(async move {
-        let tables = live.tables.clone();
-        let file = live.stores.open(&tenant).await.unwrap();
-        file.write(Durability::Durable, move |write| tables.add_counts(write, &[(&item, &field, amount)]))
-            .await
-            .unwrap();
-    })
+    change(live, tenant, vec![], vec![CountChange { handle: id::handle(item), field: field.into(), amount }])
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -71,6 +77,44 @@ async fn rows(live: &SqliteLive, tenant: &Tenant, table: &str) -> i64 {
     file.write(Durability::Relaxed, move |write| Ok::<_, Error>(write.query_row(&sql, [], |row| row.get(0))?))
         .await
         .unwrap()
+}
+
+#[tokio::test]
+async fn what_is_not_in_the_tables_yet_is_counted_once() {
+    let (_folder, _, live) = fresh();
+    let t = Tenant::new("t").unwrap();
+    let file = live.stores.open(&t).await.unwrap();
+    let (tables, number) = (live.tables.clone(), file.number());
+    let count = |amount| [CountChange { handle: 7, field: "n".into(), amount }];
+    let read = async || live.item_stats(&t, "feed".to_owned(), vec![7], vec!["n".to_owned()]).await.unwrap()[0];
+    tables.show(number, 1, &[], &count(1.0));
+    assert_eq!(read().await, 1.0);
+    tables.show(number, 2, &[], &count(2.0));
+    // From memory, then made anew.
+    assert_eq!(read().await, 3.0);
+    tables.memory.cache.forget(&LiveKey::Stats { file: number, handle: 7 });
+    assert_eq!(read().await, 3.0);
+    // The tables have the first; memory drops it after that, and never before.
+    let stored = tables.clone();
+    let settle = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+        stored.store_counts(write, [(7, "n", 1.0)])?;
+        funnelweb_tenant_store::set_settled(write, 1)
+    };
+    file.write(Durability::Durable, settle).await.unwrap();
+    tables.memory.cache.forget(&LiveKey::Stats { file: number, handle: 7 });
+    assert_eq!(read().await, 3.0);
+    let settled = tables.clone();
+    file.write(Durability::Durable, move |write| Ok::<_, Error>(settled.settled_after(write, 1))).await.unwrap();
+    tables.memory.cache.forget(&LiveKey::Stats { file: number, handle: 7 });
+    assert_eq!(read().await, 3.0);
+    let gone = tables.clone();
+    file.write(Durability::Durable, move |write| {
+        gone.settled_after(write, 2);
+        gone.delete_counters(write, vec![7])
+    })
+    .await
+    .unwrap();
+    assert_eq!(read().await, 0.0);
 }
 
 #[tokio::test]
@@ -113,10 +157,9 @@ async fn the_coldest_go_when_there_are_too_many() {
     let file = live.stores.open(&t).await.unwrap();
     let all = limits::HOT_MEMBERS + limits::HOT_MEMBERS / 8 + 1;
     let fill = move |write: &mut funnelweb_tenant_store::Write<'_>| {
-        let items: Vec<String> = (0..all).map(|at| format!("i{at}")).collect();
-        let weight = |(at, item)| Weight { item, weight: at as f64 + 1.0, at_ms: START_MS };
-        let weights: Vec<Weight<'_>> = items.iter().map(String::as_str).enumerate().map(weight).collect();
-        tables.add_hot(write, "feed", 3600, &weights)
+        let weight = |at| Weight { handle: id::handle(&format!("i{at}")), weight: at as f64 + 1.0, at_ms: START_MS };
+        let weights = (0..all).map(weight).collect();
+        tables.store_hot(write, &HotChange { scenario: "feed".to_owned(), half_life_s: 3600, weights })
     };
     file.write(Durability::Relaxed, fill).await.unwrap();
     assert_eq!(rows(&live, &t, "hot_items").await, limits::HOT_MEMBERS as i64);
