@@ -21,6 +21,10 @@ use crate::{
 /// Half-lives past the landmark at which it moves; an `f64` holds 2^1023.
 const REBASE_HALF_LIVES: f64 = 256.0;
 
+/// Half-lives after its newest weight at which a list stops to fade: behaviours
+/// of years ago, imported today, still say what was popular.
+const FADED_HALF_LIVES: f64 = 64.0;
+
 /// A member's place: by score, then handle.
 #[derive(Debug, Clone, Copy, PartialEq)]
 struct Place {
@@ -47,13 +51,15 @@ impl PartialOrd for Place {
 pub(crate) struct HotList {
     half_life_s: u32,
     landmark_ms: u64,
+    /// Of the newest weight.
+    newest_ms: u64,
     scores: HashMap<u64, f64>,
     order: BTreeSet<Place>,
 }
 
 impl HotList {
     pub(crate) fn new(half_life_s: u32) -> Self {
-        Self { half_life_s, landmark_ms: 0, scores: HashMap::new(), order: BTreeSet::new() }
+        Self { half_life_s, landmark_ms: 0, newest_ms: 0, scores: HashMap::new(), order: BTreeSet::new() }
     }
 
     /// The list of these members, all under one half-life.
@@ -83,6 +89,7 @@ impl HotList {
 
     /// Has the landmark be one from which `at_ms` can be told.
     fn make_room(&mut self, at_ms: u64) {
+        self.newest_ms = self.newest_ms.max(at_ms);
         if self.scores.is_empty() {
             self.landmark_ms = at_ms;
         } else if (at_ms as f64 - self.landmark_ms as f64) / self.half_life_ms() > REBASE_HALF_LIVES {
@@ -119,10 +126,16 @@ impl HotList {
         self.order = self.scores.iter().map(|(&handle, &score)| Place { score, handle }).collect();
     }
 
+    /// From the landmark to `now_ms`, or to when the list has faded.
+    fn decay(&self, now_ms: u64) -> f64 {
+        let faded_ms = self.newest_ms.saturating_add((FADED_HALF_LIVES * self.half_life_ms()) as u64);
+        factor(self.landmark_ms, now_ms.min(faded_ms), self.half_life_s)
+    }
+
     /// The best members as of `now_ms` but for those of the ascending `exclude`,
     /// best first. None whose score is nothing or less.
     pub(crate) fn top(&self, limit: usize, exclude: &[u64], now_ms: u64) -> Scored {
-        let decay = factor(self.landmark_ms, now_ms, self.half_life_s);
+        let decay = self.decay(now_ms);
         let best = self.order.iter().rev().filter(|place| exclude.binary_search(&place.handle).is_err());
         let scored = best.map(|place| (place.handle, narrow(place.score * decay)));
         let (handles, scores) = scored.take_while(|(_, score)| *score > 0.0).take(limit).unzip();
@@ -131,7 +144,7 @@ impl HotList {
 
     /// Scores as of `now_ms`, 0 for who is not a member.
     pub(crate) fn scores(&self, handles: &[u64], now_ms: u64) -> Vec<f32> {
-        let decay = factor(self.landmark_ms, now_ms, self.half_life_s);
+        let decay = self.decay(now_ms);
         handles.iter().map(|handle| self.scores.get(handle).map_or(0.0, |score| narrow(score * decay))).collect()
     }
 
@@ -166,8 +179,8 @@ mod tests {
         let top = list.top(2, &[], 20_000);
         assert_eq!(top, Scored { handles: vec![2, 1], scores: vec![2.5, 2.0] });
         assert_eq!(list.top(5, &[2], 0).handles, [1]);
-        // So long ago that nothing is left of it.
-        assert_eq!(list.top(5, &[], 10_000_000_000), Scored::default());
+        // However long ago, it is still known what was hot.
+        assert_eq!(list.top(5, &[], 10_000_000_000).handles, [2, 1]);
         assert_eq!(list.scores(&[3, 4], 0), [-1.0, 0.0]);
     }
 
