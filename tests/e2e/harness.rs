@@ -15,7 +15,7 @@
 
 use std::{
     ffi::OsString,
-    fs,
+    fmt, fs,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     os::unix::{fs::symlink, process::ExitStatusExt},
@@ -55,10 +55,15 @@ pub fn shared() -> &'static Server {
     SHARED.get_or_init(Server::start)
 }
 
+/// The manifest under test: `$FUNNELWEB_MANIFEST`, or the workspace's `spin.toml`.
+pub fn manifest() -> PathBuf {
+    std::env::var_os("FUNNELWEB_MANIFEST").map_or_else(|| workspace().join("spin.toml"), PathBuf::from)
+}
+
 /// What a server is started with.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The manifest; the workspace's `spin.toml` unless said otherwise.
+    /// The manifest; [`manifest`] unless said otherwise.
     pub manifest: PathBuf,
     /// Further arguments of `funnelweb up`.
     pub args: Vec<OsString>,
@@ -68,7 +73,7 @@ pub struct Options {
 
 impl Default for Options {
     fn default() -> Self {
-        Self { manifest: workspace().join("spin.toml"), args: Vec::new(), env: Vec::new() }
+        Self { manifest: manifest(), args: Vec::new(), env: Vec::new() }
     }
 }
 
@@ -354,13 +359,22 @@ impl Client {
 }
 
 /// A request that is being put together.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Call<'a> {
     client: &'a Client,
     method: String,
     path: String,
     headers: Vec<(String, String)>,
     body: Option<Vec<u8>>,
+}
+
+impl fmt::Debug for Call<'_> {
+    /// The request, a long body cut.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let body = self.body.as_deref().unwrap_or_default();
+        let body = String::from_utf8_lossy(&body[..body.len().min(400)]);
+        write!(f, "{} {} {:?} {body}", self.method, self.path, self.headers)
+    }
 }
 
 impl Call<'_> {
@@ -395,17 +409,25 @@ impl Call<'_> {
 
     /// Sends it; `Err` when no response came.
     pub fn try_send(self) -> Result<Reply, ureq::Error> {
+        let response = match &self.body {
+            Some(body) => self.client.agent.run(self.request().body(body.as_slice()).unwrap()),
+            None => self.client.agent.run(self.request().body(()).unwrap()),
+        };
+        self.reply(response?)
+    }
+
+    fn request(&self) -> ureq::http::request::Builder {
         let mut request = ureq::http::Request::builder()
             .method(self.method.as_str())
             .uri(format!("{}{}", self.client.url, self.path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
-        let response = match self.body {
-            Some(body) => self.client.agent.run(request.body(body).unwrap()),
-            None => self.client.agent.run(request.body(()).unwrap()),
-        };
-        let (parts, mut body) = response?.into_parts();
+        request
+    }
+
+    fn reply(&self, response: ureq::http::Response<ureq::Body>) -> Result<Reply, ureq::Error> {
+        let (parts, mut body) = response.into_parts();
         let body = body.with_config().limit(256 << 20).read_to_vec()?;
         Ok(Reply {
             call: format!("{} {}", self.method, self.path),
@@ -419,6 +441,14 @@ impl Call<'_> {
     pub fn send(self) -> Reply {
         let call = format!("{} {}", self.method, self.path);
         self.try_send().unwrap_or_else(|error| panic!("{call}: {error}"))
+    }
+
+    /// Sends it with a body of unknown length (chunked).
+    pub fn stream(self, kind: &str, body: impl Read + Send + 'static) -> Reply {
+        let call = self.header("content-type", kind);
+        let request = call.request().body(ureq::SendBody::from_owned_reader(body)).unwrap();
+        let response = call.client.agent.run(request).unwrap_or_else(|error| panic!("{}: {error}", call.path));
+        call.reply(response).unwrap()
     }
 
     /// Sends it, and panics unless the response has this status.
@@ -450,6 +480,17 @@ impl Reply {
     /// The body as text.
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    /// Panics unless the status is one of these.
+    pub fn assert_status(&self, statuses: &[u16]) {
+        assert!(statuses.contains(&self.status), "{}: {}: {}", self.call, self.status, self.text());
+    }
+
+    /// The code of an error; empty for anything else.
+    pub fn json_code(&self) -> String {
+        let body: Value = serde_json::from_slice(&self.body).unwrap_or_default();
+        body["error"]["code"].as_str().unwrap_or_default().to_owned()
     }
 
     /// The body as JSON; `null` when it is empty.

@@ -1,5 +1,20 @@
 //! The product from outside: the real binary with the real components, over
 //! HTTP. `cargo xtask build` makes what is tested.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    reason = "helpers of tests are not recognised as tests"
+)]
 
-#[allow(dead_code, reason = "the suites that use all of it come next")]
+mod api;
+mod crash;
+mod drain;
+mod errors;
+mod fixtures;
+mod funnel;
+mod goldens;
 mod harness;
+mod isolation;
+mod truth;

@@ -1,0 +1,90 @@
+//! What several suites set up alike.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Client, Reply};
+
+/// The scenario of [`feed`].
+pub const FEED: &str = "feed";
+
+/// A scenario with all built recall channels and the linear ranker, which shows
+/// an item again and again.
+pub fn scenario(id: &str) -> Value {
+    json!({
+        "scenario_id": id,
+        "scenario_type": "test",
+        "config": {
+            "features": {"item_features": [
+                {"name": "category", "type": "categorical", "weight": 1.0},
+                {"name": "tags", "type": "multi_categorical", "weight": 1.0}
+            ]},
+            "recall": {"strategies": [
+                {"name": "hot_items", "weight": 0.4, "limit": 200},
+                {"name": "content_based", "weight": 0.4, "limit": 200},
+                {"name": "latest", "weight": 0.2, "limit": 200}
+            ]},
+            "exposure": {"enabled": false}
+        }
+    })
+}
+
+/// Makes the scenario [`FEED`].
+pub fn feed(client: &Client) {
+    client.post("/api/v1/scenarios", &scenario(FEED)).expect(201);
+}
+
+/// Changes the config of [`FEED`] by a merge patch.
+pub fn configure(client: &Client, patch: &Value) {
+    client.patch("/api/v1/scenarios/feed", &json!({"config": patch})).expect(200);
+}
+
+/// An item with a category and one tag.
+pub fn item(id: &str, category: &str, tag: &str) -> Value {
+    json!({"item_id": id, "metadata": {"title": format!("About {id}"), "category": category, "tags": [tag]}})
+}
+
+/// JSON values, one a line.
+pub fn ndjson<'a>(values: impl IntoIterator<Item = &'a Value>) -> String {
+    values.into_iter().map(|value| format!("{value}\n")).collect()
+}
+
+/// Imports items into [`FEED`], all of which must be new.
+pub fn import(client: &Client, items: &[Value]) {
+    let reply = client.call("POST", "/api/v1/items/feed").body("application/x-ndjson", ndjson(items)).expect(200);
+    assert_eq!(reply.json()["created"], items.len(), "{}", reply.text());
+}
+
+/// Tells that a user did something just now.
+pub fn act(client: &Client, user: &str, action: &str, item: &str) {
+    let event = json!({"scenario_id": FEED, "item_id": item, "action_type": action});
+    assert_eq!(client.post("/api/v1/behaviors", &event).user(user).expect(202).json()["accepted"], 1);
+}
+
+/// The slate of [`FEED`] for a user.
+pub fn recommend(client: &Client, user: &str, count: usize) -> Reply {
+    client.post("/api/v1/recommend", &json!({"scenario_id": FEED, "count": count})).user(user).expect(200)
+}
+
+/// The ids of a slate, in order.
+pub fn slate(reply: &Reply) -> Vec<String> {
+    strings(&reply.json()["items"], "item_id")
+}
+
+/// A field of every object of a list.
+pub fn strings(list: &Value, field: &str) -> Vec<String> {
+    let text = |value: &Value| value[field].as_str().unwrap_or_else(|| panic!("{field} in {value}")).to_owned();
+    list.as_array().unwrap_or_else(|| panic!("no list: {list}")).iter().map(text).collect()
+}
+
+/// What all pages of a list hold; `path` may have a query.
+pub fn all_pages(client: &Client, path: &str, name: &str) -> Vec<Value> {
+    let mut found = Vec::new();
+    let mut cursor = String::new();
+    loop {
+        let mark = if path.contains('?') { '&' } else { '?' };
+        let page = client.get(&format!("{path}{mark}{cursor}")).expect(200).json();
+        found.extend(page[name].as_array().unwrap().iter().cloned());
+        let Some(next) = page["next_cursor"].as_str() else { return found };
+        cursor = format!("cursor={next}");
+    }
+}
