@@ -34,9 +34,8 @@ pub struct App {
     pub stores: Stores,
     /// The stages.
     pub dispatcher: Arc<Dispatcher>,
-    server: Server,
-    // Kept for as long as the application: the epoch ticks while they live.
-    _engines: Engines,
+    router: Router,
+    endpoints: Vec<Endpoint>,
 }
 
 impl App {
@@ -66,8 +65,13 @@ impl App {
         for (entry, component) in compiled.iter().filter(|(entry, _)| entry.funnelweb.role == Role::Endpoint) {
             endpoints.push(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?);
         }
-        let server = Server::new(Router::new(&manifest), endpoints);
-        Ok(Self { stores, dispatcher, server, _engines: engines })
+        Ok(Self { stores, dispatcher, router: Router::new(&manifest), endpoints })
+    }
+
+    /// An endpoint by its component's id, to be asked without a listener.
+    #[must_use]
+    pub fn endpoint(&self, id: &str) -> Option<&Endpoint> {
+        self.endpoints.iter().find(|endpoint| endpoint.id() == id)
     }
 
     /// Serves until the handle is drained; the stores stay usable.
@@ -75,9 +79,8 @@ impl App {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn listen(self, address: SocketAddr) -> anyhow::Result<(ServerHandle, Stores)> {
-        let handle = self.server.listen(address).await.with_context(|| format!("listening on {address}"))?;
-        // The engines' clock must go on for as long as the process.
-        std::mem::forget(self._engines);
+        let server = Server::new(self.router, self.endpoints);
+        let handle = server.listen(address).await.with_context(|| format!("listening on {address}"))?;
         Ok((handle, self.stores))
     }
 }

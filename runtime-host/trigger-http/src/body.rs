@@ -1,5 +1,10 @@
 //! Request bodies on their way into a component: bounded in size, and not
 //! allowed to stall.
+//!
+//! A request can be answered before its body is read, above all when that is too
+//! large. A connection closed with bytes unread is reset, and a client that is
+//! still sending would see that and not the answer; so what is left of a body
+//! that nobody wants is read for a while ([`Unread`]).
 
 use std::{
     pin::{Pin, pin},
@@ -17,13 +22,68 @@ use wasmtime_wasi_http::{Error, WasiBody};
 /// How long a client may take between two pieces of its body.
 const STALL: Duration = Duration::from_secs(30);
 
+/// How much of an unwanted body is read, and for how long.
+const UNREAD_BYTES: u64 = 16 * 1024 * 1024;
+const UNREAD_TIME: Duration = Duration::from_secs(5);
+
+/// A body as it comes in; dropped before its end, it is read on in the
+/// background.
+pub(crate) struct Unread(Option<Incoming>);
+
+impl Unread {
+    pub(crate) fn new(incoming: Incoming) -> Self {
+        Self(Some(incoming))
+    }
+}
+
+impl Body for Unread {
+    type Data = Bytes;
+    type Error = hyper::Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        match &mut self.0 {
+            Some(incoming) => pin!(incoming).poll_frame(cx),
+            None => Poll::Ready(None),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.0.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.0.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}
+
+impl Drop for Unread {
+    fn drop(&mut self) {
+        let Some(mut incoming) = self.0.take().filter(|incoming| !incoming.is_end_stream()) else { return };
+        // Nobody waits for more than will be read.
+        if incoming.size_hint().lower() > UNREAD_BYTES {
+            return;
+        }
+        let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
+        runtime.spawn(tokio::time::timeout(UNREAD_TIME, async move {
+            let mut left = UNREAD_BYTES;
+            while let Some(Ok(frame)) = incoming.frame().await {
+                let bytes = frame.data_ref().map_or(0, |data| data.len() as u64);
+                left = left.saturating_sub(bytes);
+                if left == 0 {
+                    break;
+                }
+            }
+        }));
+    }
+}
+
 /// A request body of at most `limit` bytes.
-pub(crate) fn bounded(incoming: Incoming, limit: u64) -> WasiBody {
+pub(crate) fn bounded(incoming: Unread, limit: u64) -> WasiBody {
     Bounded { incoming, limit, left: limit, stall: Box::pin(sleep(STALL)) }.boxed_unsync()
 }
 
 struct Bounded {
-    incoming: Incoming,
+    incoming: Unread,
     limit: u64,
     left: u64,
     stall: Pin<Box<Sleep>>,

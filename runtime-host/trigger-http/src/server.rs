@@ -31,7 +31,7 @@ use tokio::{
 };
 
 use crate::{
-    body,
+    body::{self, Unread},
     endpoint::Endpoint,
     identity::{self, Identity},
 };
@@ -105,6 +105,7 @@ impl Server {
             None => self.new_request_id().into(),
         };
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+        let request = request.map(Unread::new);
         let mut response = match self.route(request, client, &request_id).await {
             Ok(response) => response,
             Err(error) => error_response(&error, &request_id),
@@ -119,7 +120,7 @@ impl Server {
 
     async fn route(
         &self,
-        request: Request<Incoming>,
+        request: Request<Unread>,
         client: SocketAddr,
         request_id: &Arc<str>,
     ) -> Result<Response<Body>, ApiError> {
@@ -235,14 +236,14 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::
     }
 }
 
-fn declared_length(request: &Request<Incoming>) -> Option<u64> {
+fn declared_length(request: &Request<Unread>) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
 }
 
 /// The request as a component sees it: an absolute URI, Spin's headers in place
 /// of any that the client made up, a bounded body.
 fn prepare(
-    request: Request<Incoming>,
+    request: Request<Unread>,
     found: &Match<'_>,
     client: SocketAddr,
     limit: u64,
