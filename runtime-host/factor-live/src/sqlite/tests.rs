@@ -104,7 +104,11 @@ async fn what_is_not_in_the_tables_yet_is_counted_once() {
     tables.memory.cache.forget(&LiveKey::Stats { file: number, handle: 7 });
     assert_eq!(read().await, 3.0);
     let settled = tables.clone();
-    file.write(Durability::Durable, move |write| Ok::<_, Error>(settled.settled_after(write, 1))).await.unwrap();
+    let drop = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+        settled.settled_after(write, 1);
+        Ok::<_, Error>(())
+    };
+    file.write(Durability::Durable, drop).await.unwrap();
     tables.memory.cache.forget(&LiveKey::Stats { file: number, handle: 7 });
     assert_eq!(read().await, 3.0);
     let gone = tables.clone();
