@@ -1,0 +1,91 @@
+//! As little of an HTTP/1.1 client as will do: one connection, one request at a
+//! time, a response of known length or in chunks.
+
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpStream},
+    time::Duration,
+};
+
+/// A kept-alive connection.
+pub struct Connection {
+    stream: TcpStream,
+    tenant: &'static str,
+    number: u64,
+    request: Vec<u8>,
+    response: Vec<u8>,
+}
+
+impl Connection {
+    pub fn open(address: SocketAddr, tenant: &'static str) -> Self {
+        let stream = TcpStream::connect(address).unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        Self { stream, tenant, number: 0, request: Vec::new(), response: vec![0; 256 * 1024] }
+    }
+
+    /// Sends JSON, waits for the whole response, and says whether its status is
+    /// the expected one.
+    pub fn post(&mut self, path: &str, user: &str, body: &[u8], expected: u16) -> bool {
+        self.number += 1;
+        self.request.clear();
+        write!(
+            self.request,
+            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             x-tenant-id: {}\r\nx-user-id: {user}\r\nx-request-id: r{}\r\nauthorization: Bearer bench\r\n\r\n",
+            body.len(),
+            self.tenant,
+            self.number
+        )
+        .unwrap();
+        self.request.extend_from_slice(body);
+        self.stream.write_all(&self.request).unwrap();
+        let response = self.read();
+        let status = std::str::from_utf8(&response[9..12]).unwrap();
+        let as_expected = status.parse() == Ok(expected);
+        if !as_expected {
+            eprintln!("{path}: {}", String::from_utf8_lossy(response));
+        }
+        as_expected
+    }
+
+    /// One whole response.
+    fn read(&mut self) -> &[u8] {
+        let (mut length, mut end) = (0, None);
+        loop {
+            if length == self.response.len() {
+                self.response.resize(2 * length, 0);
+            }
+            let read = self.stream.read(&mut self.response[length..]).unwrap();
+            assert!(read > 0, "the server closed the connection");
+            length += read;
+            let so_far = &self.response[..length];
+            end = end.or_else(|| End::of(so_far));
+            let whole = match end {
+                None => false,
+                Some(End::At(end)) => length >= end,
+                Some(End::LastChunk) => so_far.ends_with(b"\r\n0\r\n\r\n"),
+            };
+            if whole {
+                return &self.response[..length];
+            }
+        }
+    }
+}
+
+/// Where a response ends.
+#[derive(Clone, Copy)]
+enum End {
+    At(usize),
+    LastChunk,
+}
+
+impl End {
+    /// None before the head is there.
+    fn of(response: &[u8]) -> Option<Self> {
+        let head = response.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head_text = std::str::from_utf8(&response[..head]).unwrap().to_ascii_lowercase();
+        let length = head_text.lines().find_map(|line| line.strip_prefix("content-length:"));
+        Some(length.map_or(Self::LastChunk, |length| Self::At(head + 4 + length.trim().parse::<usize>().unwrap())))
+    }
+}

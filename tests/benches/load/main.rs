@@ -1,0 +1,208 @@
+//! The load run: the real binary over loopback HTTP, with 100,000 items.
+//!
+//! It starts `target/release/funnelweb up` (or `$FUNNELWEB_BIN`) on a new data
+//! directory, imports the catalogue, appends behaviours, starts it again, and
+//! asks for recommendations with one client and with many. Client and server
+//! share the machine, so the client is as small as can be. It prints figures and
+//! asserts no time; it fails when a request fails.
+//!
+//! Settings, from the environment: `FUNNELWEB_BENCH_SECONDS` of each run (10),
+//! `_CLIENTS` (16), and the world's size, `_ITEMS`, `_USERS`, `_EVENTS`.
+#![allow(
+    clippy::unwrap_used,
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::print_stdout,
+    missing_docs,
+    reason = "a bench: it fails loudly, and its figures go to standard output"
+)]
+
+#[path = "../common.rs"]
+mod common;
+mod http;
+mod server;
+
+use std::{
+    process::ExitCode,
+    sync::atomic::{AtomicUsize, Ordering},
+    time::{Duration, Instant},
+};
+
+use funnelweb_demo::World;
+use funnelweb_import::Client;
+use http::Connection;
+use server::Server;
+
+const TENANT: &str = "bench";
+/// Behaviours in one request.
+const BATCH: usize = 100;
+/// Connections that send behaviours.
+const SENDERS: usize = 4;
+
+fn main() -> ExitCode {
+    let seconds = Duration::from_secs(common::setting("SECONDS", 10).clamp(1, 600).into());
+    let clients = common::setting("CLIENTS", 16).clamp(1, 256) as usize;
+    let world = common::world();
+
+    let mut server = Server::start();
+    println!("cold start, components compiled: {:.2} s", server.start_time().as_secs_f64());
+    let mut failed = import(&server, &world);
+    failed += behaviors(&server, &world);
+    println!("memory after both: {}\n", server.memory());
+
+    server.restart();
+    println!("warm start: {:.2} s\n", server.start_time().as_secs_f64());
+    let body = common::request(&world);
+    let users: Vec<String> = (0..world.size().users).map(|user| world.user_id(user)).collect();
+    // Every user once, so that what is cached is cached.
+    recommend(&server, &users, &body, 2, Until::Count(users.len()));
+    for clients in [1, clients] {
+        let mut run = recommend(&server, &users, &body, clients, Until::Time(seconds));
+        run.print(clients);
+        failed += run.failed;
+    }
+    println!("memory: {}", server.memory());
+    server.stop();
+    if failed > 0 {
+        eprintln!("{failed} requests or lines failed");
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
+}
+
+/// The catalogue as `funnelweb import` sends it; how many lines failed.
+fn import(server: &Server, world: &World) -> usize {
+    let client = Client::new(&server.url(), TENANT).unwrap();
+    client.put_scenario(&common::scenario(world, true).to_string()).unwrap();
+    let lines: Vec<_> = world.items().map(|item| item.to_line()).collect();
+    let (count, bytes) = (lines.len(), lines.iter().map(Vec::len).sum::<usize>());
+    let path = format!("/api/v1/items/{}", world.scenario_id());
+    let (start, cpu) = (Instant::now(), server.cpu());
+    let batch = client.post_ndjson(&path, lines.into_iter()).unwrap();
+    let spent = start.elapsed();
+    println!(
+        "import: {:.0} items/s ({count} items, {:.1} MB, {:.2} s; {:.1} µs of the server's processor time each)",
+        count as f64 / spent.as_secs_f64(),
+        bytes as f64 / 1e6,
+        spent.as_secs_f64(),
+        micros((server.cpu() - cpu).div_f64(count as f64)),
+    );
+    for error in batch.errors.iter().take(3) {
+        println!("  line {}: {}: {}", error.line, error.code, error.message);
+    }
+    count - batch.created as usize
+}
+
+/// All behaviours, in batches; how many batches failed.
+fn behaviors(server: &Server, world: &World) -> usize {
+    let lines: Vec<_> = world.events().map(|event| event.to_line()).collect();
+    if lines.is_empty() {
+        return 0;
+    }
+    let bodies: Vec<_> = lines.chunks(BATCH).map(|lines| [b"[", &*lines.join(&b","[..]), b"]"].concat()).collect();
+    let next = AtomicUsize::new(0);
+    let (start, cpu) = (Instant::now(), server.cpu());
+    let send = || {
+        let mut connection = Connection::open(server.address(), TENANT);
+        let (mut times, mut failed) = (Vec::new(), 0);
+        while let Some(body) = bodies.get(next.fetch_add(1, Ordering::Relaxed)) {
+            let start = Instant::now();
+            failed += usize::from(!connection.post("/api/v1/behaviors", "sender", body, 202));
+            times.push(start.elapsed());
+        }
+        (times, failed)
+    };
+    let (mut times, failed) = in_threads(SENDERS, send);
+    let spent = start.elapsed();
+    println!(
+        "behaviours: {:.0} events/s acknowledged durable (batches of {BATCH}, {SENDERS} connections; a batch p50 {:.1} ms, \
+         p99 {:.1} ms; {:.1} µs of the server's processor time each; {failed} batches failed)",
+        lines.len() as f64 / spent.as_secs_f64(),
+        millis(common::quantile(&mut times, 0.5)),
+        millis(common::quantile(&mut times, 0.99)),
+        micros((server.cpu() - cpu).div_f64(lines.len() as f64)),
+    );
+    failed
+}
+
+/// When a run ends.
+#[derive(Clone, Copy)]
+enum Until {
+    Time(Duration),
+    Count(usize),
+}
+
+/// What a run of recommendations came to.
+struct Run {
+    times: Vec<Duration>,
+    failed: usize,
+    spent: Duration,
+    cpu: Duration,
+    own_cpu: Duration,
+}
+
+/// `POST /api/v1/recommend`, each client one request after the other.
+fn recommend(server: &Server, users: &[String], body: &[u8], clients: usize, until: Until) -> Run {
+    let next = AtomicUsize::new(0);
+    let (start, cpu, own_cpu) = (Instant::now(), server.cpu(), common::cpu("self"));
+    let ask = || {
+        let mut connection = Connection::open(server.address(), TENANT);
+        let (mut times, mut failed) = (Vec::new(), 0);
+        loop {
+            let at = next.fetch_add(1, Ordering::Relaxed);
+            let over = match until {
+                Until::Time(time) => start.elapsed() >= time,
+                Until::Count(count) => at >= count,
+            };
+            if over {
+                return (times, failed);
+            }
+            let start = Instant::now();
+            failed += usize::from(!connection.post("/api/v1/recommend", &users[at % users.len()], body, 200));
+            times.push(start.elapsed());
+        }
+    };
+    let (times, failed) = in_threads(clients, ask);
+    let (spent, own_cpu) = (start.elapsed(), common::cpu("self") - own_cpu);
+    Run { times, failed, spent, cpu: server.cpu() - cpu, own_cpu }
+}
+
+impl Run {
+    fn print(&mut self, clients: usize) {
+        let count = self.times.len();
+        println!(
+            "recommend, {clients} clients: {:.0} req/s, p50 {:.2} ms, p99 {:.2} ms, max {:.1} ms, {} errors\n  \
+             processor time a request: server {:.0} µs, client {:.0} µs ({count} requests in {:.1} s)",
+            count as f64 / self.spent.as_secs_f64(),
+            millis(common::quantile(&mut self.times, 0.5)),
+            millis(common::quantile(&mut self.times, 0.99)),
+            millis(common::quantile(&mut self.times, 1.0)),
+            self.failed,
+            micros(self.cpu.div_f64(count as f64)),
+            micros(self.own_cpu.div_f64(count as f64)),
+            self.spent.as_secs_f64(),
+        );
+    }
+}
+
+/// Runs the same in several threads, and joins what each measured.
+fn in_threads(threads: usize, work: impl Fn() -> (Vec<Duration>, usize) + Sync) -> (Vec<Duration>, usize) {
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(&work)).collect();
+        let (mut times, mut failed) = (Vec::new(), 0);
+        for thread in threads {
+            let (more, others) = thread.join().unwrap();
+            times.extend(more);
+            failed += others;
+        }
+        (times, failed)
+    })
+}
+
+fn millis(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e3
+}
+
+fn micros(time: Duration) -> f64 {
+    time.as_secs_f64() * 1e6
+}

@@ -1,0 +1,131 @@
+//! The binary as a child process; it ends with its [`Server`].
+
+use std::{
+    fs::{self, File},
+    io::{BufRead, BufReader},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::{Child, ChildStdout, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use tempfile::TempDir;
+
+use crate::common;
+
+/// `funnelweb up` and its data directory.
+pub struct Server {
+    folder: TempDir,
+    running: Option<Running>,
+}
+
+struct Running {
+    child: Child,
+    address: SocketAddr,
+    start_time: Duration,
+    // Kept open, so that the child can go on printing.
+    _stdout: BufReader<ChildStdout>,
+}
+
+impl Server {
+    /// Starts it on a new data directory and a free port.
+    pub fn start() -> Self {
+        let folder = tempfile::Builder::new().prefix("funnelweb-load-").tempdir().unwrap();
+        let mut server = Self { folder, running: None };
+        server.spawn();
+        server
+    }
+
+    /// Ends it and starts it again on the same data.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.spawn();
+    }
+
+    /// Asks it to end, and waits until it has.
+    pub fn stop(&mut self) {
+        if let Some(mut running) = self.running.take() {
+            Command::new("kill").arg(running.child.id().to_string()).status().unwrap();
+            let status = running.child.wait().unwrap();
+            assert!(status.success(), "{status}: {}", self.log());
+        }
+    }
+
+    fn spawn(&mut self) {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let binary = std::env::var_os("FUNNELWEB_BIN").map(PathBuf::from);
+        let binary = binary.unwrap_or_else(|| root.join("target/release/funnelweb"));
+        assert!(binary.exists(), "{} does not exist; `cargo xtask build` makes it", binary.display());
+        let start = Instant::now();
+        let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
+        let mut child = Command::new(binary)
+            .current_dir(root)
+            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
+            .arg(self.folder.path().join("data"))
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(log)
+            .spawn()
+            .unwrap();
+        let mut stdout = BufReader::new(child.stdout.take().unwrap());
+        let mut line = String::new();
+        stdout.read_line(&mut line).unwrap();
+        let address = line.strip_prefix("Listening on http://").and_then(|rest| rest.split(' ').next());
+        let Some(address) = address else {
+            let _ = child.kill();
+            panic!("it did not start: {line}{}", self.log());
+        };
+        let address = address.parse().unwrap();
+        self.running = Some(Running { child, address, start_time: start.elapsed(), _stdout: stdout });
+    }
+
+    fn running(&self) -> &Running {
+        self.running.as_ref().unwrap()
+    }
+
+    /// From the command to the line that says that it listens.
+    pub fn start_time(&self) -> Duration {
+        self.running().start_time
+    }
+
+    pub fn address(&self) -> SocketAddr {
+        self.running().address
+    }
+
+    /// `http://127.0.0.1:12345`
+    pub fn url(&self) -> String {
+        format!("http://{}", self.address())
+    }
+
+    /// The processor time it has had.
+    pub fn cpu(&self) -> Duration {
+        common::cpu(&self.running().child.id().to_string())
+    }
+
+    /// What it has of memory, and the most it has had.
+    pub fn memory(&self) -> String {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.running().child.id())).unwrap();
+        let megabytes = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+            line.trim_end_matches("kB").trim().parse::<u64>().unwrap() / 1024
+        };
+        format!("VmRSS {} MiB, VmHWM {} MiB", megabytes("VmRSS:"), megabytes("VmHWM:"))
+    }
+
+    fn log_path(&self) -> PathBuf {
+        self.folder.path().join("log")
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.log_path()).unwrap_or_default()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        if let Some(running) = &mut self.running {
+            let _ = running.child.kill();
+            let _ = running.child.wait();
+        }
+    }
+}
