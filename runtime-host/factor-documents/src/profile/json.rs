@@ -1,5 +1,7 @@
 //! A state from a document, and into one.
 
+use std::borrow::Cow;
+
 use funnelweb_core::{limits, time};
 use serde_json::{Map, Value, json};
 
@@ -10,9 +12,9 @@ const FAVORITES: usize = 5;
 /// Decimal digits that are shown of a score.
 const DIGITS: i32 = 9;
 
-impl State {
+impl<'a> State<'a> {
     /// What a document that the API wrote says.
-    pub(crate) fn from_document(document: &Map<String, Value>) -> Self {
+    pub(crate) fn from_document(document: &'a Map<String, Value>) -> Self {
         let object = |name: &str| document.get(name).and_then(Value::as_object);
         let features = object("features");
         let scores = object("preferences").into_iter().flatten().filter(|(name, _)| name.ends_with("_scores"));
@@ -23,9 +25,13 @@ impl State {
                 .and_then(|features| features.get("last_active_at"))
                 .and_then(Value::as_str)
                 .and_then(time::parse_ms),
-            scores: scores.map(|(name, values)| Scores { name: name.clone(), values: numbers(values) }).collect(),
+            scores: scores
+                .map(|(name, values)| Scores { name: name.as_str().into(), values: numbers(values) })
+                .collect(),
             counters: counters
-                .filter_map(|(name, value)| Some(Counter { name: name.clone(), value: value.as_f64()?, moved: false }))
+                .filter_map(|(name, value)| {
+                    Some(Counter { name: name.as_str().into(), value: value.as_f64()?, moved: false })
+                })
                 .collect(),
             recent: document
                 .get("recent_items")
@@ -48,8 +54,8 @@ impl State {
         }
         change_part(document, "preferences", |preferences| {
             for scores in &self.scores {
-                let values = scores.values.iter().map(|(value, score)| (value.clone(), round(*score).into()));
-                preferences.insert(scores.name.clone(), Value::Object(values.collect()));
+                let values = scores.values.iter().map(|(value, score)| (value.to_string(), round(*score).into()));
+                preferences.insert(scores.name.to_string(), Value::Object(values.collect()));
             }
         });
         change_part(document, "features", |features| self.merge_features(features));
@@ -64,7 +70,7 @@ impl State {
             // Counts read as counts: 3, not 3.0.
             let whole = counter.value.fract() == 0.0 && counter.value.abs() < 9e15;
             let value = if whole { Value::from(counter.value as i64) } else { counter.value.into() };
-            features.insert(counter.name.clone(), value);
+            features.insert(counter.name.to_string(), value);
         }
         if let Some(favorites) = self.favorites() {
             features.insert("favorite_categories".to_owned(), favorites.into());
@@ -77,20 +83,20 @@ impl State {
     /// Categories by score, best first.
     fn favorites(&self) -> Option<Vec<&str>> {
         let scores = self.scores.iter().find(|scores| scores.name == "category_scores")?;
-        let mut liked: Vec<&(String, f64)> = scores.values.iter().filter(|(_, score)| *score > 0.0).collect();
+        let mut liked: Vec<&(Cow<'_, str>, f64)> = scores.values.iter().filter(|(_, score)| *score > 0.0).collect();
         liked.sort_by(|a, b| b.1.total_cmp(&a.1).then_with(|| a.0.cmp(&b.0)));
-        Some(liked.into_iter().take(FAVORITES).map(|(value, _)| value.as_str()).collect())
+        Some(liked.into_iter().take(FAVORITES).map(|(value, _)| &**value).collect())
     }
 }
 
-impl Recent {
-    fn from_entry(entry: &Value) -> Option<Self> {
+impl<'a> Recent<'a> {
+    fn from_entry(entry: &'a Value) -> Option<Self> {
         let text = |name: &str| entry.get(name).and_then(Value::as_str);
         Some(Self {
-            item: text("item_id")?.to_owned(),
+            item: text("item_id")?.into(),
             at_ms: text("at").and_then(time::parse_ms).unwrap_or(0),
-            action: text("action_type").unwrap_or_default().to_owned(),
-            text: Some(entry.to_string()),
+            action: text("action_type").unwrap_or_default().into(),
+            text: Some(entry.to_string().into()),
         })
     }
 
@@ -104,9 +110,9 @@ impl Recent {
     }
 }
 
-fn numbers(values: &Value) -> Vec<(String, f64)> {
+fn numbers(values: &Value) -> Vec<(Cow<'_, str>, f64)> {
     let values = values.as_object().into_iter().flatten();
-    values.filter_map(|(value, score)| Some((value.clone(), score.as_f64()?))).collect()
+    values.filter_map(|(value, score)| Some((value.as_str().into(), score.as_f64()?))).collect()
 }
 
 /// Changes the object under `name`; a new one when something else is there.

@@ -17,7 +17,9 @@
 mod json;
 mod moves;
 
-use bincode::{Decode, Encode};
+use std::borrow::Cow;
+
+use bincode::{BorrowDecode, Decode, Encode};
 use funnelweb_core::limits;
 
 /// Moves the user's profile in the scenario (`events.profile-effect`).
@@ -49,40 +51,41 @@ pub struct Move {
 }
 
 /// Scores of one item field's values, none of them twice.
-#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
-pub(crate) struct Scores {
+#[derive(Debug, Clone, PartialEq, Encode, BorrowDecode)]
+struct Scores<'a> {
     /// As `preferences` names it: `category_scores`, `tag_scores`, ….
-    name: String,
-    values: Vec<(String, f64)>,
+    name: Cow<'a, str>,
+    values: Vec<(Cow<'a, str>, f64)>,
 }
 
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
-struct Counter {
-    name: String,
+#[derive(Debug, Clone, PartialEq, Encode, BorrowDecode)]
+struct Counter<'a> {
+    name: Cow<'a, str>,
     value: f64,
     /// Whether an event changed it; else it is as in the document.
     moved: bool,
 }
 
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
-struct Recent {
-    item: String,
+#[derive(Debug, Clone, PartialEq, Encode, BorrowDecode)]
+struct Recent<'a> {
+    item: Cow<'a, str>,
     at_ms: u64,
-    action: String,
+    action: Cow<'a, str>,
     /// The entry as the API wrote it, when it did.
-    text: Option<String>,
+    text: Option<Cow<'a, str>>,
 }
 
-/// What events have made of a profile.
-#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
-pub(crate) struct State {
+/// What events have made of a profile. Its texts are those of the row it was
+/// read from, of a document or of moves: hundreds, of which few change at a time.
+#[derive(Debug, Clone, Default, PartialEq, Encode, BorrowDecode)]
+pub(crate) struct State<'a> {
     /// As of when the scores are.
     at_ms: Option<u64>,
     active_ms: Option<u64>,
-    scores: Vec<Scores>,
-    counters: Vec<Counter>,
+    scores: Vec<Scores<'a>>,
+    counters: Vec<Counter<'a>>,
     /// Newest first.
-    recent: Vec<Recent>,
+    recent: Vec<Recent<'a>>,
     /// Whether an event put something into `recent`.
     recent_moved: bool,
     /// When the last event was accepted.
@@ -92,7 +95,7 @@ pub(crate) struct State {
 /// Of the encoding; another one is not read.
 const FORMAT: u8 = 1;
 
-impl State {
+impl<'a> State<'a> {
     /// As it is stored; none when there is no room for so much.
     pub(crate) fn encode(&self) -> Option<Vec<u8>> {
         let mut bytes = vec![FORMAT];
@@ -100,10 +103,10 @@ impl State {
         (bytes.len() <= limits::DOCUMENT_BYTES).then_some(bytes)
     }
 
-    pub(crate) fn decode(bytes: &[u8]) -> Option<Self> {
+    pub(crate) fn decode(bytes: &'a [u8]) -> Option<Self> {
         let (&FORMAT, rest) = bytes.split_first()? else { return None };
         let config = bincode::config::standard().with_limit::<{ 4 * limits::DOCUMENT_BYTES }>();
-        bincode::decode_from_slice(rest, config).ok().map(|(state, _)| state)
+        bincode::borrow_decode_from_slice(rest, config).ok().map(|(state, _)| state)
     }
 }
 

@@ -24,10 +24,11 @@ fn object(value: Value) -> Map<String, Value> {
 
 /// The document after the moves, by way of what is stored.
 fn moved(profile: Value, moves: &[Move]) -> Value {
-    let mut document = object(profile);
-    let mut state = State::from_document(&document);
+    let (mut document, written) = (object(profile.clone()), object(profile));
+    let mut state = State::from_document(&written);
     state.apply(moves.iter());
-    let stored = State::decode(&state.encode().unwrap()).unwrap();
+    let bytes = state.encode().unwrap();
+    let stored = State::decode(&bytes).unwrap();
     assert_eq!(stored, state);
     stored.merge_into(&mut document, "s", "u");
     Value::Object(document)
@@ -96,10 +97,12 @@ fn many_small_steps_decay_as_one_large_one() {
         event.at_ms += tenths_s * 100;
         event
     };
+    let first = event("i", 1, likes("tags", "t", 1.0));
+    let steps: Vec<Move> = (0..=36_000).map(still).collect();
     let mut state = State::default();
-    state.apply([event("i", 1, likes("tags", "t", 1.0))].iter());
-    for step in 0..=36_000 {
-        state.apply([still(step)].iter());
+    state.apply(std::iter::once(&first));
+    for step in &steps {
+        state.apply(std::iter::once(step));
     }
     let mut document = Map::new();
     state.merge_into(&mut document, "s", "u");

@@ -26,8 +26,8 @@ pub(super) struct Found {
 struct StateRow {
     id: i64,
     version: u64,
-    /// None: of another version of this program. It begins anew.
-    state: Option<State>,
+    /// The encoded state. One of another version of this program begins anew.
+    bytes: Vec<u8>,
 }
 
 impl Found {
@@ -45,11 +45,7 @@ fn find(connection: &Connection, key: &Key, handle: u64) -> Result<Option<Found>
     )?;
     let found = select.query_row(params![key.scenario_id, handle.cast_signed(), key.id], |row| {
         let state = match row.get::<_, Option<i64>>(5)? {
-            Some(id) => Some(StateRow {
-                id,
-                version: row.get::<_, i64>(6)?.cast_unsigned(),
-                state: State::decode(row.get_ref(7)?.as_blob()?),
-            }),
+            Some(id) => Some(StateRow { id, version: row.get::<_, i64>(6)?.cast_unsigned(), bytes: row.get(7)? }),
             None => None,
         };
         Ok(Found { stored: Stored::from_row(row)?, state })
@@ -92,14 +88,22 @@ pub(super) fn document(
 
 fn merged(key: &Key, found: Option<Found>, moves: &[(u64, Arc<Move>)]) -> String {
     let (text, state) = match found {
-        Some(Found { stored, state }) => (stored.body, state.and_then(|row| row.state)),
+        Some(Found { stored, state }) => (stored.body, state.map(|row| row.bytes)),
         None => (new_document(key, moves).to_string(), None),
     };
     if state.is_none() && moves.is_empty() {
         return text;
     }
     let mut object = parse(&text);
-    let mut state = state.unwrap_or_else(|| State::from_document(&object));
+    // Only until there is a state: it borrows what it is made of.
+    let written;
+    let mut state = match state.as_deref().and_then(State::decode) {
+        Some(state) => state,
+        None => {
+            written = object.clone();
+            State::from_document(&written)
+        }
+    };
     state.apply(moves.iter().map(|(_, one)| &**one));
     state.merge_into(&mut object, &key.scenario_id, &key.id);
     object.insert("updated_at".to_owned(), time::format_ms(state.updated_ms).into());
@@ -146,19 +150,23 @@ impl Tables {
                 Ok(_) => {}
             }
         }
-        let (id, state) = match found {
-            Some(Found { state: Some(row), stored }) => (Some(row.id), row.state.ok_or(stored)),
-            Some(Found { stored, .. }) => (None, Err(stored)),
-            None => (None, Ok(State::default())),
+        let row = found.as_ref().and_then(|found| found.state.as_ref());
+        let written;
+        let mut state = match (row.and_then(|row| State::decode(&row.bytes)), &found) {
+            (Some(state), _) => state,
+            (None, Some(found)) => {
+                written = parse(&found.stored.body);
+                State::from_document(&written)
+            }
+            (None, None) => State::default(),
         };
-        let mut state = state.unwrap_or_else(|stored| State::from_document(&parse(&stored.body)));
         state.apply(moves.iter().map(|(_, one)| &**one));
         let Some(bytes) = state.encode() else {
             tracing::warn!(scenario = key.scenario_id, "a profile has no room for more and was left as it is");
             return Ok(());
         };
         let version = (base + transactions(moves)).cast_signed();
-        match id {
+        match row.map(|row| row.id) {
             Some(id) => write
                 .prepare_cached("UPDATE profile_states SET version = ?, state = ? WHERE id = ?")?
                 .execute(params![version, bytes, id])?,
