@@ -9,6 +9,9 @@ use rusqlite::{OptionalExtension, params};
 
 use crate::store::{Error, KeyValues, Tenant};
 
+/// Keys that are listed; a store may hold more, which are asked for by name.
+const LISTED_KEYS: usize = 10_000;
+
 const SCHEMA: &str = "CREATE TABLE key_values (
   label TEXT NOT NULL,
   key TEXT NOT NULL,
@@ -90,9 +93,12 @@ impl KeyValues for SqliteKeyValues {
         let label = label.to_owned();
         let file = self.stores.open(tenant).await?;
         file.read(move |tx| {
-            let mut select = tx.prepare_cached("SELECT key FROM key_values WHERE label = ? ORDER BY key")?;
-            let keys = select.query_map([label], |row| row.get(0))?;
-            Ok(keys.collect::<Result<_, _>>()?)
+            let mut select = tx.prepare_cached("SELECT key FROM key_values WHERE label = ? ORDER BY key LIMIT ?")?;
+            // One more than is allowed tells that there are too many.
+            let keys = select.query_map(params![label, LISTED_KEYS as i64 + 1], |row| row.get(0))?;
+            let keys: Vec<String> = keys.collect::<Result<_, _>>()?;
+            Error::check_count("keys of the store", keys.len(), 0, LISTED_KEYS)?;
+            Ok(keys)
         })
         .await
     }
@@ -121,6 +127,25 @@ impl Part for Table {
 mod tests {
     use super::*;
     use crate::conformance;
+
+    #[tokio::test]
+    async fn so_many_keys_are_listed_and_no_more() {
+        let folder = tempfile::tempdir().unwrap();
+        let stores = SqliteKeyValues::new(Arc::new(TenantStores::new(folder.path()).unwrap())).unwrap();
+        let t = Tenant::new("t").unwrap();
+        let file = stores.stores.open(&t).await.unwrap();
+        let fill = |write: &mut Write<'_>| {
+            for at in 0..LISTED_KEYS {
+                write.execute("INSERT INTO key_values VALUES ('default', ?, x'00')", [format!("k{at}")])?;
+            }
+            Ok::<_, Error>(())
+        };
+        file.write(Durability::Relaxed, fill).await.unwrap();
+        assert_eq!(stores.get_keys(&t, "default").await.unwrap().len(), LISTED_KEYS);
+        stores.set(&t, "default", "more", vec![]).await.unwrap();
+        assert!(matches!(stores.get_keys(&t, "default").await, Err(Error::Invalid(_))));
+        assert!(stores.exists(&t, "default", "more").await.unwrap());
+    }
 
     #[tokio::test(flavor = "multi_thread")]
     async fn conforms() {

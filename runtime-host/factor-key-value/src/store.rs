@@ -20,6 +20,7 @@ pub trait KeyValues: Send + Sync + 'static {
     /// Whether `key` is there.
     async fn exists(&self, tenant: &Tenant, label: &str, key: &str) -> Result<bool, Error>;
 
-    /// All keys of the store, in byte order.
+    /// All keys of the store, in byte order; `invalid` when there are too many to
+    /// list.
     async fn get_keys(&self, tenant: &Tenant, label: &str) -> Result<Vec<String>, Error>;
 }
