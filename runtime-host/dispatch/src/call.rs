@@ -18,6 +18,10 @@ use crate::stages::{Dispatcher, StageState};
 /// former is stopped by its own clock, which says so precisely.
 const GRACE: Duration = Duration::from_millis(5);
 
+/// Bytes of one answer in the host's memory. Texts in it may share bytes in the
+/// guest's, so the guest's own limit does not bound this.
+const ANSWER_BYTES: usize = 32 * 1024 * 1024;
+
 /// Why a stage gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -60,6 +64,7 @@ impl Dispatcher {
         let timeout = limits::STAGE_TIMEOUT;
         let mut store = Store::new(self.engine(), self.state(tenant));
         store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(ANSWER_BYTES);
         deadline(&mut store, timeout);
         match tokio::time::timeout(timeout + GRACE, work(&mut store)).await {
             Ok(Ok(answer)) => Ok(answer),
@@ -81,13 +86,24 @@ fn explain(store: &Store<StageState>, error: &wasmtime::Error, timeout: Duration
     }
     let printed = store.data().log.take();
     let cause = error.root_cause();
-    // A panic's own words say more than « unreachable ».
-    let line = printed.lines().find(|line| !line.trim().is_empty());
-    Failure::failed(bounded(line.map_or_else(|| cause.to_string(), |line| format!("{cause}: {line}"))))
+    Failure::failed(bounded(
+        last_words(&printed).map_or_else(|| cause.to_string(), |words| format!("{words} ({cause})")),
+    ))
+}
+
+/// What a guest printed as it panicked, which says more than « unreachable »:
+/// `panicked at src/lib.rs:1:2: the message`. Or else the first line it printed.
+fn last_words(printed: &str) -> Option<String> {
+    let Some(panic) = printed.rfind("panicked at ").and_then(|at| printed.get(at..)) else {
+        return printed.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+    };
+    // The place stands on the first line and the message below it, before notes.
+    let lines = panic.lines().map(str::trim).take_while(|line| !line.starts_with("note: "));
+    Some(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "))
 }
 
 /// A guest's words in a report: at most 200 characters of one line.
-fn bounded(text: String) -> String {
+pub(crate) fn bounded(text: String) -> String {
     text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(200).collect()
 }
 
@@ -130,5 +146,25 @@ impl Timer {
             candidates_in: count(self.candidates_in),
             candidates_out: count(candidates_out),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_in_its_own_words() {
+        let printed =
+            "hello\n\nthread 'main' (1) panicked at src/lib.rs:1:2:\nno\nmore\nnote: run with RUST_BACKTRACE=1\n";
+        assert_eq!(last_words(printed).as_deref(), Some("panicked at src/lib.rs:1:2: no more"));
+        assert_eq!(last_words("\n one \ntwo").as_deref(), Some("one"));
+        assert_eq!(last_words(" \n"), None);
+    }
+
+    #[test]
+    fn words_are_one_short_line() {
+        assert_eq!(bounded("a\nb\u{1b}".to_owned()), "a b ");
+        assert_eq!(bounded("é".repeat(300)).chars().count(), 200);
     }
 }

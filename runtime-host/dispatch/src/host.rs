@@ -10,7 +10,7 @@ use funnelweb_bindings::{
         RecallCall, RecallOutcome, RerankCall, RerankOutcome, RerankStep, Role, StageReport,
     },
     stages::{features, rank, recall, rerank},
-    types::{Candidates, ParamError, Personal, RequestContext, Requirements, StageError, Table, User},
+    types::{Candidates, ParamError, Personal, RequestContext, Requirements, StageError, User},
 };
 use funnelweb_core::limits;
 use funnelweb_tenant_store::Tenant;
@@ -19,7 +19,7 @@ use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use crate::{
     Dispatcher,
-    call::{Failure, Timer},
+    call::{Failure, Timer, bounded},
     contract::{self, HandleMap},
     table::{empty, narrow, take},
 };
@@ -390,7 +390,8 @@ impl Runner {
     /// The error says whether it may be another one the next time.
     async fn check_now(&self, role: Role, name: &str, params: &str) -> Result<Requirements, (CheckError, bool)> {
         let dispatcher = &self.dispatcher;
-        let tenant = self.tenant.as_ref();
+        // The answer is remembered for all tenants, so it cannot be about one.
+        let tenant = None;
         let answer = match role {
             Role::Recall => match dispatcher.recall(name) {
                 None => None,
@@ -434,7 +435,10 @@ impl Runner {
             Some(Ok(Ok(requirements))) => {
                 within_limits(requirements).map_err(|error| (CheckError::Invalid(error), false))
             }
-            Some(Ok(Err(error))) => Err((CheckError::Invalid(error), false)),
+            Some(Ok(Err(ParamError { path, message }))) => {
+                let error = ParamError { path: bounded(path), message: bounded(message) };
+                Err((CheckError::Invalid(error), false))
+            }
             Some(Err(failure)) => {
                 Err((CheckError::Invalid(ParamError { path: String::new(), message: failure.reason }), true))
             }
@@ -509,6 +513,10 @@ fn within_limits(requirements: Requirements) -> Result<Requirements, ParamError>
     };
     over("columns", requirements.columns.len(), limits::STAGE_COLUMNS)
         .or_else(|| over("items", requirements.items.len(), limits::STAGE_ITEMS))
+        .or_else(|| {
+            let longest = requirements.columns.iter().map(|column| column.name.len()).max().unwrap_or_default();
+            over("bytes in a column's name", longest, limits::NAME_BYTES)
+        })
         .map_or(Ok(requirements), Err)
 }
 

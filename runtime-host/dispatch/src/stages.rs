@@ -20,7 +20,7 @@ use funnelweb_factor_live::{
 };
 use funnelweb_manifest::{Component as Entry, Grant, Role as ManifestRole};
 use funnelweb_tenant_store::Tenant;
-use quick_cache::sync::Cache;
+use quick_cache::{Weighter, sync::Cache};
 use wasmtime::{
     Engine,
     component::{Component, Linker, ResourceTable},
@@ -35,8 +35,15 @@ const NOT_BUILT: [(Role, &[&str]); 3] = [
     (Role::Rerank, &[]),
 ];
 
-/// Answers of `check` that are remembered.
+/// Random bytes that a stage is given in one call; the host makes them all
+/// before it hands them over.
+const RANDOM_BYTES: u64 = 64 * 1024;
+
+/// Answers of `check` that are remembered, about; what they may weigh decides.
 const CHECKS: usize = 10_000;
+
+/// Bytes of remembered answers of `check`, with the params they are about.
+const CHECKS_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What stages may be given of the stores.
 #[derive(Clone)]
@@ -64,7 +71,25 @@ pub struct Dispatcher {
     rank: BTreeMap<String, Stage<RankStagePre<StageState>>>,
     rerank: BTreeMap<String, Stage<RerankStagePre<StageState>>>,
     /// What stages answered to `check`, by role (its number), name and params.
-    pub(crate) checks: Cache<(u8, String, String), Result<Requirements, CheckError>>,
+    pub(crate) checks: Cache<(u8, String, String), Result<Requirements, CheckError>, Bytes>,
+}
+
+/// Weighs an answer of `check`.
+#[derive(Clone)]
+pub(crate) struct Bytes;
+
+impl Weighter<(u8, String, String), Result<Requirements, CheckError>> for Bytes {
+    fn weight(&self, (_, name, params): &(u8, String, String), answer: &Result<Requirements, CheckError>) -> u64 {
+        let answer = match answer {
+            Ok(needs) => {
+                let names: usize = needs.columns.iter().map(|column| 32 + column.name.len()).sum();
+                names + 8 * needs.items.len()
+            }
+            Err(CheckError::Unknown(names)) => names.iter().map(|name| 24 + name.len()).sum(),
+            Err(CheckError::Invalid(error)) => error.path.len() + error.message.len(),
+        };
+        (200 + name.len() + params.len() + answer) as u64
+    }
 }
 
 /// One stage, ready to be instantiated.
@@ -86,7 +111,7 @@ impl Dispatcher {
             recall: BTreeMap::new(),
             rank: BTreeMap::new(),
             rerank: BTreeMap::new(),
-            checks: Cache::new(CHECKS),
+            checks: Cache::with_weighter(CHECKS, CHECKS_BYTES, Bytes),
         }
     }
 
@@ -170,7 +195,7 @@ impl Dispatcher {
     pub(crate) fn state(&self, tenant: Option<&Tenant>) -> StageState {
         let log = Log::default();
         let mut wasi = WasiCtx::builder();
-        wasi.stdout(log.clone()).stderr(log.clone());
+        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(RANDOM_BYTES);
         StageState {
             wasi: wasi.build(),
             table: ResourceTable::new(),
