@@ -5,9 +5,12 @@
 //! large. A connection closed with bytes unread is reset, and a client that is
 //! still sending would see that and not the answer; so what is left of a body
 //! that nobody wants is read for a while ([`Unread`]).
+//!
+//! Response bodies on their way out: whole, or seen not to be ([`whole`]).
 
 use std::{
     pin::{Pin, pin},
+    sync::Arc,
     task::{Context, Poll, ready},
     time::Duration,
 };
@@ -18,6 +21,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
+
+use crate::workers::Task;
 
 /// How long a client may take between two pieces of its body.
 const STALL: Duration = Duration::from_secs(30);
@@ -122,5 +127,36 @@ impl Body for Bounded {
 
     fn size_hint(&self) -> SizeHint {
         self.incoming.size_hint()
+    }
+}
+
+/// A response body that fails when its instance did before the end. Without
+/// this a body that breaks off would end like one that is complete.
+pub(crate) fn whole(body: WasiBody, task: Arc<Task>) -> WasiBody {
+    Whole { body, task }.boxed_unsync()
+}
+
+struct Whole {
+    body: WasiBody,
+    task: Arc<Task>,
+}
+
+impl Body for Whole {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+            None if self.task.is_cut_off() => Poll::Ready(Some(Err(Error::HttpResponseIncomplete))),
+            frame => Poll::Ready(frame),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream() && !self.task.is_cut_off()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
     }
 }

@@ -24,8 +24,9 @@ use wasmtime_wasi_http::{
 };
 
 use crate::{
+    body,
     state::{EndpointState, linker},
-    workers::Workers,
+    workers::{Task, Workers},
 };
 
 /// Tenants whose pools are remembered per endpoint; a pool without requests
@@ -172,16 +173,25 @@ impl Endpoint {
             Ok(pool) => pool,
             Err(never) => match never {},
         };
-        pool.handle(request_id, request).await.map_err(|error| {
-            tracing::error!(component = %self.id, error = format!("{error:#}"), "endpoint gave no answer");
+        let task = Arc::new(Task::new(request_id));
+        let limit = self.shared.settings.timeout;
+        let timeout = || ApiError::new(Code::Timeout, format!("no answer within {} s", limit.as_secs()));
+        // A guest that computes keeps its pool from seeing that the time is over.
+        let answer = tokio::time::timeout(limit, pool.handle(Arc::clone(&task), request)).await;
+        let answer = answer.map_err(|_| {
+            tracing::error!(component = %self.id, request_id = %task.id, "endpoint gave no answer in time");
+            timeout()
+        })?;
+        let response = answer.map_err(|error| {
+            tracing::error!(component = %self.id, request_id = %task.id, error = format!("{error:#}"), "endpoint gave no answer");
             if error.is::<ExpirationError>() {
-                let limit = self.shared.settings.timeout;
-                ApiError::new(Code::Timeout, format!("no answer within {} s", limit.as_secs()))
-            } else if error.is::<InstantiationError<Arc<str>>>() {
+                timeout()
+            } else if error.is::<InstantiationError<Arc<Task>>>() {
                 ApiError::new(Code::Overloaded, "no instance is free")
             } else {
                 ApiError::new(Code::Internal, "the endpoint failed")
             }
-        })
+        })?;
+        Ok(response.map(|response| body::whole(response, task)))
     }
 }

@@ -190,8 +190,7 @@ async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::
         .http1()
         .timer(TokioTimer::new())
         .header_read_timeout(limits::HEADER_TIMEOUT)
-        .max_buf_size(limits::HEADER_BYTES)
-        .pipeline_flush(true);
+        .max_buf_size(limits::HEADER_BYTES);
     builder
         .http2()
         .timer(TokioTimer::new())

@@ -7,7 +7,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc, Mutex, PoisonError, Weak,
+        atomic::{AtomicBool, Ordering},
+    },
     task::{Context, Poll},
     time::{Duration, Instant},
 };
@@ -28,6 +31,23 @@ use crate::{
 /// How much longer than its request an instance lives before it is taken down
 /// from outside: the request's own deadline comes first.
 const GRACE: Duration = Duration::from_millis(100);
+
+/// A request on its way through an instance.
+pub(crate) struct Task {
+    pub(crate) id: Arc<str>,
+    /// Whether the instance failed before the response was sent.
+    cut_off: AtomicBool,
+}
+
+impl Task {
+    pub(crate) fn new(id: Arc<str>) -> Self {
+        Self { id, cut_off: AtomicBool::new(false) }
+    }
+
+    pub(crate) fn is_cut_off(&self) -> bool {
+        self.cut_off.load(Ordering::Acquire)
+    }
+}
 
 /// Makes instances of one endpoint for one tenant.
 pub(crate) struct Workers {
@@ -61,7 +81,7 @@ impl HandlerState for Workers {
             proxy,
             view: http_view,
             expiration: Expiration { timeout, sleep: None },
-            state: Worker { id: Arc::clone(&shared.id), timeout },
+            state: Worker { id: Arc::clone(&shared.id), timeout, tasks: Mutex::default() },
         })
     }
 }
@@ -70,11 +90,13 @@ impl HandlerState for Workers {
 pub(crate) struct Worker {
     id: Arc<str>,
     timeout: Duration,
+    /// Those whose responses may still be under way.
+    tasks: Mutex<Vec<Weak<Task>>>,
 }
 
 impl WorkerState for Worker {
     type StoreData = EndpointState;
-    type RequestData = Arc<str>;
+    type RequestData = Arc<Task>;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
         if total >= limits::INSTANCE_REQUESTS {
@@ -89,10 +111,13 @@ impl WorkerState for Worker {
     fn on_request_start(
         &self,
         mut store: StoreContextMut<'_, EndpointState>,
-        request: Arc<str>,
+        request: Arc<Task>,
         _task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
-        store.data_mut().request = request;
+        store.data_mut().request = Arc::clone(&request.id);
+        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        tasks.retain(|task| task.strong_count() > 0);
+        tasks.push(Arc::downgrade(&request));
         Box::pin(tokio::time::sleep(self.timeout))
     }
 
@@ -103,6 +128,10 @@ impl WorkerState for Worker {
             tracing::info!(component = %self.id, request_id = %state.request, printed, "endpoint printed");
         }
         if let Err(error) = result {
+            // Before the store goes, and with it the bodies that it was sending.
+            for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+                task.cut_off.store(true, Ordering::Release);
+            }
             let out_of_memory = state.limiter.denied();
             tracing::error!(component = %self.id, request_id = %state.request, out_of_memory, error = format!("{error:#}"), "endpoint instance failed");
         }
