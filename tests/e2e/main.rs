@@ -15,6 +15,7 @@ mod errors;
 mod fixtures;
 mod funnel;
 mod goldens;
+mod guests;
 mod harness;
 mod isolation;
 mod truth;

@@ -33,6 +33,22 @@ pub fn components(root: &Path) -> Result<()> {
     Ok(())
 }
 
+/// The components of the end-to-end suites. Not in one build with the product's:
+/// a dependency would get the features that both ask for.
+pub fn test_guests(root: &Path) -> Result<()> {
+    let mut command = cargo(root);
+    command.args(["build", "--profile", "guest", "--target", TARGET]);
+    let folder = root.join("tests/guests");
+    let entries = std::fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    for entry in entries {
+        let entry = entry?;
+        if entry.path().join("Cargo.toml").is_file() {
+            command.arg("--package").arg(entry.file_name());
+        }
+    }
+    run(&mut command)
+}
+
 /// The `funnelweb` binary.
 pub fn host(root: &Path) -> Result<()> {
     run(cargo(root).args(["build", "--release", "--package", "funnelweb"]))

@@ -28,6 +28,7 @@ const STEPS: &[Step] = &[
     Step { name: "setup", run: |root| setup::setup(root, setup::Rustup::First) },
     Step { name: "clippy", run: clippy },
     Step { name: "components", run: build::components },
+    Step { name: "test-guests", run: build::test_guests },
     Step { name: "host", run: |root| run(workspace(root, "build").arg("--bins")) },
     Step { name: "unit", run: |root| run(workspace(root, "test").args(["--exclude", END_TO_END])) },
     Step { name: "end-to-end", run: |root| run(workspace(root, "test").args(["--test", "e2e"])) },

@@ -1,0 +1,222 @@
+//! What the stage can do to its host.
+
+use std::{
+    fs, hint,
+    net::{TcpListener, TcpStream, ToSocketAddrs, UdpSocket},
+    process,
+    sync::atomic::{AtomicU32, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use funnelweb_guest::types::{ColumnKind, ColumnSpec, ParamError, Requirements, StageError, StageErrorCode};
+use serde::Deserialize;
+
+/// Longer than any deadline.
+const LONG: Duration = Duration::from_secs(3600);
+/// Many times what a stage may return.
+const MANY: usize = 1_000_000;
+
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Params {
+    pub(crate) attack: Attack,
+    #[serde(default)]
+    check: Attack,
+}
+
+impl Params {
+    pub(crate) fn parse(params: &str) -> Self {
+        serde_json::from_str(params).unwrap_or_else(|error| panic!("params: {error}"))
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Attack {
+    #[default]
+    None,
+
+    // To the process.
+    Trap,
+    Panic,
+    Exit,
+    Loop,
+    /// Ends shortly before the deadline.
+    Slow,
+    Recurse,
+    /// Takes memory until it is refused, and says how much it had.
+    Grow,
+    /// Takes memory and does not expect to be refused.
+    Bomb,
+    Print,
+    Sleep,
+    /// Says what it could reach of the machine.
+    Reach,
+    /// Says how often it was called.
+    Count,
+    /// Fails with a message without end.
+    Complain,
+
+    // To the contract.
+    Long,
+    Short,
+    Nan,
+    Infinite,
+    Invent,
+    Repeat,
+    Lose,
+    KeepRemoved,
+
+    // To `check`.
+    ManyColumns,
+    ManyItems,
+    /// A column whose name is long.
+    LongName,
+    /// Names that share one text, which is many times larger outside.
+    Amplify,
+}
+
+/// The stage's `check`, which is attacked itself when the params say so.
+pub(crate) fn check(params: &str) -> Result<Requirements, ParamError> {
+    let invalid = |message: String| ParamError { path: "/check".to_owned(), message };
+    let attack = Params::parse(params).check;
+    attack.run().map_err(|error| invalid(error.message))?;
+    let column = |name: String| ColumnSpec { name, kind: ColumnKind::Numeric };
+    let mut needs = Requirements::columns([]);
+    match attack {
+        Attack::ManyColumns => needs.columns = (0..MANY / 100).map(|at| column(at.to_string())).collect(),
+        Attack::ManyItems => needs.items = (0..MANY as u64).collect(),
+        Attack::LongName => needs.columns = vec![column("x".repeat(MANY))],
+        Attack::Amplify => needs.columns = shared_text(MANY, 10_000).into_iter().map(column).collect(),
+        _ => {}
+    }
+    Ok(needs)
+}
+
+impl Attack {
+    /// The attacks that need no list.
+    pub(crate) fn run(self) -> Result<(), StageError> {
+        match self {
+            Self::Trap => process::abort(),
+            Self::Panic => panic!("the stage has had enough"),
+            Self::Exit => process::exit(0),
+            Self::Loop => spin(LONG),
+            Self::Slow => spin(Duration::from_millis(150)),
+            Self::Recurse => {
+                hint::black_box(recurse(0));
+            }
+            Self::Grow => return Err(said(format!("had {} MiB", grow()))),
+            Self::Bomb => bomb(),
+            Self::Print => loop {
+                println!("{}", "spam ".repeat(1000));
+            },
+            Self::Sleep => thread::sleep(LONG),
+            Self::Reach => return Err(said(reach())),
+            Self::Count => {
+                static CALLS: AtomicU32 = AtomicU32::new(0);
+                return Err(said(format!("call {}", CALLS.fetch_add(1, Ordering::Relaxed) + 1)));
+            }
+            Self::Complain => return Err(said("no! ".repeat(MANY))),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The attacks on the list that is returned.
+    pub(crate) fn spoil(self, handles: &mut Vec<u64>, scores: &mut Vec<f32>) {
+        match self {
+            Self::Long => {
+                handles.extend(1..=MANY as u64);
+                scores.resize(scores.len() + MANY, 1.0);
+            }
+            Self::Short => {
+                scores.pop();
+            }
+            Self::Nan => scores.fill(f32::NAN),
+            Self::Infinite => scores.fill(f32::INFINITY),
+            Self::Invent => handles.iter_mut().take(1).for_each(|handle| *handle ^= 1),
+            Self::Repeat => {
+                let first = handles.first().copied();
+                handles.iter_mut().skip(1).take(1).for_each(|handle| *handle = first.unwrap_or_default());
+            }
+            Self::Lose => {
+                handles.pop();
+                scores.pop();
+            }
+            _ => {}
+        }
+    }
+}
+
+fn said(message: String) -> StageError {
+    StageError { code: StageErrorCode::Internal, message }
+}
+
+fn spin(time: Duration) {
+    let start = Instant::now();
+    while start.elapsed() < time {
+        hint::spin_loop();
+    }
+}
+
+#[allow(unconditional_recursion, reason = "its purpose")]
+fn recurse(depth: u64) -> u64 {
+    let frame = hint::black_box([depth; 16]);
+    recurse(hint::black_box(depth + 1)).wrapping_add(frame.iter().sum())
+}
+
+const MIB: usize = 1024 * 1024;
+
+/// MiB that could be had.
+fn grow() -> usize {
+    let mut had: Vec<Vec<u8>> = Vec::new();
+    loop {
+        let mut more = Vec::new();
+        if more.try_reserve_exact(MIB).is_err() {
+            return had.len();
+        }
+        more.push(1);
+        had.push(hint::black_box(more));
+    }
+}
+
+fn bomb() {
+    let mut had: Vec<Vec<u8>> = Vec::new();
+    loop {
+        had.push(hint::black_box(Vec::with_capacity(MIB)));
+    }
+}
+
+/// What it could use of the machine.
+fn reach() -> String {
+    let reached = [
+        ("root", fs::read_dir("/").is_ok()),
+        ("here", fs::read_dir(".").is_ok()),
+        ("file", fs::read("/etc/hostname").is_ok()),
+        ("parent", fs::read("../../../etc/hostname").is_ok()),
+        ("write", fs::write("/tmp/hostile", "x").is_ok()),
+        ("environment", std::env::vars_os().next().is_some()),
+        ("arguments", std::env::args_os().next().is_some()),
+        ("listen", TcpListener::bind("127.0.0.1:0").is_ok()),
+        (
+            "connect",
+            TcpStream::connect("127.0.0.1:1").is_err_and(|error| error.kind() == std::io::ErrorKind::ConnectionRefused),
+        ),
+        ("datagrams", UdpSocket::bind("127.0.0.1:0").is_ok()),
+        ("names", "localhost:80".to_socket_addrs().is_ok()),
+        ("threads", thread::Builder::new().spawn(|| ()).is_ok()),
+        ("processes", process::Command::new("true").status().is_ok()),
+    ];
+    let reached: Vec<_> = reached.into_iter().filter(|(_, reached)| *reached).map(|(name, _)| name).collect();
+    format!("reached: [{}]", reached.join(", "))
+}
+
+/// `count` texts of `bytes` bytes that stand in the same place.
+#[allow(unsafe_code, reason = "no safe program can do this; a hostile one is not written in safe Rust")]
+fn shared_text(bytes: usize, count: usize) -> Vec<String> {
+    let text = "x".repeat(bytes).leak().as_mut_ptr();
+    // SAFETY: none. The texts own the same bytes; they are read, and the
+    // instance is gone before they are dropped.
+    (0..count).map(|_| unsafe { String::from_raw_parts(text, bytes, bytes) }).collect()
+}
