@@ -85,8 +85,8 @@ impl Components {
         answer.1
     }
 
-    /// How long `count` requests for these users take, one after the other, in a
-    /// task as that of a connection.
+    /// How long each of `count` requests for these users takes, one after the
+    /// other, in a task as that of a connection.
     pub fn time_requests(&self, runtime: &Runtime, users: &[String], body: &[u8], count: u64) -> Vec<Duration> {
         let (this, users, body) = (self.clone(), users.to_vec(), body.to_vec());
         let task = async move {
@@ -101,21 +101,24 @@ impl Components {
         runtime.block_on(runtime.spawn(task)).unwrap()
     }
 
-    /// How long `count` requests take that the endpoint refuses by their path.
-    pub fn time_empty(&self, runtime: &Runtime, count: u64) -> Duration {
+    /// How long each of `count` requests takes that the endpoint refuses by its
+    /// path.
+    pub fn time_empty(&self, runtime: &Runtime, count: u64) -> Vec<Duration> {
         let this = self.clone();
         let task = async move {
-            let start = Instant::now();
+            let mut times = Vec::new();
             for _ in 0..count {
+                let start = Instant::now();
                 let answer = this.call("recommend", "/api/v1/nothing", "u", "application/json", Vec::new()).await;
+                times.push(start.elapsed());
                 assert_eq!(answer.0, StatusCode::NOT_FOUND);
             }
-            start.elapsed()
+            times
         };
         runtime.block_on(runtime.spawn(task)).unwrap()
     }
 
-    /// How long `count` calls of one stage take, each in a new instance;
+    /// How long each of `count` calls of one stage takes, in a new instance;
     /// `features` makes the table that the stage is given.
     pub fn time_stage(
         &self,
@@ -124,17 +127,17 @@ impl Components {
         features: &FeaturesCall,
         ask: &Ask,
         count: u64,
-    ) -> Duration {
+    ) -> Vec<Duration> {
         let (this, context, features, ask) = (self.clone(), to_context(context), features.clone(), ask.clone());
         let task = async move {
             let mut dispatch = DispatchCtx::new(Arc::clone(&this.app.dispatcher), Some(this.tenant.clone()));
             let funnel = dispatch.new(context).await.unwrap();
             dispatch.features(again(&funnel), to_features(&features)).await.unwrap();
-            let mut spent = Duration::ZERO;
+            let mut times = Vec::new();
             for _ in 0..count {
-                spent += time_once(&mut dispatch, &funnel, &ask).await;
+                times.push(time_once(&mut dispatch, &funnel, &ask).await);
             }
-            spent
+            times
         };
         runtime.block_on(runtime.spawn(task)).unwrap()
     }

@@ -224,7 +224,7 @@ impl Bench {
             &mut stages,
             WHOLE,
             || self.native_requests(user)[0],
-            |count| self.components.time_requests(&self.runtime, user, &self.body, count).iter().sum(),
+            |count| self.components.time_requests(&self.runtime, user, &self.body, count),
         );
 
         // The fixed prices: a ranker without candidates, a request without work.
@@ -240,7 +240,7 @@ impl Bench {
         });
         let samples = RefCell::default();
         criterion.bench_function("(empty request)/component", |bencher| {
-            bencher.iter_custom(|count| sample(&samples, count, self.components.time_empty(&self.runtime, count)));
+            bencher.iter_custom(|count| sample(&samples, self.components.time_empty(&self.runtime, count)));
         });
         stages.empty_request = median(samples);
         stages
@@ -294,15 +294,15 @@ fn pair(
     stages: &mut Stages,
     name: &str,
     mut native: impl FnMut() -> Duration,
-    component: impl Fn(u64) -> Duration,
+    component: impl Fn(u64) -> Vec<Duration>,
 ) {
     let mut group = criterion.benchmark_group(name);
     let (natives, components) = (RefCell::default(), RefCell::default());
     group.bench_function("native", |bencher| {
-        bencher.iter_custom(|count| sample(&natives, count, (0..count).map(|_| native()).sum()));
+        bencher.iter_custom(|count| sample(&natives, (0..count).map(|_| native()).collect()));
     });
     group.bench_function("component", |bencher| {
-        bencher.iter_custom(|count| sample(&components, count, component(count)));
+        bencher.iter_custom(|count| sample(&components, component(count)));
     });
     group.finish();
     stages.rows.push(Row { name: name.to_owned(), native: median(natives), component: median(components) });
@@ -383,9 +383,12 @@ async fn load(components: &Components, tenant: &Tenant, world: &World) {
     send("behaviors", "/api/v1/behaviors", &mut world.events().map(|event| event.to_line())).await;
 }
 
-fn sample(samples: &RefCell<Vec<Duration>>, count: u64, spent: Duration) -> Duration {
-    samples.borrow_mut().push(spent.div_f64(count as f64));
-    spent
+/// Keeps the times of single calls: their median says more on a busy machine
+/// than a mean. Returns their sum, which criterion wants.
+fn sample(samples: &RefCell<Vec<Duration>>, times: Vec<Duration>) -> Duration {
+    let sum = times.iter().sum();
+    samples.borrow_mut().extend(times);
+    sum
 }
 
 /// Of no samples (a filter left the measurement out) nothing.
