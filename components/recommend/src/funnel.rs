@@ -5,9 +5,7 @@ use funnelweb_core::{
     scenario::{Config, Feature, FeatureKind, Scenario, Status},
 };
 use funnelweb_guest::{
-    dispatch::{
-        FeatureTable, FeaturesCall, RankCall, RecallCall, RecallOutcome, RerankCall, Role, StageReport, StageStatus,
-    },
+    dispatch::{FeaturesCall, RankCall, RecallCall, RecallOutcome, RerankCall, Role, StageReport, StageStatus},
     documents::{Collection, Key},
     handles::HandleSet,
     types::{Candidates, ColumnKind, ColumnSpec, FeatureSpec, Handle, RequestContext, User},
