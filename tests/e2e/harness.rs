@@ -416,17 +416,16 @@ impl Call<'_> {
         self.reply(response?)
     }
 
-    fn request(&self) -> ureq::http::request::Builder {
-        let mut request = ureq::http::Request::builder()
-            .method(self.method.as_str())
-            .uri(format!("{}{}", self.client.url, self.path));
+    fn request(&self) -> http::request::Builder {
+        let mut request =
+            http::Request::builder().method(self.method.as_str()).uri(format!("{}{}", self.client.url, self.path));
         for (name, value) in &self.headers {
             request = request.header(name, value);
         }
         request
     }
 
-    fn reply(&self, response: ureq::http::Response<ureq::Body>) -> Result<Reply, ureq::Error> {
+    fn reply(&self, response: http::Response<ureq::Body>) -> Result<Reply, ureq::Error> {
         let (parts, mut body) = response.into_parts();
         let body = body.with_config().limit(256 << 20).read_to_vec()?;
         Ok(Reply {
@@ -466,7 +465,7 @@ pub struct Reply {
     /// The status code.
     pub status: u16,
     /// All headers.
-    pub headers: ureq::http::HeaderMap,
+    pub headers: http::HeaderMap,
     /// The body.
     pub body: Vec<u8>,
 }

@@ -43,11 +43,12 @@ async fn up(args: Up) -> anyhow::Result<()> {
         Options { manifest: args.manifest.manifest, data_dir: args.data_dir, variables: variables(&args.variables)? };
     // Compiling takes all cores for a while; nothing else runs yet.
     let app = tokio::task::block_in_place(|| App::load(&options))?;
+    // Before the first request can be taken, so that a signal never cuts one off.
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
     let (server, stores) = app.listen(args.listen).await?;
     let address = server.address();
     println!("Listening on http://{address} (ready in {} ms)", start.elapsed().as_millis());
-    let mut terminate = signal(SignalKind::terminate())?;
-    let mut interrupt = signal(SignalKind::interrupt())?;
     let session = async {
         if args.demo {
             show_demo(address, &stores).await?;
