@@ -669,9 +669,10 @@ fn text_that_is_not_json() {
     for (method, path, free) in routes {
         let send = |body: &[u8]| client.call(method, path).body("application/json", body);
         // Where it stands, line and column.
-        let reply = refused(send(b"{\n  \"scenario_id\": \"feed\",\n  \"x\" 2}"), 400, "invalid_json", None);
+        let text = format!("{{\n  \"{free}\":\n  {{\"x\" 2}}}}");
+        let reply = refused(send(text.as_bytes()), 400, "invalid_json", None);
         let message = reply.json()["error"]["message"].as_str().unwrap().to_owned();
-        assert!(message.contains("line 3 column 7"), "{method} {path}: {message}");
+        assert!(message.contains("line 3 column 8"), "{method} {path}: {message}");
         for bad in [&b""[..], b"{", b"\xff\xfe", b"{\"scenario_id\":\"feed\"} {}"] {
             refused(send(bad), 400, "invalid_json", None);
         }
