@@ -690,7 +690,7 @@ fn text_that_is_not_json() {
         );
         let deep = format!("{{\"metadata\":{0},\"context\":{0}}}", nested(40));
         refused(send(deep.as_bytes()), 400, "invalid_field", None);
-        let deeper = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        let deeper = format!("{{\"{free}\":{}{}}}", "[".repeat(100_000), "]".repeat(100_000));
         send(deeper.as_bytes()).send().assert_status(&[400]);
         let call = client.call(method, path).body("text/plain", "{}");
         refused(call, 415, "unsupported_media_type", Some("Content-Type"));
