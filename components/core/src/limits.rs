@@ -124,6 +124,12 @@ pub const TABLE_ELEMENTS: usize = 10_000;
 pub const STACK_BYTES: usize = 512 * 1024;
 /// Bytes of stdout and stderr kept per stage call; the rest is dropped.
 pub const STAGE_LOG_BYTES: usize = 4 * 1024;
+/// Bytes of one stage answer in the host's memory. Texts in it may share bytes in
+/// the guest's, so the guest's own limit does not bound this.
+pub const STAGE_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Random bytes that a component is given in one call; the host makes them all
+/// before it hands them over.
+pub const RANDOM_BYTES: u64 = 64 * 1024;
 /// Requests that one endpoint instance serves before it is replaced.
 pub const INSTANCE_REQUESTS: usize = 1024;
 /// Time that an idle endpoint instance is kept.
@@ -141,6 +147,8 @@ pub const ROW_CACHE_BYTES: u64 = 128 * 1024 * 1024;
 pub const LIST_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of live structures in memory, over all tenants.
 pub const LIVE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
+/// Bytes of remembered answers of stages' `check`, with the params they are about.
+pub const CHECK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Members of one hot list; the coldest go first.
 pub const HOT_MEMBERS: usize = 100_000;
 /// Bytes of a key of `spin:key-value`.

@@ -18,10 +18,6 @@ use crate::stages::{Dispatcher, StageState};
 /// former is stopped by its own clock, which says so precisely.
 const GRACE: Duration = Duration::from_millis(5);
 
-/// Bytes of one answer in the host's memory. Texts in it may share bytes in the
-/// guest's, so the guest's own limit does not bound this.
-const ANSWER_BYTES: usize = 32 * 1024 * 1024;
-
 /// Why a stage gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -64,7 +60,7 @@ impl Dispatcher {
         let timeout = limits::STAGE_TIMEOUT;
         let mut store = Store::new(self.engine(), self.state(tenant));
         store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(ANSWER_BYTES);
+        store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
         deadline(&mut store, timeout);
         match tokio::time::timeout(timeout + GRACE, work(&mut store)).await {
             Ok(Ok(answer)) => Ok(answer),

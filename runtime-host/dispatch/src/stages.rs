@@ -35,15 +35,8 @@ const NOT_BUILT: [(Role, &[&str]); 3] = [
     (Role::Rerank, &[]),
 ];
 
-/// Random bytes that a stage is given in one call; the host makes them all
-/// before it hands them over.
-const RANDOM_BYTES: u64 = 64 * 1024;
-
 /// Answers of `check` that are remembered, about; what they may weigh decides.
 const CHECKS: usize = 10_000;
-
-/// Bytes of remembered answers of `check`, with the params they are about.
-const CHECKS_BYTES: u64 = 8 * 1024 * 1024;
 
 /// What stages may be given of the stores.
 #[derive(Clone)]
@@ -111,7 +104,7 @@ impl Dispatcher {
             recall: BTreeMap::new(),
             rank: BTreeMap::new(),
             rerank: BTreeMap::new(),
-            checks: Cache::with_weighter(CHECKS, CHECKS_BYTES, Bytes),
+            checks: Cache::with_weighter(CHECKS, limits::CHECK_CACHE_BYTES, Bytes),
         }
     }
 
@@ -195,7 +188,7 @@ impl Dispatcher {
     pub(crate) fn state(&self, tenant: Option<&Tenant>) -> StageState {
         let log = Log::default();
         let mut wasi = WasiCtx::builder();
-        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(RANDOM_BYTES);
+        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
         StageState {
             wasi: wasi.build(),
             table: ResourceTable::new(),

@@ -22,10 +22,6 @@ use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::endpoint::{Services, Settings};
 
-/// Random bytes that an endpoint is given in one call; the host makes them all
-/// before it hands them over.
-const RANDOM_BYTES: u64 = 64 * 1024;
-
 /// What one endpoint instance has.
 pub(crate) struct EndpointState {
     wasi: WasiCtx,
@@ -48,7 +44,7 @@ impl EndpointState {
     pub(crate) fn new(services: &Services, settings: &Settings, tenant: Option<&Tenant>) -> Self {
         let log = Log::default();
         let mut wasi = WasiCtx::builder();
-        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(RANDOM_BYTES);
+        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
         for (name, value) in &settings.environment {
             wasi.env(name, value);
         }
