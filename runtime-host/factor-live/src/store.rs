@@ -61,3 +61,46 @@ pub trait Live: Send + Sync + 'static {
         fields: Vec<String>,
     ) -> Result<Vec<f64>, Error>;
 }
+
+/// What an item of a hot list gets from an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct HotAdd {
+    /// Of which list.
+    pub scenario_id: String,
+    /// The item.
+    pub item_id: String,
+    /// How much; finite, may be negative.
+    pub weight: f64,
+    /// Time in which it halves, in seconds, at least 1.
+    pub half_life_s: u32,
+    /// When the event happened, in milliseconds since 1970.
+    pub at_ms: u64,
+}
+
+/// What a counter of an item gets from an event.
+#[derive(Debug, Clone, PartialEq)]
+pub struct CountAdd {
+    /// The item.
+    pub item_id: String,
+    /// `view_count`, `like_count`, …
+    pub field: String,
+    /// How much; finite.
+    pub amount: f64,
+}
+
+/// The writing side of live structures that share no transaction with the event
+/// log: the log calls it after events are durable, and again when it cannot
+/// know whether a call arrived.
+#[async_trait]
+pub trait LiveEffects: Send + Sync + 'static {
+    /// Applies the changes of one batch of events, all of them once: a batch
+    /// that was applied before, here or by another process, changes nothing.
+    async fn apply(&self, tenant: &Tenant, batch: u128, hot: Vec<HotAdd>, counts: Vec<CountAdd>) -> Result<(), Error>;
+
+    /// Forgets what the user was shown in these scenarios.
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str, scenario_ids: Vec<String>) -> Result<(), Error>;
+
+    /// Forgets the scenario's hot list and exposures, and the counters of these
+    /// items; called page by page with what the scenario holds.
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str, item_ids: Vec<String>) -> Result<(), Error>;
+}

@@ -63,5 +63,5 @@ pub fn up(root: &Path, arguments: &[OsString]) -> Result<()> {
 
 /// The benches, which need components and host to be built.
 pub fn bench(root: &Path, arguments: &[OsString]) -> Result<()> {
-    run(cargo(root).args(["bench", "--package", "funnelweb-tests"]).args(arguments))
+    run(cargo(root).args(["bench", "--package", "funnelweb-benches"]).args(arguments))
 }

@@ -52,7 +52,7 @@ impl Server {
     }
 
     fn spawn(&mut self) {
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let binary = std::env::var_os("FUNNELWEB_BIN").map(PathBuf::from);
         let binary = binary.unwrap_or_else(|| root.join("target/release/funnelweb"));
         assert!(binary.exists(), "{} does not exist; `cargo xtask build` makes it", binary.display());

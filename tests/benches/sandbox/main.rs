@@ -100,7 +100,7 @@ impl Bench {
         let compiled = Path::new(env!("CARGO_TARGET_TMPDIR")).join("components");
         fs::create_dir_all(&compiled).unwrap();
         symlink(&compiled, data.path().join("components")).unwrap();
-        let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap();
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
         let options =
             Options { manifest: root.join("spin.toml"), data_dir: data.path().to_owned(), variables: BTreeMap::new() };
         let tenant = Tenant::new("bench").unwrap();
