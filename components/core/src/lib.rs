@@ -9,6 +9,7 @@
 //! ```
 
 pub mod error;
+pub mod handles;
 pub mod id;
 pub mod limits;
 pub mod row;

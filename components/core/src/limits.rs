@@ -112,6 +112,9 @@ pub const EXPOSURES: usize = 10_000;
 
 // --- stages ---
 
+/// Stage calls that one tenant has at work at once; further ones wait, within
+/// their time.
+pub const TENANT_STAGES: usize = 256;
 /// Time for one stage call.
 pub const STAGE_TIMEOUT: Duration = Duration::from_millis(250);
 /// Linear memory of a stage's instance, in bytes.

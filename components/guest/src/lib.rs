@@ -14,7 +14,7 @@
 pub mod bindings;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
-pub mod handles;
+pub use funnelweb_core::handles;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod order;

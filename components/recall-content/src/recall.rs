@@ -4,7 +4,6 @@ use funnelweb_guest::{
     documents::Term,
     errors::Error,
     handles::{HandleMap, HandleSet},
-    order,
     recall::{RecallRequest, Recalled},
     types::{Handle, StageError},
 };
@@ -15,7 +14,7 @@ use crate::terms::{self, Params, Weighted};
 struct Found {
     score: f32,
     /// Its best place in any list: the smaller, the newer.
-    place: usize,
+    place: u32,
     /// Whether a preference above 0 matched.
     wanted: bool,
 }
@@ -39,7 +38,7 @@ pub fn recall(
     let length = list_length(request.limit as usize, hidden.len(), &terms);
     let asked: Vec<(Option<Term>, u32)> = terms.iter().map(|it| (Some(it.term.clone()), length)).collect();
     let lists = newest_items(&request.context.scenario_id, &asked)?;
-    Ok(best(score(&terms, &lists, &hidden), request.limit as usize))
+    Ok(best(score(&terms, &lists), &hidden, request.limit as usize))
 }
 
 /// How many items to ask of each term's list. With one term the limit and all
@@ -53,14 +52,11 @@ fn list_length(limit: usize, hidden: usize, terms: &[Weighted]) -> u32 {
     u32::try_from(length).unwrap_or(u32::MAX)
 }
 
-fn score(terms: &[Weighted], lists: &[Vec<Handle>], hidden: &HandleSet) -> HandleMap<Found> {
+fn score(terms: &[Weighted], lists: &[Vec<Handle>]) -> HandleMap<Found> {
     let mut found: HandleMap<Found> = HandleMap::default();
     found.reserve(lists.iter().map(Vec::len).sum());
     for (term, list) in terms.iter().zip(lists) {
-        for (place, handle) in list.iter().enumerate() {
-            if hidden.contains(handle) {
-                continue;
-            }
+        for (place, handle) in (0..).zip(list) {
             let item = found.entry(*handle).or_insert(Found { score: 0.0, place, wanted: false });
             item.score += term.weight;
             item.place = item.place.min(place);
@@ -70,21 +66,32 @@ fn score(terms: &[Weighted], lists: &[Vec<Handle>], hidden: &HandleSet) -> Handl
     found
 }
 
-fn best(found: HandleMap<Found>, limit: usize) -> Recalled {
-    let mut items: Vec<(Handle, Found)> =
-        found.into_iter().filter(|(_, item)| item.wanted && item.score > 0.0).collect();
-    let best_first = |(handle, item): &(Handle, Found), (other_handle, other): &(Handle, Found)| {
-        order::descending(item.score, other.score).then(item.place.cmp(&other.place)).then(handle.cmp(other_handle))
-    };
+/// The best that are not hidden.
+fn best(found: HandleMap<Found>, hidden: &HandleSet, limit: usize) -> Recalled {
+    let offered = |(handle, item): &(Handle, Found)| item.wanted && item.score > 0.0 && !hidden.contains(handle);
+    let mut items: Vec<(u64, Handle)> =
+        found.into_iter().filter(offered).map(|(handle, item)| (place_in_order(&item), handle)).collect();
     if limit < items.len() {
         // Only what is returned needs sorting.
-        items.select_nth_unstable_by(limit, best_first);
+        items.select_nth_unstable(limit);
         items.truncate(limit);
     }
-    items.sort_unstable_by(best_first);
-    let most = items.first().map_or(1.0, |(_, item)| item.score);
+    items.sort_unstable();
+    let most = items.first().map_or(1.0, |(place, _)| score_at(*place));
     // A remainder of a preference less a dislike may be too small for an f32.
     let share = |score: f32| (score / most).max(f32::MIN_POSITIVE);
-    let (handles, scores) = items.into_iter().map(|(handle, item)| (handle, share(item.score))).unzip();
+    let (handles, scores) = items.into_iter().map(|(place, handle)| (handle, share(score_at(place)))).unzip();
     Recalled { handles, scores }
+}
+
+/// Ascending with a falling score, then with the place: one number, because
+/// comparing is most of what sorting costs.
+fn place_in_order(item: &Found) -> u64 {
+    // The bits of positive floats rise with them.
+    u64::from(!item.score.to_bits()) << 32 | u64::from(item.place)
+}
+
+/// The score in a [`place_in_order`].
+fn score_at(place: u64) -> f32 {
+    f32::from_bits(!((place >> 32) as u32))
 }

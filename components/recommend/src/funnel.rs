@@ -1,23 +1,21 @@
 //! The funnel itself.
 
-use funnelweb_core::{
-    error::{ApiError, Code},
-    scenario::{Config, Feature, FeatureKind, Scenario, Status},
-};
+use funnelweb_core::{error::ApiError, scenario::Config};
 use funnelweb_guest::{
-    dispatch::{FeaturesCall, RankCall, RecallCall, RecallOutcome, RerankCall, Role, StageReport, StageStatus},
+    dispatch::{FeaturesCall, RankCall, RecallOutcome, Role, StageReport, StageStatus},
     documents::{Collection, Key},
     handles::HandleSet,
-    types::{Candidates, ColumnKind, ColumnSpec, FeatureSpec, Handle, RequestContext, User},
+    types::{Candidates, ColumnSpec, Handle, RequestContext, User},
 };
 use serde::Serialize;
-use serde_json::{Map, Value, value::RawValue};
+use serde_json::value::RawValue;
 
 use crate::{
     Request,
     capabilities::{Capabilities, Stages},
     explain::{Explain, Trace},
     merge::{PINNED, merge},
+    plan::Plan,
     profile,
 };
 
@@ -76,27 +74,28 @@ struct Degraded {
 /// not active, a store that does not answer. Never a stage's failure.
 pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -> Result<Response, ApiError> {
     let asked = request.check()?;
-    let config = load_config(host, &request.scenario_id)?;
+    let plan = Plan::load(host, &request.scenario_id)?;
+    let config = &plan.config;
     let user = load_user(host, &request.scenario_id, call.user_id)?;
-    let exclude = shown_before(host, call.user_id, request, &config, asked.exclude)?;
+    let exclude = shown_before(host, call.user_id, request, config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
-    let needs = needs(host, &config);
+    let needs = needs(host, &plan);
 
     let stages = host.stages(&context);
     let mut trace = Trace::new(call.explain);
-    let recalled = recall(&stages, &exclude, &config, &mut trace);
-    let candidates = combine(&recalled, &exclude, &config, &needs, &mut trace);
-    let ranked = match extract(&stages, candidates, &config, &needs, &mut trace) {
+    let recalled = recall(&stages, &exclude, &plan, &mut trace);
+    let candidates = combine(&recalled, &exclude, &plan, &needs, &mut trace);
+    let ranked = match extract(&stages, candidates, &plan, &needs, &mut trace) {
         Ok(candidates) => {
-            let (ranked, rows) = rank(&stages, candidates, &config, &mut trace);
-            rerank(&stages, ranked, &rows, &config, &mut trace)
+            let (ranked, rows) = rank(&stages, candidates, &plan, &mut trace);
+            rerank(&stages, ranked, &rows, &plan, &mut trace)
         }
         // Without features nothing can be ranked: the order of recall stands.
         Err(candidates) => candidates,
     };
-    let items = slate(host, request, &config, ranked)?;
-    remember(host, call.user_id, request, &config, &items)?;
-    respond(host, call, request, &config, items, trace)
+    let items = slate(host, request, config, ranked)?;
+    remember(host, call.user_id, request, config, &items)?;
+    respond(host, call, request, config, items, trace)
 }
 
 /// What the ranker and the rerank rules need of the feature table and of recall.
@@ -104,21 +103,6 @@ pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -
 struct Needs {
     columns: Vec<ColumnSpec>,
     pinned: Vec<Handle>,
-}
-
-fn load_config(host: &impl Capabilities, scenario_id: &str) -> Result<Config, ApiError> {
-    let key = Key { scenario_id: scenario_id.to_owned(), id: scenario_id.to_owned() };
-    let body = host.document(Collection::Scenarios, &key)?.ok_or_else(|| {
-        ApiError::field(Code::ScenarioNotFound, "scenario_id", format!("no scenario `{scenario_id}`"))
-    })?;
-    // It was checked when it was written.
-    let scenario: Scenario = serde_json::from_str(&body)
-        .map_err(|error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}")))?;
-    if scenario.status != Status::Active {
-        let message = format!("the scenario `{scenario_id}` is inactive");
-        return Err(ApiError::field(Code::ScenarioInactive, "scenario_id", message));
-    }
-    Ok(scenario.config)
 }
 
 fn load_user(host: &impl Capabilities, scenario_id: &str, user_id: &str) -> Result<User, ApiError> {
@@ -158,12 +142,12 @@ fn request_context(
     }
 }
 
-fn needs(host: &impl Capabilities, config: &Config) -> Needs {
+fn needs(host: &impl Capabilities, plan: &Plan) -> Needs {
     let mut needs = Needs::default();
-    let rules = config.rerank.rules.iter().map(|rule| (Role::Rerank, &rule.name, &rule.params));
-    for (role, name, given) in std::iter::once((Role::Rank, &config.rank.model, &config.rank.params)).chain(rules) {
+    let rules = plan.rerank.iter().map(|rule| (Role::Rerank, &rule.stage, &rule.params));
+    for (role, name, params) in std::iter::once((Role::Rank, &plan.config.rank.model, &plan.rank_params)).chain(rules) {
         // A stage that cannot be used is reported when it is called.
-        if let Ok(requirements) = host.check(role, name, &params(given)) {
+        if let Ok(requirements) = host.check(role, name, params) {
             for column in requirements.columns {
                 if !needs.columns.iter().any(|known| known.name == column.name && known.kind == column.kind) {
                     needs.columns.push(column);
@@ -175,18 +159,8 @@ fn needs(host: &impl Capabilities, config: &Config) -> Needs {
     needs
 }
 
-fn recall(stages: &impl Stages, exclude: &[Handle], config: &Config, trace: &mut Trace) -> Vec<RecallOutcome> {
-    let calls: Vec<_> = config
-        .recall
-        .strategies
-        .iter()
-        .map(|strategy| RecallCall {
-            stage: strategy.name.clone(),
-            limit: strategy.limit,
-            params: params(&strategy.params),
-        })
-        .collect();
-    let outcomes = stages.recall(exclude, &calls);
+fn recall(stages: &impl Stages, exclude: &[Handle], plan: &Plan, trace: &mut Trace) -> Vec<RecallOutcome> {
+    let outcomes = stages.recall(exclude, &plan.recall);
     trace.recalled(&outcomes);
     outcomes
 }
@@ -194,13 +168,12 @@ fn recall(stages: &impl Stages, exclude: &[Handle], config: &Config, trace: &mut
 fn combine(
     outcomes: &[RecallOutcome],
     exclude: &[Handle],
-    config: &Config,
+    plan: &Plan,
     needs: &Needs,
     trace: &mut Trace,
 ) -> Candidates {
-    let weights: Vec<f32> = config.recall.strategies.iter().map(|strategy| strategy.weight).collect();
     let exclude: HandleSet = exclude.iter().copied().collect();
-    let candidates = merge(outcomes, &weights, &exclude, &needs.pinned);
+    let candidates = merge(outcomes, &plan.weights, &exclude, &needs.pinned);
     trace.merged(&candidates);
     candidates
 }
@@ -210,34 +183,34 @@ fn combine(
 fn extract(
     stages: &impl Stages,
     candidates: Candidates,
-    config: &Config,
+    plan: &Plan,
     needs: &Needs,
     trace: &mut Trace,
 ) -> Result<Candidates, Candidates> {
     let call = FeaturesCall {
         candidates,
-        item_features: specs(&config.features.item_features),
-        user_features: specs(&config.features.user_features),
+        item_features: plan.item_features.clone(),
+        user_features: plan.user_features.clone(),
         columns: needs.columns.clone(),
     };
     let outcome = stages.features(&call);
     trace.report(outcome.report);
     let Some(removed) = outcome.removed else { return Err(call.candidates) };
-    let gone: HandleSet = removed.iter().copied().collect();
-    let kept = keep(call.candidates, |handle| !gone.contains(&handle));
+    let kept = without(call.candidates, &removed);
     trace.extracted(&kept, removed, || stages.table());
     Ok(kept)
 }
 
 /// The candidates best first by the ranker's scores, and the row of each.
-fn rank(stages: &impl Stages, candidates: Candidates, config: &Config, trace: &mut Trace) -> (Candidates, Vec<u32>) {
+fn rank(stages: &impl Stages, candidates: Candidates, plan: &Plan, trace: &mut Trace) -> (Candidates, Vec<u32>) {
+    let ranker = &plan.config.rank;
     let call = RankCall {
-        stage: config.rank.model.clone(),
-        version: config.rank.version.clone(),
-        objective: config.rank.objective.clone(),
-        params: params(&config.rank.params),
+        stage: ranker.model.clone(),
+        version: ranker.version.clone(),
+        objective: ranker.objective.clone(),
+        params: plan.rank_params.clone(),
         candidates,
-        item_features: specs(&config.features.item_features),
+        item_features: plan.item_features.clone(),
     };
     let outcome = stages.rank(&call);
     for report in outcome.reports {
@@ -248,15 +221,11 @@ fn rank(stages: &impl Stages, candidates: Candidates, config: &Config, trace: &m
     (ranked, rows)
 }
 
-fn rerank(stages: &impl Stages, ranked: Candidates, rows: &[u32], config: &Config, trace: &mut Trace) -> Candidates {
-    if config.rerank.rules.is_empty() {
+fn rerank(stages: &impl Stages, ranked: Candidates, rows: &[u32], plan: &Plan, trace: &mut Trace) -> Candidates {
+    if plan.rerank.is_empty() {
         return ranked;
     }
-    let rules = config.rerank.rules.iter();
-    let calls: Vec<_> = rules
-        .map(|rule| RerankCall { stage: rule.name.clone(), weight: rule.weight, params: params(&rule.params) })
-        .collect();
-    let outcome = stages.rerank(&ranked, rows, &calls, trace.wanted());
+    let outcome = stages.rerank(&ranked, rows, &plan.rerank, trace.wanted());
     trace.reranked(outcome.reports, outcome.steps);
     outcome.candidates
 }
@@ -361,10 +330,14 @@ fn best_first(candidates: &Candidates, scores: &[f32]) -> (Candidates, Vec<u32>)
     (ranked, order.iter().map(|entry| entry.3).collect())
 }
 
-fn keep(candidates: Candidates, wanted: impl Fn(Handle) -> bool) -> Candidates {
+fn without(candidates: Candidates, removed: &[Handle]) -> Candidates {
+    if removed.is_empty() {
+        return candidates;
+    }
+    let removed: HandleSet = removed.iter().copied().collect();
     let mut kept = Candidates { handles: Vec::new(), scores: Vec::new(), sources: Vec::new() };
     for ((handle, score), sources) in candidates.handles.into_iter().zip(candidates.scores).zip(candidates.sources) {
-        if wanted(handle) {
+        if !removed.contains(&handle) {
             kept.handles.push(handle);
             kept.scores.push(score);
             kept.sources.push(sources);
@@ -384,28 +357,4 @@ fn sources(config: &Config, bits: u32) -> Vec<String> {
         names.push("pin".to_owned());
     }
     names
-}
-
-fn specs(features: &[Feature]) -> Vec<FeatureSpec> {
-    let kind = |kind| match kind {
-        FeatureKind::Numeric => ColumnKind::Numeric,
-        FeatureKind::Categorical => ColumnKind::Categorical,
-        FeatureKind::MultiCategorical => ColumnKind::MultiCategorical,
-        FeatureKind::Timestamp => ColumnKind::Timestamp,
-    };
-    let spec = |feature: &Feature| FeatureSpec {
-        name: feature.name.clone(),
-        kind: kind(feature.kind),
-        weight: feature.weight,
-    };
-    features.iter().map(spec).collect()
-}
-
-/// Params as stages take them: JSON text.
-fn params(params: &Map<String, Value>) -> String {
-    if params.is_empty() {
-        return "{}".to_owned();
-    }
-    // A map of JSON values always has a text.
-    serde_json::to_string(params).unwrap_or_default()
 }

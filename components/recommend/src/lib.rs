@@ -10,6 +10,7 @@ mod context;
 mod explain;
 pub mod funnel;
 mod merge;
+mod plan;
 mod profile;
 mod request;
 

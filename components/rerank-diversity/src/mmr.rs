@@ -9,6 +9,9 @@
 struct Waiting {
     at: usize,
     relevance: f32,
+    /// The greatest relevance from here on: where even that cannot win, nothing
+    /// behind can, and a list that comes best first is read a little way only.
+    bound: f32,
     /// The greatest similarity to the first `seen` of the selected.
     similarity: f32,
     seen: usize,
@@ -22,8 +25,15 @@ pub fn select(relevance: &[f32], lambda: f32, take: usize, similarity: impl Fn(u
     let mut waiting: Vec<Waiting> = relevance
         .iter()
         .enumerate()
-        .map(|(at, relevance)| Waiting { at, relevance: *relevance, similarity: 0.0, seen: 0 })
+        .map(|(at, relevance)| Waiting { at, relevance: *relevance, bound: *relevance, similarity: 0.0, seen: 0 })
         .collect();
+    let mut bound = f32::NEG_INFINITY;
+    for item in waiting.iter_mut().rev() {
+        if item.relevance > bound {
+            bound = item.relevance;
+        }
+        item.bound = bound;
+    }
     while selected.len() < take && !waiting.is_empty() {
         let next = best(&mut waiting, &selected, lambda, &similarity);
         selected.push(waiting.remove(next).at);
@@ -36,6 +46,9 @@ pub fn select(relevance: &[f32], lambda: f32, take: usize, similarity: impl Fn(u
 fn best(waiting: &mut [Waiting], selected: &[usize], lambda: f32, similarity: &impl Fn(usize, usize) -> f32) -> usize {
     let (mut best, mut most) = (0, f32::NEG_INFINITY);
     for (place, item) in waiting.iter_mut().enumerate() {
+        if lambda * item.bound <= most {
+            break;
+        }
         let mut value = lambda * item.relevance - (1.0 - lambda) * item.similarity;
         for other in selected.get(item.seen..).unwrap_or_default() {
             if value <= most {

@@ -19,7 +19,7 @@ pub use generated::endpoint::funnelweb::pipeline::dispatch;
 /// What the host keeps of one request while its stages run.
 pub struct Funnel {
     /// As `recommend` gave it.
-    pub context: types::RequestContext,
+    pub context: std::sync::Arc<types::RequestContext>,
     /// As the feature stage made it; none before.
     pub table: Option<dispatch::FeatureTable>,
 }

@@ -9,10 +9,9 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::{TimedOut, deadline};
-use funnelweb_tenant_store::Tenant;
 use wasmtime::Store;
 
-use crate::stages::{Dispatcher, StageState};
+use crate::{runner::Runner, stages::StageState};
 
 /// How much longer than a computing guest a waiting one is given, so that the
 /// former is stopped by its own clock, which says so precisely.
@@ -49,20 +48,24 @@ impl From<StageError> for Failure {
     }
 }
 
-impl Dispatcher {
-    /// Runs `work` on a new store for `tenant` and waits at most
-    /// [`limits::STAGE_TIMEOUT`].
+impl Runner {
+    /// Runs `work` on a new store and waits at most [`limits::STAGE_TIMEOUT`],
+    /// the wait for one of the tenant's places included.
     pub(crate) async fn run<R>(
         &self,
-        tenant: Option<&Tenant>,
         work: impl AsyncFnOnce(&mut Store<StageState>) -> wasmtime::Result<R>,
     ) -> Result<R, Failure> {
         let timeout = limits::STAGE_TIMEOUT;
-        let mut store = Store::new(self.engine(), self.state(tenant));
+        let mut store = Store::new(self.dispatcher.engine(), self.dispatcher.state(self.tenant.as_ref()));
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
         deadline(&mut store, timeout);
-        match tokio::time::timeout(timeout + GRACE, work(&mut store)).await {
+        let answer = async {
+            // It is never closed.
+            let _place = self.share.acquire().await;
+            work(&mut store).await
+        };
+        match tokio::time::timeout(timeout + GRACE, answer).await {
             Ok(Ok(answer)) => Ok(answer),
             Ok(Err(error)) => Err(explain(&store, &error, timeout)),
             Err(_) => Err(Failure::timed_out(timeout)),

@@ -2,37 +2,8 @@
 //! candidates, finite, only offered items, each once. The error says which
 //! promise was broken.
 
-use std::{
-    collections::{HashMap, HashSet},
-    hash::{BuildHasherDefault, Hasher},
-};
-
 use funnelweb_bindings::types::Table;
-
-/// A hasher for handles, which are hashes already.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct HandleHasher(u64);
-
-impl Hasher for HandleHasher {
-    fn finish(&self) -> u64 {
-        self.0
-    }
-
-    fn write(&mut self, bytes: &[u8]) {
-        for byte in bytes {
-            self.0 = self.0.rotate_left(8) ^ u64::from(*byte);
-        }
-    }
-
-    fn write_u64(&mut self, handle: u64) {
-        self.0 = handle;
-    }
-}
-
-/// A set of handles.
-pub type HandleSet = HashSet<u64, BuildHasherDefault<HandleHasher>>;
-/// Something for each handle.
-pub type HandleMap<V> = HashMap<u64, V, BuildHasherDefault<HandleHasher>>;
+use funnelweb_core::handles::HandleSet;
 
 /// A ranker's scores: one per candidate, finite.
 ///
@@ -58,7 +29,7 @@ pub fn recalled(handles: &[u64], found: &[f32], limit: u32) -> Result<(), String
         return Err(format!("{} candidates for a limit of {limit}", handles.len()));
     }
     scores(found, handles.len())?;
-    let mut seen = HandleSet::with_capacity_and_hasher(handles.len(), BuildHasherDefault::default());
+    let mut seen = HandleSet::with_capacity_and_hasher(handles.len(), Default::default());
     match handles.iter().position(|handle| !seen.insert(*handle)) {
         Some(at) => Err(format!("candidate {at} stands twice")),
         None => Ok(()),

@@ -9,8 +9,10 @@
 //! says why.
 
 mod call;
+mod checks;
 pub mod contract;
 mod host;
+mod runner;
 mod stages;
 mod table;
 

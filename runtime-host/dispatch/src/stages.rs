@@ -1,12 +1,11 @@
 //! Which stages there are: from a role and a name to a component that is ready
 //! to be instantiated.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{collections::BTreeMap, convert::Infallible, sync::Arc};
 
 use funnelweb_bindings::{
-    dispatch::{CheckError, Role},
+    dispatch::Role,
     stages::{FeaturesStagePre, RankStagePre, RecallStagePre, RerankStagePre},
-    types::Requirements,
 };
 use funnelweb_core::limits;
 use funnelweb_engine::{Limiter, Log};
@@ -20,12 +19,15 @@ use funnelweb_factor_live::{
 };
 use funnelweb_manifest::{Component as Entry, Grant, Role as ManifestRole};
 use funnelweb_tenant_store::Tenant;
-use quick_cache::{Weighter, sync::Cache};
+use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 use wasmtime::{
     Engine,
     component::{Component, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::checks::Checks;
 
 /// Names of the product's own stages that no component stands for yet. A
 /// scenario may name them; they are passed over and reported.
@@ -35,8 +37,9 @@ const NOT_BUILT: [(Role, &[&str]); 3] = [
     (Role::Rerank, &[]),
 ];
 
-/// Answers of `check` that are remembered, about; what they may weigh decides.
-const CHECKS: usize = 10_000;
+/// Tenants whose shares are remembered. One that is forgotten while its stages
+/// run begins a new share; there are far fewer instances than this.
+const SHARES: usize = 16_384;
 
 /// What stages may be given of the stores.
 #[derive(Clone)]
@@ -63,26 +66,8 @@ pub struct Dispatcher {
     recall: BTreeMap<String, Stage<RecallStagePre<StageState>>>,
     rank: BTreeMap<String, Stage<RankStagePre<StageState>>>,
     rerank: BTreeMap<String, Stage<RerankStagePre<StageState>>>,
-    /// What stages answered to `check`, by role (its number), name and params.
-    pub(crate) checks: Cache<(u8, String, String), Result<Requirements, CheckError>, Bytes>,
-}
-
-/// Weighs an answer of `check`.
-#[derive(Clone)]
-pub(crate) struct Bytes;
-
-impl Weighter<(u8, String, String), Result<Requirements, CheckError>> for Bytes {
-    fn weight(&self, (_, name, params): &(u8, String, String), answer: &Result<Requirements, CheckError>) -> u64 {
-        let answer = match answer {
-            Ok(needs) => {
-                let names: usize = needs.columns.iter().map(|column| 32 + column.name.len()).sum();
-                names + 8 * needs.items.len()
-            }
-            Err(CheckError::Unknown(names)) => names.iter().map(|name| 24 + name.len()).sum(),
-            Err(CheckError::Invalid(error)) => error.path.len() + error.message.len(),
-        };
-        (200 + name.len() + params.len() + answer) as u64
-    }
+    pub(crate) checks: Checks,
+    shares: Cache<Option<Tenant>, Arc<Semaphore>>,
 }
 
 /// One stage, ready to be instantiated.
@@ -104,7 +89,8 @@ impl Dispatcher {
             recall: BTreeMap::new(),
             rank: BTreeMap::new(),
             rerank: BTreeMap::new(),
-            checks: Cache::with_weighter(CHECKS, limits::CHECK_CACHE_BYTES, Bytes),
+            checks: Checks::new(),
+            shares: Cache::new(SHARES),
         }
     }
 
@@ -144,6 +130,15 @@ impl Dispatcher {
             }
         }
         Ok(())
+    }
+
+    /// What bounds the stages that one tenant has at work at once.
+    pub(crate) fn share(&self, tenant: Option<&Tenant>) -> Arc<Semaphore> {
+        let make = || Ok::<_, Infallible>(Arc::new(Semaphore::new(limits::TENANT_STAGES)));
+        match self.shares.get_or_insert_with(&tenant.cloned(), make) {
+            Ok(share) => share,
+            Err(never) => match never {},
+        }
     }
 
     pub(crate) fn engine(&self) -> &Engine {

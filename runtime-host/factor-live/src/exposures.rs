@@ -1,8 +1,8 @@
 //! What one user was shown in one scenario, in memory.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use funnelweb_core::limits;
+use funnelweb_core::{handles::HandleMap, limits};
 
 /// Items shown by one call, and until when they count.
 #[derive(Debug, Clone)]
@@ -14,7 +14,7 @@ pub(crate) struct Shown {
 /// Members with their expiry, in the order in which they were last added.
 #[derive(Debug, Default)]
 pub(crate) struct ExposureSet {
-    members: HashMap<u64, (u64, u64)>,
+    members: HandleMap<(u64, u64)>,
     order: BTreeMap<u64, u64>,
     added: u64,
     /// Rows of the store that the set was made of; and how many are too many.
@@ -57,6 +57,11 @@ impl ExposureSet {
             .values()
             .filter_map(move |handle| Some((*handle, expiry(handle)?)))
             .filter(move |(_, expires_ms)| *expires_ms > now_ms)
+    }
+
+    /// Those that have not expired, in no order.
+    pub(crate) fn handles(&self, now_ms: u64) -> impl Iterator<Item = u64> {
+        self.members.iter().filter(move |(_, (expires_ms, _))| *expires_ms > now_ms).map(|(handle, _)| *handle)
     }
 
     /// Bytes in memory, roughly: an entry of the map and one of the tree.

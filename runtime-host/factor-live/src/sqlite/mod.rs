@@ -175,7 +175,7 @@ impl Live for SqliteLive {
         let mut alive: Vec<u64> = {
             let mut set = lock(&set);
             set.prune(now_ms);
-            set.alive(now_ms).map(|(handle, _)| handle).collect()
+            set.handles(now_ms).collect()
         };
         let fresh = unflushed.iter().filter(|shown| shown.expires_ms > now_ms).flat_map(|shown| &shown.handles);
         let committed = alive.len();

@@ -10,7 +10,8 @@ use std::{
     hash::{BuildHasherDefault, Hasher},
 };
 
-use crate::types::Handle;
+/// The hash of an item's id ([`crate::id::handle`]).
+pub type Handle = u64;
 
 /// Passes a handle through.
 #[derive(Debug, Default, Clone, Copy)]

@@ -1,0 +1,355 @@
+//! Running the stages of one tenant: one function a role, each a few lines over
+//! [`Dispatcher::run`] and the contract.
+
+use std::{collections::hash_map::Entry, sync::Arc};
+
+use funnelweb_bindings::{
+    Funnel,
+    dispatch::{
+        CheckError, FeatureTable, FeaturesCall, RankCall, RankOutcome, RecallCall, RecallOutcome, RerankCall,
+        RerankOutcome, RerankStep, Role, StageReport,
+    },
+    stages::{features, rank, recall, rerank},
+    types::{Candidates, Personal, RequestContext, StageError, User},
+};
+use funnelweb_core::{
+    handles::{HandleMap, HandleSet},
+    limits,
+};
+use funnelweb_tenant_store::Tenant;
+use tokio::{sync::Semaphore, task::JoinSet};
+
+use crate::{
+    Dispatcher,
+    call::{Failure, Timer},
+    checks, contract,
+    table::{empty, narrow, take},
+};
+
+/// The ranker that stands in for one that does not answer.
+const FALLBACK_RANKER: &str = "linear";
+
+/// Runs stages for one tenant.
+#[derive(Clone)]
+pub(crate) struct Runner {
+    pub(crate) dispatcher: Arc<Dispatcher>,
+    pub(crate) tenant: Option<Tenant>,
+    /// The stages that the tenant may have at work at once.
+    pub(crate) share: Arc<Semaphore>,
+}
+
+impl Runner {
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, tenant: Option<Tenant>) -> Self {
+        let share = dispatcher.share(tenant.as_ref());
+        Self { dispatcher, tenant, share }
+    }
+
+    /// Runs all channels at once; one outcome per call, in order.
+    pub(crate) async fn recall(
+        &self,
+        context: Arc<RequestContext>,
+        exclude: Vec<u64>,
+        calls: Vec<RecallCall>,
+    ) -> Vec<RecallOutcome> {
+        let mut outcomes: Vec<Option<RecallOutcome>> = calls.iter().map(|_| None).collect();
+        let mut others = JoinSet::new();
+        let mut calls = calls.into_iter().take(limits::RECALL_STRATEGIES).enumerate();
+        // The first channel runs here, which saves a wake-up; the others beside it.
+        let first = calls.next();
+        for (at, call) in calls {
+            let (runner, context, exclude) = (self.clone(), Arc::clone(&context), exclude.clone());
+            others.spawn(async move { (at, runner.recall_one(&context, exclude, call).await) });
+        }
+        if let Some((at, call)) = first {
+            let outcome = self.recall_one(&context, exclude, call).await;
+            put(&mut outcomes, at, outcome);
+        }
+        while let Some(joined) = others.join_next().await {
+            if let Ok((at, outcome)) = joined {
+                put(&mut outcomes, at, outcome);
+            }
+        }
+        outcomes.into_iter().map(|outcome| outcome.unwrap_or_else(not_run)).collect()
+    }
+
+    pub(crate) async fn features(
+        &self,
+        context: RequestContext,
+        call: FeaturesCall,
+    ) -> (StageReport, Option<features::FeatureTable>) {
+        let count = call.candidates.handles.len();
+        let Some(stage) = self.dispatcher.features() else {
+            return (Timer::start("features", "", count).failed(Failure::unknown("features"), 0), None);
+        };
+        let timer = Timer::start("features", &stage.id, count);
+        let request = features::FeaturesRequest {
+            context,
+            candidates: call.candidates,
+            item_features: call.item_features,
+            user_features: call.user_features,
+            columns: call.columns,
+        };
+        let answer = self
+            .run(async |store| {
+                let instance = stage.pre.instantiate_async(&mut *store).await?;
+                instance.funnelweb_pipeline_features().call_extract(&mut *store, &request).await
+            })
+            .await;
+        match answer.and_then(|answer| checked(answer, |found| check_features(&request.candidates, found))) {
+            Ok(found) => (timer.ok(found.items.rows as usize), Some(found)),
+            Err(failure) => (timer.failed(failure, 0), None),
+        }
+    }
+
+    /// Ranks with the stage asked for, or else with the fallback, or else leaves
+    /// the candidates' own scores.
+    pub(crate) async fn rank(&self, funnel: &mut Funnel, call: RankCall) -> RankOutcome {
+        let count = call.candidates.handles.len();
+        let Some(table) = funnel.table.as_mut().filter(|table| table.items.rows as usize == count) else {
+            let failure = Failure::failed("there is no feature row for every candidate");
+            let report = Timer::start(&call.stage, "", count).failed(failure, count);
+            return RankOutcome { reports: vec![report], scores: call.candidates.scores };
+        };
+        // Lent for the call, not copied: the table is the largest thing here.
+        let (mut items, user) = (take(&mut table.items), take(&mut table.user));
+        let embeddings = (std::mem::take(&mut items.embeddings), std::mem::take(&mut items.embedding_dim));
+        let mut request = rank::RankRequest {
+            context: part(&funnel.context, Personal::empty()),
+            candidates: call.candidates,
+            items,
+            user,
+            item_features: call.item_features,
+            objective: call.objective,
+            params: call.params,
+        };
+        let mut reports = Vec::new();
+        let mut scores = None;
+        for (stage, params) in [(call.stage.as_str(), None), (FALLBACK_RANKER, Some("{}"))] {
+            if let Some(params) = params {
+                // Those of the config were the other ranker's.
+                request.params = params.to_owned();
+            }
+            let personal = self.personal(Role::Rank, stage, &request.params).await;
+            request.context = part(&funnel.context, personal);
+            scores = self.rank_one(stage, &request, &mut reports).await;
+            if scores.is_some() || call.stage == FALLBACK_RANKER {
+                break;
+            }
+        }
+        let rank::RankRequest { candidates, mut items, user, .. } = request;
+        (items.embeddings, items.embedding_dim) = embeddings;
+        *table = FeatureTable { items, user };
+        RankOutcome { reports, scores: scores.unwrap_or(candidates.scores) }
+    }
+
+    pub(crate) async fn rerank(
+        &self,
+        funnel: &Funnel,
+        candidates: Candidates,
+        rows: Vec<u32>,
+        calls: Vec<RerankCall>,
+        trace: bool,
+    ) -> RerankOutcome {
+        let (mut reports, mut steps) = (Vec::new(), Vec::new());
+        let mut request = rerank::RerankRequest {
+            context: part(&funnel.context, Personal::empty()),
+            candidates,
+            rows,
+            items: empty(),
+            weight: 1.0,
+            params: String::new(),
+        };
+        for call in calls {
+            let mut removed = Vec::new();
+            let count = request.candidates.handles.len();
+            let (timer, answer) = self.rerank_one(&mut request, funnel, call).await;
+            let report = match answer {
+                Ok(answer) => {
+                    removed = answer.removed;
+                    reorder(&mut request, answer.handles, answer.scores);
+                    timer.ok(request.candidates.handles.len())
+                }
+                Err(failure) => timer.failed(failure, count),
+            };
+            if trace {
+                let Candidates { handles, scores, .. } = request.candidates.clone();
+                steps.push(RerankStep { handles, scores, removed });
+            }
+            reports.push(report);
+        }
+        RerankOutcome { reports, steps, candidates: request.candidates }
+    }
+
+    /// What of the context a stage asks for; nothing when it cannot say, and the
+    /// call that follows reports why.
+    async fn personal(&self, role: Role, stage: &str, params: &str) -> Personal {
+        let requirements = self.check(role, stage.to_owned(), params.to_owned()).await;
+        requirements.map_or(Personal::empty(), |requirements| requirements.personal)
+    }
+
+    async fn recall_one(&self, context: &RequestContext, exclude: Vec<u64>, call: RecallCall) -> RecallOutcome {
+        let none = |report: StageReport| RecallOutcome { report, handles: Vec::new(), scores: Vec::new() };
+        let Some(stage) = self.dispatcher.recall(&call.stage) else {
+            return none(Timer::start(&call.stage, "", 0).failed(missing(Role::Recall, &call.stage), 0));
+        };
+        let timer = Timer::start(&call.stage, &stage.id, 0);
+        let limit = call.limit.min(limits::RECALL_LIMIT);
+        let personal = self.personal(Role::Recall, &call.stage, &call.params).await;
+        let context = part(context, personal);
+        let request = recall::RecallRequest { context, limit, exclude, params: call.params };
+        let answer = self
+            .run(async |store| {
+                let instance = stage.pre.instantiate_async(&mut *store).await?;
+                instance.funnelweb_pipeline_recall().call_recall(&mut *store, &request).await
+            })
+            .await;
+        let contract = |found: &recall::Recalled| contract::recalled(&found.handles, &found.scores, limit);
+        match answer.and_then(|answer| checked(answer, contract)) {
+            Ok(found) => {
+                RecallOutcome { report: timer.ok(found.handles.len()), handles: found.handles, scores: found.scores }
+            }
+            Err(failure) => none(timer.failed(failure, 0)),
+        }
+    }
+
+    /// The scores of one ranker; None, and why in a report, when it has none.
+    async fn rank_one(
+        &self,
+        name: &str,
+        request: &rank::RankRequest,
+        reports: &mut Vec<StageReport>,
+    ) -> Option<Vec<f32>> {
+        let count = request.candidates.handles.len();
+        let Some(stage) = self.dispatcher.rank(name) else {
+            reports.push(Timer::start(name, "", count).failed(missing(Role::Rank, name), count));
+            return None;
+        };
+        let timer = Timer::start(name, &stage.id, count);
+        let answer = self
+            .run(async |store| {
+                let instance = stage.pre.instantiate_async(&mut *store).await?;
+                instance.funnelweb_pipeline_rank().call_rank(&mut *store, request).await
+            })
+            .await;
+        match answer.and_then(|answer| checked(answer, |scores: &Vec<f32>| contract::scores(scores, count))) {
+            Ok(scores) => {
+                reports.push(timer.ok(count));
+                Some(scores)
+            }
+            Err(failure) => {
+                reports.push(timer.failed(failure, count));
+                None
+            }
+        }
+    }
+
+    async fn rerank_one(
+        &self,
+        request: &mut rerank::RerankRequest,
+        funnel: &Funnel,
+        call: RerankCall,
+    ) -> (Timer, Result<rerank::Reranked, Failure>) {
+        let count = request.candidates.handles.len();
+        let Some(stage) = self.dispatcher.rerank(&call.stage) else {
+            return (Timer::start(&call.stage, "", count), Err(missing(Role::Rerank, &call.stage)));
+        };
+        let timer = Timer::start(&call.stage, &stage.id, count);
+        let asked = match self.check(Role::Rerank, call.stage, call.params.clone()).await {
+            Ok(requirements) => requirements,
+            Err(CheckError::Invalid(error)) => return (timer, Err(Failure::failed(checks::describe(&error)))),
+            Err(CheckError::Unknown(_)) => return (timer, Err(Failure::failed("the stage is gone"))),
+        };
+        let Some(table) = &funnel.table else {
+            return (timer, Err(Failure::failed("there is no feature table")));
+        };
+        request.context = part(&funnel.context, asked.personal);
+        request.items = narrow(&table.items, &asked.columns);
+        request.weight = call.weight;
+        request.params = call.params;
+        let answer = self
+            .run(async |store| {
+                let instance = stage.pre.instantiate_async(&mut *store).await?;
+                instance.funnelweb_pipeline_rerank().call_rerank(&mut *store, request).await
+            })
+            .await;
+        let offered = &request.candidates.handles;
+        let contract =
+            |found: &rerank::Reranked| contract::reranked(offered, &found.handles, &found.scores, &found.removed);
+        (timer, answer.and_then(|answer| checked(answer, contract)))
+    }
+}
+
+/// Beyond the limit of channels, or lost with a panic of the host.
+fn not_run() -> RecallOutcome {
+    let report = Timer::start("", "", 0).failed(Failure::failed("the host could not run it"), 0);
+    RecallOutcome { report, handles: Vec::new(), scores: Vec::new() }
+}
+
+/// The part of a context that a stage asked for.
+fn part(context: &RequestContext, personal: Personal) -> RequestContext {
+    fn given<T: Clone>(asked: bool, list: &[T]) -> Vec<T> {
+        if asked { list.to_vec() } else { Vec::new() }
+    }
+    let user = &context.user;
+    RequestContext {
+        scenario_id: context.scenario_id.clone(),
+        user: User {
+            id: if personal.contains(Personal::ID) { user.id.clone() } else { String::new() },
+            attributes: given(personal.contains(Personal::ATTRIBUTES), &user.attributes),
+            preferences: given(personal.contains(Personal::PREFERENCES), &user.preferences),
+            recent: given(personal.contains(Personal::RECENT), &user.recent),
+        },
+        context: given(personal.contains(Personal::SITUATION), &context.context),
+        now_ms: context.now_ms,
+        count: context.count,
+        seed: context.seed,
+    }
+}
+
+fn put(outcomes: &mut [Option<RecallOutcome>], at: usize, outcome: RecallOutcome) {
+    if let Some(slot) = outcomes.get_mut(at) {
+        *slot = Some(outcome);
+    }
+}
+
+fn missing(role: Role, name: &str) -> Failure {
+    if Dispatcher::is_known_name(role, name) { Failure::not_built(name) } else { Failure::unknown(name) }
+}
+
+/// An answer that is no error and keeps its contract.
+fn checked<R>(answer: Result<R, StageError>, contract: impl FnOnce(&R) -> Result<(), String>) -> Result<R, Failure> {
+    let answer = answer?;
+    contract(&answer).map_err(|broken| Failure::failed(format!("broke its contract: {broken}")))?;
+    Ok(answer)
+}
+
+fn check_features(candidates: &Candidates, found: &features::FeatureTable) -> Result<(), String> {
+    contract::table(&found.items)?;
+    contract::table(&found.user)?;
+    if found.user.rows != 1 {
+        return Err(format!("{} rows of user features", found.user.rows));
+    }
+    let removed: HandleSet = found.removed.iter().copied().collect();
+    let kept: Vec<u64> = candidates.handles.iter().copied().filter(|handle| !removed.contains(handle)).collect();
+    contract::partition(&candidates.handles, &kept, &found.removed)?;
+    if kept.len() == found.items.rows as usize {
+        Ok(())
+    } else {
+        Err(format!("{} rows for {} candidates", found.items.rows, kept.len()))
+    }
+}
+
+/// Brings sources and rows into the order that a rule gave the handles.
+fn reorder(request: &mut rerank::RerankRequest, handles: Vec<u64>, scores: Vec<f32>) {
+    let before = &request.candidates;
+    let mut at = HandleMap::with_capacity_and_hasher(before.handles.len(), Default::default());
+    for ((handle, sources), row) in before.handles.iter().zip(&before.sources).zip(&request.rows) {
+        if let Entry::Vacant(entry) = at.entry(*handle) {
+            entry.insert((*sources, *row));
+        }
+    }
+    // The contract was checked: each handle is there.
+    let (sources, rows) = handles.iter().filter_map(|handle| at.get(handle)).copied().unzip();
+    request.candidates = Candidates { handles, scores, sources };
+    request.rows = rows;
+}
