@@ -2,9 +2,11 @@
 //! named by its content and by everything in the engine that code depends on.
 
 use std::{
+    collections::HashMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError},
 };
 
 use sha2::{Digest, Sha256};
@@ -16,6 +18,9 @@ use crate::{Error, load};
 /// writes there: loading machine code is trusting it.
 pub struct ComponentCache {
     folder: PathBuf,
+    /// By file name: several entries of a manifest may have one source, and only
+    /// the first to come compiles it.
+    at_work: Mutex<HashMap<String, Arc<Mutex<()>>>>,
 }
 
 impl ComponentCache {
@@ -26,7 +31,7 @@ impl ComponentCache {
     pub fn new(folder: impl Into<PathBuf>) -> Result<Self, Error> {
         let folder = folder.into();
         fs::create_dir_all(&folder).map_err(|source| Error::File { path: folder.clone(), source })?;
-        Ok(Self { folder })
+        Ok(Self { folder, at_work: Mutex::default() })
     }
 
     /// The component of a `.wasm` file, compiled for `engine` now or earlier.
@@ -38,7 +43,10 @@ impl ComponentCache {
         let file = |source| Error::File { path: path.to_owned(), source };
         let compile = |source| Error::Compile { path: path.to_owned(), source };
         let wasm = fs::read(path).map_err(file)?;
-        let cached = self.folder.join(name(engine, &wasm));
+        let name = name(engine, &wasm);
+        let cached = self.folder.join(&name);
+        let lock = Arc::clone(self.at_work.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
+        let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
         if cached.exists() {
             match load::component(engine, &cached) {
                 Ok(component) => return Ok(component),
@@ -49,7 +57,8 @@ impl ComponentCache {
         tracing::info!(path = %path.display(), bytes = wasm.len(), "compiling component");
         let code = engine.precompile_component(&wasm).map_err(compile)?;
         let file = |source| Error::File { path: cached.clone(), source };
-        // Renamed into place, so that no reader sees half a file.
+        // Renamed into place, so that no reader sees half a file; another process
+        // that compiles it as well writes to a file of its own.
         let part = cached.with_extension(format!("{}.part", std::process::id()));
         fs::write(&part, &code).map_err(file)?;
         fs::rename(&part, &cached).map_err(file)?;
@@ -84,6 +93,21 @@ mod tests {
         fs::write(&entries()[0], b"half").unwrap();
         cache.load(&engine, &wasm).unwrap();
         assert_eq!(entries().len(), 1);
+    }
+
+    #[test]
+    fn many_at_once_compile_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let wasm = folder.path().join("empty.wasm");
+        fs::write(&wasm, b"\0asm\x0d\0\x01\0").unwrap();
+        let cache = ComponentCache::new(folder.path().join("cache")).unwrap();
+        let engine = Engine::default();
+        std::thread::scope(|scope| {
+            for _ in 0..16 {
+                scope.spawn(|| cache.load(&engine, &wasm).map(|_| ()).unwrap());
+            }
+        });
+        assert_eq!(fs::read_dir(folder.path().join("cache")).unwrap().count(), 1);
     }
 
     #[test]
