@@ -30,7 +30,7 @@ use crate::{
 
 /// Items written at once, and bytes of them: few enough to hold, enough that a
 /// transaction's cost is shared.
-const BATCH_ITEMS: usize = 2000;
+const BATCH_ITEMS: usize = limits::INSERT_DOCUMENTS;
 const BATCH_BYTES: usize = 8 * 1024 * 1024;
 /// Columns of a CSV file.
 const COLUMNS: usize = 512;

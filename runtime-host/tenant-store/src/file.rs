@@ -35,6 +35,11 @@ pub struct TenantFile {
     parts: Arc<[Arc<dyn Part>]>,
 }
 
+/// KiB of pages that the writer of one file keeps.
+const WRITER_CACHE_KIB: i64 = 64 * 1024;
+/// Bytes that SQLite keeps in memory over all files, about.
+const PAGES_BYTES: i64 = 192 * 1024 * 1024;
+
 impl Drop for TenantFile {
     fn drop(&mut self) {
         for part in self.parts.iter() {
@@ -49,11 +54,13 @@ impl TenantFile {
         let mut connection = connect(&path)?;
         connection.pragma_update(None, "journal_mode", "WAL")?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        // A batch changes hundreds of pages all over the file: they fit in memory,
+        // A batch changes thousands of pages all over the file: they fit in memory,
         // and those that change again and again are carried over from the WAL
-        // every 32 MiB only.
-        connection.pragma_update(None, "cache_size", -8 * 1024)?;
-        connection.pragma_update(None, "wal_autocheckpoint", 8 * 1024)?;
+        // every 64 MiB only. What all files keep in memory has its own bound: near
+        // it, a cache uses its own pages again and grows no more.
+        connection.pragma_update(None, "cache_size", -WRITER_CACHE_KIB)?;
+        connection.pragma_update(None, "soft_heap_limit", PAGES_BYTES)?;
+        connection.pragma_update(None, "wal_autocheckpoint", 16 * 1024)?;
         // Gives the disk back what a large import made of the WAL.
         connection.pragma_update(None, "journal_size_limit", 64 * 1024 * 1024)?;
         let migrations: Vec<_> = parts.iter().map(|part| (part.name(), part.migrations())).collect();
