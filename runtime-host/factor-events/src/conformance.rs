@@ -9,7 +9,10 @@
 )]
 
 use funnelweb_core::{id::handle, limits};
-use funnelweb_factor_documents::store::{Collection::UserProfiles, Documents, Key, Precondition};
+use funnelweb_factor_documents::store::{
+    Collection::{self, UserProfiles},
+    Documents, Key, Precondition,
+};
 use funnelweb_factor_live::store::Live;
 use serde_json::{Value, json};
 
@@ -66,6 +69,7 @@ impl Suite<'_> {
         self.the_log_is_read_from_an_offset().await;
         self.odd_profiles_lose_no_event().await;
         self.what_is_deleted_is_gone_and_offsets_grow().await;
+        self.counters_go_with_the_last_scenario_that_has_the_item().await;
         self.tenants_are_apart().await;
         self.limits_are_errors_that_name_the_argument().await;
         self.concurrent_appends_lose_nothing().await;
@@ -219,6 +223,24 @@ impl Suite<'_> {
         assert!(self.events.read(t, 0, 10).await.unwrap()[1].offset > last);
         assert_eq!(self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap(), 4);
         assert_eq!((self.events.read(t, 0, 10).await.unwrap().len(), self.hot(t, "i").await), (0, 0.0));
+    }
+
+    async fn counters_go_with_the_last_scenario_that_has_the_item(&self) {
+        let t = &self.tenant("counters");
+        for scenario in ["feed", "news"] {
+            let whole = |key: Key| (key, json!({"metadata": {}}).to_string());
+            for (collection, (key, body)) in [
+                (Collection::Scenarios, whole(Key::new(scenario, scenario))),
+                (Collection::Items, whole(Key::new(scenario, "i"))),
+            ] {
+                self.documents.replace(t, collection, key, body, Precondition::None).await.unwrap();
+            }
+        }
+        self.append(t, vec![self.event("e", "ann", "i")]).await;
+        self.documents.delete_scenario(t, "news".to_owned()).await.unwrap();
+        assert_eq!(self.stats(t, "i").await, [1.0, 0.5]);
+        self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap();
+        assert_eq!(self.stats(t, "i").await, [0.0, 0.0]);
     }
 
     async fn tenants_are_apart(&self) {

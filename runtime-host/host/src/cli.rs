@@ -26,7 +26,7 @@ pub enum Command {
     /// Build the components, by the commands in the manifest.
     Build(ManifestArgs),
     /// Check the manifest and that every component fits it; serve nothing.
-    Check(ManifestArgs),
+    Check(Check),
     /// Import items or behaviours from a file (NDJSON, CSV; gzip) into a server.
     Import(Import),
     /// Load simulated catalogues, users and behaviours into a server.
@@ -61,12 +61,28 @@ pub struct Up {
     /// Where everything is kept.
     #[arg(long, default_value = "data")]
     pub data_dir: PathBuf,
-    /// The value of an application variable, as NAME=VALUE; may be repeated.
-    #[arg(long = "variable", value_name = "NAME=VALUE")]
-    pub variables: Vec<String>,
+    #[command(flatten)]
+    pub variables: VariableArgs,
     /// Load the demo when it is not there yet, and show a first request.
     #[arg(long)]
     pub demo: bool,
+}
+
+/// Values of the application's variables.
+#[derive(Debug, Args)]
+pub struct VariableArgs {
+    /// The value of an application variable, as NAME=VALUE; may be repeated.
+    #[arg(long = "variable", value_name = "NAME=VALUE")]
+    pub variables: Vec<String>,
+}
+
+/// `funnelweb check`
+#[derive(Debug, Args)]
+pub struct Check {
+    #[command(flatten)]
+    pub manifest: ManifestArgs,
+    #[command(flatten)]
+    pub variables: VariableArgs,
 }
 
 /// Which server a command talks to.

@@ -20,7 +20,7 @@ use funnelweb_manifest::Manifest;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Command, Demo, Import, ManifestArgs, ServerArgs, Up};
+use crate::cli::{Check, Command, Demo, Import, ManifestArgs, ServerArgs, Up, VariableArgs};
 
 /// Runs a command.
 pub fn run(command: Command) -> anyhow::Result<()> {
@@ -65,12 +65,12 @@ async fn up(args: Up) -> anyhow::Result<()> {
     result
 }
 
-fn variables(given: &[String]) -> anyhow::Result<BTreeMap<String, String>> {
+fn variables(given: &VariableArgs) -> anyhow::Result<BTreeMap<String, String>> {
     let pair = |text: &String| {
         let (name, value) = text.split_once('=').with_context(|| format!("--variable {text}: expected NAME=VALUE"))?;
         Ok((name.to_owned(), value.to_owned()))
     };
-    given.iter().map(pair).collect()
+    given.variables.iter().map(pair).collect()
 }
 
 /// Loads the demo unless it is there, asks for a first recommendation, and shows
@@ -126,12 +126,13 @@ fn folder(path: &Path) -> &Path {
     if path.as_os_str().is_empty() { Path::new(".") } else { path }
 }
 
-fn check(args: &ManifestArgs) -> anyhow::Result<()> {
+fn check(args: &Check) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir().context("making a scratch folder")?;
-    let variables = BTreeMap::new();
-    let options = Options { manifest: args.manifest.clone(), data_dir: scratch.path().to_owned(), variables };
+    let manifest = args.manifest.manifest.clone();
+    let variables = variables(&args.variables)?;
+    let options = Options { manifest, data_dir: scratch.path().to_owned(), variables };
     runtime()?.block_on(async { tokio::task::block_in_place(|| App::load(&options)) })?;
-    println!("{}: every component fits", args.manifest.display());
+    println!("{}: every component fits", args.manifest.manifest.display());
     Ok(())
 }
 

@@ -2,7 +2,8 @@
 //!
 //! `wasmtime_wasi_http::handler` keeps them: it hands a request to a free
 //! instance or makes one. Here stands what is ours to say: an instance works on
-//! one request at a time, so that the request's id can be bound to it; it is
+//! one request at a time, so that the request's id can be bound to it (the rest
+//! of a streamed response may still be on its way when the next begins); it is
 //! replaced after [`limits::INSTANCE_REQUESTS`] and dropped when idle.
 
 use std::{

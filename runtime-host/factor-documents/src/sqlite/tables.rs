@@ -296,12 +296,17 @@ impl Part for Tables {
 }
 
 impl Tables {
-    /// The handles of a scenario's items.
+    /// The handles of the items that only this scenario has.
     ///
     /// # Errors
     /// `unavailable` when the file cannot be read.
-    pub fn item_handles(&self, write: &Write<'_>, scenario: &str) -> Result<Vec<u64>, Error> {
-        let mut select = write.prepare_cached("SELECT handle FROM documents WHERE collection = 1 AND scenario = ?")?;
+    pub fn items_of_none_other(&self, write: &Write<'_>, scenario: &str) -> Result<Vec<u64>, Error> {
+        let mut select = write.prepare_cached(
+            "SELECT handle FROM documents item WHERE collection = 1 AND scenario = ?1 AND NOT EXISTS (
+               SELECT 1 FROM documents other CROSS JOIN documents same
+               WHERE other.collection = 0 AND other.scenario <> ?1
+                 AND same.collection = 1 AND same.scenario = other.scenario AND same.handle = item.handle)",
+        )?;
         let handles = select.query_map([scenario], |row| row.get::<_, i64>(0))?;
         Ok(handles.map(|handle| handle.map(i64::cast_unsigned)).collect::<Result<_, _>>()?)
     }

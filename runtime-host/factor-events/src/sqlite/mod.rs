@@ -198,8 +198,8 @@ impl Part for Log {
 
     fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {
         if let Purge::Scenario(scenario) = what {
-            // Counters are those of items, which go with the scenario.
-            let items = self.documents.item_handles(write, scenario)?;
+            // Counters are those of items, which go with the last scenario that has them.
+            let items = self.documents.items_of_none_other(write, scenario)?;
             self.live.delete_counters(write, items)?;
         }
         log::delete(write, what)
