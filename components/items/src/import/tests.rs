@@ -126,7 +126,8 @@ fn batches_are_bounded_and_an_end_says_how_far_it_came() {
     let mut import = Import::new("s1", OnDuplicate::Replace, Media::Ndjson, insert);
     let error = import.push(lines.as_bytes()).unwrap_err();
     assert_eq!(error.code, Code::StoreUnavailable);
-    assert!(error.message.contains("2000 items are stored, 2000 were not"), "{}", error.message);
+    let end = format!("{BATCH_ITEMS} items are stored, {BATCH_ITEMS} were not");
+    assert!(error.message.contains(&end), "{}", error.message);
 }
 
 #[test]
