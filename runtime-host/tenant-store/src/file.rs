@@ -36,9 +36,9 @@ pub struct TenantFile {
 }
 
 /// KiB of pages that the writer of one file keeps.
-const WRITER_CACHE_KIB: i64 = 64 * 1024;
+const WRITER_CACHE_KIB: i64 = 32 * 1024;
 /// Bytes that SQLite keeps in memory over all files, about.
-const PAGES_BYTES: i64 = 192 * 1024 * 1024;
+const PAGES_BYTES: i64 = 96 * 1024 * 1024;
 
 impl Drop for TenantFile {
     fn drop(&mut self) {
