@@ -6,10 +6,13 @@ use serde_json::{Map, Value};
 use crate::store::{Collection, Error, Key};
 
 /// Bytes that the store's own fields may add to a body.
-pub(crate) const OWN_FIELDS_BYTES: usize = 256;
+pub const OWN_FIELDS_BYTES: usize = 256;
 
 /// Checks a key; `name` is how the call names it.
-pub(crate) fn check_key(name: impl std::fmt::Display, collection: Collection, key: &Key) -> Result<(), Error> {
+///
+/// # Errors
+/// `invalid`, naming the key and the rule.
+pub fn check_key(name: impl std::fmt::Display, collection: Collection, key: &Key) -> Result<(), Error> {
     Error::check_id(format_args!("{name}.scenario-id"), &key.scenario_id)?;
     Error::check_id(format_args!("{name}.id"), &key.id)?;
     if collection == Collection::Scenarios && key.scenario_id != key.id {
@@ -19,36 +22,45 @@ pub(crate) fn check_key(name: impl std::fmt::Display, collection: Collection, ke
 }
 
 /// A body that was checked, and what is derived from it.
-pub(crate) struct Body {
-    pub(crate) object: Map<String, Value>,
+#[derive(Debug, Clone)]
+pub struct Body {
+    /// The document itself.
+    pub object: Map<String, Value>,
     /// Empty when there is none.
-    pub(crate) status: String,
+    pub status: String,
     /// Items only: the time of creation that the body gives, if it is one.
-    pub(crate) created_ms: Option<u64>,
-    /// Items only.
-    pub(crate) row: Option<ItemRow>,
-    /// Items only.
-    pub(crate) terms: Vec<IndexTerm>,
+    pub created_ms: Option<u64>,
+    /// Items only: what ranking reads of it.
+    pub row: Option<ItemRow>,
+    /// Items only: under which terms it is found.
+    pub terms: Vec<IndexTerm>,
 }
 
 /// One entry of an item in the index of terms.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct IndexTerm {
-    pub(crate) field: Field,
-    pub(crate) value: String,
+pub struct IndexTerm {
+    /// Of which field.
+    pub field: Field,
+    /// The value.
+    pub value: String,
 }
 
 /// A field that has an index; the number is the stored one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum Field {
+pub enum Field {
     /// Every item has this one, with an empty value.
     All = 0,
+    /// `metadata.category`.
     Category = 1,
+    /// `metadata.tags`.
     Tags = 2,
 }
 
 /// Reads a body's text.
-pub(crate) fn parse(name: impl std::fmt::Display, text: &str) -> Result<Value, Error> {
+///
+/// # Errors
+/// `invalid` when it is too long or no JSON.
+pub fn parse(name: impl std::fmt::Display, text: &str) -> Result<Value, Error> {
     if text.len() > limits::DOCUMENT_BYTES {
         let rule = format_args!("must be at most {} bytes, got {}", limits::DOCUMENT_BYTES, text.len());
         return Err(Error::invalid(name, rule));
@@ -63,7 +75,10 @@ pub(crate) fn parse_stored(text: &str) -> Value {
 
 impl Body {
     /// Checks a document's content and derives what goes with it.
-    pub(crate) fn new(
+    ///
+    /// # Errors
+    /// `invalid`, naming the field and the rule.
+    pub fn new(
         name: impl std::fmt::Display + Copy,
         collection: Collection,
         key: &Key,
@@ -97,7 +112,10 @@ impl Body {
     }
 
     /// Sets the store's own fields and gives the text to store.
-    pub(crate) fn finish(&mut self, name: &str, created_ms: u64, updated_ms: u64) -> Result<String, Error> {
+    ///
+    /// # Errors
+    /// `invalid` when the document is too long.
+    pub fn finish(&mut self, name: &str, created_ms: u64, updated_ms: u64) -> Result<String, Error> {
         self.object.insert("created_at".to_owned(), time::format_ms(created_ms).into());
         self.object.insert("updated_at".to_owned(), time::format_ms(updated_ms).into());
         if let Some(row) = &mut self.row {

@@ -24,7 +24,7 @@ enum Source {
 }
 
 /// The columns of a call, by kind.
-pub(crate) struct Plan {
+pub struct Plan {
     table: Table,
     numeric: Vec<Source>,
     categorical: Vec<Source>,
@@ -33,7 +33,11 @@ pub(crate) struct Plan {
 }
 
 impl Plan {
-    pub(crate) fn new(columns: Vec<ColumnSpec>) -> Result<Self, Error> {
+    /// The plan for the columns asked for.
+    ///
+    /// # Errors
+    /// `invalid` when they are too many or one cannot be.
+    pub fn new(columns: Vec<ColumnSpec>) -> Result<Self, Error> {
         Error::check_count("columns", columns.len(), 0, COLUMNS)?;
         let mut plan =
             Self { table: Table::default(), numeric: vec![], categorical: vec![], multi: vec![], embedding: false };
@@ -78,7 +82,8 @@ impl Plan {
 
     /// The table over the active ones of `rows`, which answer the handles asked
     /// for in order.
-    pub(crate) fn fill(self, rows: &[Option<Arc<ItemRow>>], now_ms: u64) -> ItemColumns {
+    #[must_use]
+    pub fn fill(self, rows: &[Option<Arc<ItemRow>>], now_ms: u64) -> ItemColumns {
         let Self { mut table, numeric, categorical, multi, embedding } = self;
         let mut found = Vec::with_capacity(rows.len());
         let active =

@@ -2,7 +2,8 @@
 //! as JSON documents, and the item rows that ranking reads beside them.
 //!
 //! [`store`] holds the trait and its types, [`sqlite`] the embedded backend,
-//! `conformance` the suite that every backend must pass.
+//! [`backend`] what backends share, `conformance` the suite that all of them must
+//! pass.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -19,6 +20,7 @@
 //! # Ok::<_, Error>(()) }).unwrap();
 //! ```
 
+pub mod backend;
 mod body;
 mod columns;
 #[cfg(any(test, feature = "conformance"))]

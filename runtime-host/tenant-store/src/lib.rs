@@ -27,6 +27,7 @@
 //! # Ok::<_, Error>(()) }).unwrap();
 //! ```
 
+mod breaker;
 mod cache;
 pub mod decay;
 mod error;
@@ -41,6 +42,7 @@ mod writer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+pub use breaker::{Breaker, BreakerSettings};
 pub use cache::{FreshCache, Stamp};
 pub use error::Error;
 pub use file::TenantFile;

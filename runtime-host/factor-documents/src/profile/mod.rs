@@ -20,7 +20,10 @@ mod moves;
 use std::borrow::Cow;
 
 use bincode::{BorrowDecode, Decode, Encode};
-use funnelweb_core::limits;
+use funnelweb_core::{limits, time};
+use serde_json::{Map, Value};
+
+use crate::{backend::OWN_FIELDS_BYTES, store::Key};
 
 /// Moves the user's profile in the scenario (`events.profile-effect`).
 #[derive(Debug, Clone, PartialEq, Encode, Decode)]
@@ -108,6 +111,28 @@ impl<'a> State<'a> {
         let config = bincode::config::standard().with_limit::<{ 4 * limits::DOCUMENT_BYTES }>();
         bincode::borrow_decode_from_slice(rest, config).ok().map(|(state, _)| state)
     }
+}
+
+/// Moves the document of a profile in place by a user's events in one scenario.
+/// Whether it could hold them: one that has no room for more stays as it is.
+///
+/// For stores that keep a profile as one document; `at` is its scenario and user.
+pub fn move_document(document: &mut Map<String, Value>, at: &Key, moves: &[Move]) -> bool {
+    if moves.is_empty() {
+        return true;
+    }
+    let mut moved = document.clone();
+    let mut state = State::from_document(document);
+    state.apply(moves.iter());
+    state.merge_into(&mut moved, &at.scenario_id, &at.id);
+    moved.insert("updated_at".to_owned(), time::format_ms(state.updated_ms).into());
+    // What is measured is what is stored: the text.
+    let room = limits::DOCUMENT_BYTES + OWN_FIELDS_BYTES;
+    if serde_json::to_string(&moved).is_ok_and(|text| text.len() <= room) {
+        *document = moved;
+        return true;
+    }
+    false
 }
 
 /// The name under which `preferences` holds the scores of an item field.

@@ -14,8 +14,9 @@ use funnelweb_tenant_store::{Durability, Purge, TenantStores, Write};
 use tokio::task::spawn_blocking;
 
 use self::cache::{Caches, DocumentKey, ListKey, RowKey, RowRef};
-pub use self::tables::{HandleOf, Stored, Tables};
+pub use self::tables::{Stored, Tables};
 use crate::{
+    backend::{HandleOf, check_lists, check_precondition, check_query},
     body::{self, Body, check_key},
     columns::Plan,
     merge_patch,
@@ -24,9 +25,6 @@ use crate::{
         Precondition, Query, Tenant, Term, WriteError,
     },
 };
-
-/// Lists in one call of `newest-items`.
-const LISTS: usize = limits::PROFILE_PREFERENCES;
 
 /// Documents in tenants' SQLite files.
 #[derive(Clone)]
@@ -122,16 +120,6 @@ impl SqliteDocuments {
         }
         Ok(rows)
     }
-}
-
-fn check_precondition(when: Precondition, version: u64) -> Result<(), WriteError> {
-    let holds = match when {
-        Precondition::None => true,
-        Precondition::Version(wanted) => version == wanted && version != 0,
-        Precondition::Exists => version != 0,
-        Precondition::Absent => version == 0,
-    };
-    if holds { Ok(()) } else { Err(WriteError::Conflict(version)) }
 }
 
 async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
@@ -323,7 +311,7 @@ impl Documents for SqliteDocuments {
     }
 
     async fn query(&self, tenant: &Tenant, collection: Collection, query: Query) -> Result<Page, Error> {
-        read::check_query(collection, &query)?;
+        check_query(collection, &query)?;
         let file = self.stores.open(tenant).await?;
         if collection != Collection::UserProfiles {
             return file.read(move |tx| read::query(tx, collection, &query)).await;
@@ -352,12 +340,7 @@ impl Documents for SqliteDocuments {
         scenario_id: String,
         lists: Vec<(Option<Term>, u32)>,
     ) -> Result<Vec<Vec<u64>>, Error> {
-        Error::check_id("scenario-id", &scenario_id)?;
-        Error::check_count("lists", lists.len(), 0, LISTS)?;
-        for (term, limit) in &lists {
-            read::term_field(term.as_ref())?;
-            Error::check_count("lists.limit", *limit as usize, 0, limits::CANDIDATES)?;
-        }
+        check_lists(&scenario_id, &lists)?;
         let file = self.stores.open(tenant).await?;
         let caches = self.tables.caches.clone();
         let scenario: Arc<str> = scenario_id.into();

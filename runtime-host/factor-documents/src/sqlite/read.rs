@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
-use funnelweb_core::{limits, row::ItemRow};
+use funnelweb_core::row::ItemRow;
 use rusqlite::{Connection, OptionalExtension, Row, params, types::Value as Sql};
 
 use crate::{
+    backend::{Cursor, term_field},
     body::{self, Field},
     store::{Collection, Document, Error, Key, Page, Query, Sort, Term},
 };
@@ -34,34 +35,6 @@ fn to_document(row: &Row<'_>) -> rusqlite::Result<Document> {
     })
 }
 
-/// The place of a document in the order of a query. A document keeps its place
-/// for life, so a page that starts after one neither repeats nor passes over
-/// what stood there all along.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Cursor {
-    sort: Sort,
-    created_ms: i64,
-    handle: i64,
-}
-
-impl Cursor {
-    fn encode(self) -> String {
-        let sort = if self.sort == Sort::Newest { 'n' } else { 'o' };
-        format!("{sort}{:016x}{:016x}", self.created_ms, self.handle)
-    }
-
-    fn decode(text: &str, sort: Sort) -> Option<Self> {
-        // Of ASCII only, so that slicing cannot meet the middle of a character;
-        // and `from_str_radix` would take a sign.
-        if text.len() != 33 || !text.get(1..)?.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-            return None;
-        }
-        let number = |text: &str| u64::from_str_radix(text, 16).ok().map(u64::cast_signed);
-        let cursor = Self { sort, created_ms: number(text.get(1..17)?)?, handle: number(text.get(17..)?)? };
-        (cursor.encode() == text).then_some(cursor)
-    }
-}
-
 /// A statement as it is put together.
 #[derive(Default)]
 struct Select {
@@ -74,23 +47,6 @@ impl Select {
         self.conditions.push_str(if self.conditions.is_empty() { " WHERE " } else { " AND " });
         self.conditions.push_str(condition);
         self.values.extend(values);
-    }
-}
-
-/// What a query must be, before the store is asked.
-pub(super) fn check_query(collection: Collection, query: &Query) -> Result<(), Error> {
-    if !(1..=limits::PAGE_DOCUMENTS).contains(&query.limit) {
-        let rule = format_args!("must be 1 to {}, got {}", limits::PAGE_DOCUMENTS, query.limit);
-        return Err(Error::invalid("query.limit", rule));
-    }
-    if collection != Collection::Items && (query.category.is_some() || query.tag.is_some()) {
-        return Err(Error::invalid("query", "category and tag are for items only"));
-    }
-    match &query.cursor {
-        Some(text) if Cursor::decode(text, query.sort).is_none() => {
-            Err(Error::invalid("query.cursor", "is not one that a page of this order gave"))
-        }
-        _ => Ok(()),
     }
 }
 
@@ -172,16 +128,6 @@ pub(super) fn query(connection: &Connection, collection: Collection, query: &Que
     Ok(page)
 }
 
-/// The field of a term, if it is one that has an index.
-pub(super) fn term_field(term: Option<&Term>) -> Result<Field, Error> {
-    match term.map(|term| term.field.as_str()) {
-        None => Ok(Field::All),
-        Some("category") => Ok(Field::Category),
-        Some("tags") => Ok(Field::Tags),
-        Some(other) => Err(Error::invalid("lists", format_args!("field must be `category` or `tags`, got `{other}`"))),
-    }
-}
-
 /// The newest active items of a term: one range of the index.
 pub(super) fn newest(
     connection: &Connection,
@@ -221,21 +167,4 @@ fn derive(connection: &Connection, scenario: &str, handle: u64) -> Result<Arc<It
     let mut row = ItemRow::from_document(&body::parse_stored(&text));
     row.id = id;
     Ok(Arc::new(row))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_cursor_reads_back_and_nothing_else_does() {
-        for handle in [0, 1, -1, i64::MIN, i64::MAX] {
-            let cursor = Cursor { sort: Sort::Oldest, created_ms: 1_700_000_000_000, handle };
-            assert_eq!(Cursor::decode(&cursor.encode(), Sort::Oldest), Some(cursor));
-            assert_eq!(Cursor::decode(&cursor.encode(), Sort::Newest), None);
-        }
-        for text in ["", "n", "o000000000000000é000000000000000", &"n".repeat(33), &"0".repeat(33)] {
-            assert_eq!(Cursor::decode(text, Sort::Newest), None, "{text}");
-        }
-    }
 }

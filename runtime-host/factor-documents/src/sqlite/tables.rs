@@ -9,12 +9,10 @@ use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
 use super::cache::{Caches, DocumentKey};
 use crate::{
+    backend::HandleOf,
     body::{self, Body, IndexTerm},
     store::{Collection, Error, Key, WriteError},
 };
-
-/// The function from an id to its handle; another is injected in tests only.
-pub type HandleOf = fn(&str) -> u64;
 
 /// The tables of documents, for use within a transaction of the tenant's file.
 /// Cheap to clone.
@@ -61,7 +59,8 @@ impl Collection {
         }
     }
 
-    const ALL: [Self; 5] = [Self::Scenarios, Self::Items, Self::UserProfiles, Self::ModelConfigs, Self::Experiments];
+    /// Every collection.
+    pub const ALL: [Self; 5] = [Self::Scenarios, Self::Items, Self::UserProfiles, Self::ModelConfigs, Self::Experiments];
 }
 
 impl Tables {

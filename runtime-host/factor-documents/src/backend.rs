@@ -1,0 +1,130 @@
+//! What every backend of [`Documents`](crate::store::Documents) needs, so that all
+//! of them check, order and derive the same: keys and bodies, the place of a
+//! document in a query, and the columns of item rows.
+
+use funnelweb_core::limits;
+
+pub use crate::{
+    body::{Body, Field, IndexTerm, OWN_FIELDS_BYTES, check_key, parse},
+    columns::Plan,
+};
+use crate::store::{Collection, Error, Precondition, Query, Sort, Term, WriteError};
+
+/// The function from an id to its handle; another is injected in tests only.
+pub type HandleOf = fn(&str) -> u64;
+
+/// Lists in one call of `newest-items`.
+const LISTS: usize = limits::PROFILE_PREFERENCES;
+
+/// The place of a document in the order of a query. A document keeps its place
+/// for life, so a page that starts after one neither repeats nor passes over
+/// what stood there all along.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cursor {
+    /// The order of the query.
+    pub sort: Sort,
+    /// When the document was created, in milliseconds since 1970.
+    pub created_ms: i64,
+    /// The document's handle, as a signed number.
+    pub handle: i64,
+}
+
+impl Cursor {
+    /// As a page's `next` has it.
+    #[must_use]
+    pub fn encode(self) -> String {
+        let sort = if self.sort == Sort::Newest { 'n' } else { 'o' };
+        format!("{sort}{:016x}{:016x}", self.created_ms, self.handle)
+    }
+
+    /// Reads a `next` of a page in this order; none for anything else.
+    #[must_use]
+    pub fn decode(text: &str, sort: Sort) -> Option<Self> {
+        // Of ASCII only, so that slicing cannot meet the middle of a character;
+        // and `from_str_radix` would take a sign.
+        if text.len() != 33 || !text.get(1..)?.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+            return None;
+        }
+        let number = |text: &str| u64::from_str_radix(text, 16).ok().map(u64::cast_signed);
+        let cursor = Self { sort, created_ms: number(text.get(1..17)?)?, handle: number(text.get(17..)?)? };
+        (cursor.encode() == text).then_some(cursor)
+    }
+}
+
+/// What a query must be, before the store is asked.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn check_query(collection: Collection, query: &Query) -> Result<(), Error> {
+    if !(1..=limits::PAGE_DOCUMENTS).contains(&query.limit) {
+        let rule = format_args!("must be 1 to {}, got {}", limits::PAGE_DOCUMENTS, query.limit);
+        return Err(Error::invalid("query.limit", rule));
+    }
+    if collection != Collection::Items && (query.category.is_some() || query.tag.is_some()) {
+        return Err(Error::invalid("query", "category and tag are for items only"));
+    }
+    match &query.cursor {
+        Some(text) if Cursor::decode(text, query.sort).is_none() => {
+            Err(Error::invalid("query.cursor", "is not one that a page of this order gave"))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// The field of a term, if it is one that has an index.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn term_field(term: Option<&Term>) -> Result<Field, Error> {
+    match term.map(|term| term.field.as_str()) {
+        None => Ok(Field::All),
+        Some("category") => Ok(Field::Category),
+        Some("tags") => Ok(Field::Tags),
+        Some(other) => Err(Error::invalid("lists", format_args!("field must be `category` or `tags`, got `{other}`"))),
+    }
+}
+
+/// What a call of `newest-items` must be, before the store is asked.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn check_lists(scenario_id: &str, lists: &[(Option<Term>, u32)]) -> Result<(), Error> {
+    Error::check_id("scenario-id", scenario_id)?;
+    Error::check_count("lists", lists.len(), 0, LISTS)?;
+    for (term, limit) in lists {
+        term_field(term.as_ref())?;
+        Error::check_count("lists.limit", *limit as usize, 0, limits::CANDIDATES)?;
+    }
+    Ok(())
+}
+
+/// Whether the precondition holds of the version found, 0 for none.
+///
+/// # Errors
+/// `conflict` with that version when it does not.
+pub fn check_precondition(when: Precondition, version: u64) -> Result<(), WriteError> {
+    let holds = match when {
+        Precondition::None => true,
+        Precondition::Version(wanted) => version == wanted && version != 0,
+        Precondition::Exists => version != 0,
+        Precondition::Absent => version == 0,
+    };
+    if holds { Ok(()) } else { Err(WriteError::Conflict(version)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cursor_reads_back_and_nothing_else_does() {
+        for handle in [0, 1, -1, i64::MIN, i64::MAX] {
+            let cursor = Cursor { sort: Sort::Oldest, created_ms: 1_700_000_000_000, handle };
+            assert_eq!(Cursor::decode(&cursor.encode(), Sort::Oldest), Some(cursor));
+            assert_eq!(Cursor::decode(&cursor.encode(), Sort::Newest), None);
+        }
+        for text in ["", "n", "o000000000000000é000000000000000", &"n".repeat(33), &"0".repeat(33)] {
+            assert_eq!(Cursor::decode(text, Sort::Newest), None, "{text}");
+        }
+    }
+}
