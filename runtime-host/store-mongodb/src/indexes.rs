@@ -1,0 +1,145 @@
+//! The indexes, created at start: those of the design (§3.1) and those that our
+//! queries need.
+//!
+//! All of ours begin with `tenant_id`, and so does every filter, so that a sharded
+//! cluster asks one shard; collections may be sharded by `tenant_id`, or by
+//! `tenant_id` and the next field of their unique index.
+
+use std::time::Duration;
+
+use bson::{Document, doc};
+use funnelweb_factor_documents::store::Collection;
+use funnelweb_tenant_store::Error;
+use mongodb::{IndexModel, error::ErrorKind, options::IndexOptions};
+
+use crate::{
+    call::Failure,
+    documents::{Shape, shape},
+    events::INTERACTIONS,
+    server::MongoStore,
+};
+
+/// Creating an index on a large collection takes its time.
+const TIMEOUT: Duration = Duration::from_secs(600);
+/// The code of an index that is there with other options.
+const OPTIONS_CONFLICT: i32 = 85;
+const DAY_S: u64 = 24 * 3600;
+const TTL: &str = "fw_ttl";
+
+/// An index of the design has no name of ours.
+fn index(keys: Document, name: Option<&str>) -> IndexModel {
+    let options = name.map(|name| IndexOptions::builder().name(name.to_owned()).build());
+    IndexModel::builder().keys(keys).options(options).build()
+}
+
+fn unique(keys: Document) -> IndexModel {
+    IndexModel::builder().keys(keys).options(IndexOptions::builder().unique(true).build()).build()
+}
+
+fn of_documents(collection: Collection, indexed_queries: bool) -> Vec<IndexModel> {
+    let Shape { id, .. } = shape(collection);
+    let mut all = vec![match collection {
+        // The design's.
+        Collection::Scenarios => unique(doc! { "tenant_id": 1, "scenario_id": 1 }),
+        // The design's; finds a user's profiles of all scenarios, too.
+        Collection::UserProfiles => unique(doc! { "tenant_id": 1, "user_id": 1, "scenario_id": 1 }),
+        // The design's for items; the same for what it names no index of.
+        _ => unique(doc! { "tenant_id": 1, "scenario_id": 1, id: 1 }),
+    }];
+    if collection == Collection::Items {
+        // The design's, for other programs: the only one that spans tenants. We
+        // look categories up by the index of terms below.
+        all.push(index(doc! { "metadata.category": 1 }, None));
+    }
+    if !indexed_queries {
+        return all;
+    }
+    // Pages of a scenario's documents, newest or oldest first, and the newest
+    // items. With the status in it, the inactive ones are passed over unread.
+    let by_time = doc! { "tenant_id": 1, "scenario_id": 1, "created_at": -1, "_fw.handle": -1, "_fw.status": 1 };
+    all.push(index(by_time, Some("fw_by_time")));
+    // The same over all scenarios.
+    let everywhere = doc! { "tenant_id": 1, "created_at": -1, "_fw.handle": -1, "_fw.status": 1 };
+    all.push(index(everywhere, Some("fw_by_time_everywhere")));
+    if collection == Collection::Items {
+        // Pages of a category or tag, and its newest items: one range each.
+        let by_term = doc! {
+            "tenant_id": 1, "scenario_id": 1, "_fw.terms": 1, "created_at": -1, "_fw.handle": -1, "_fw.status": 1
+        };
+        all.push(index(by_term, Some("fw_by_term")));
+    }
+    all
+}
+
+fn of_interactions(indexed_queries: bool) -> Vec<IndexModel> {
+    let mut all = vec![
+        // The design's.
+        index(doc! { "tenant_id": 1, "user_id": 1, "timestamp": -1 }, None),
+        index(doc! { "tenant_id": 1, "item_id": 1, "timestamp": -1 }, None),
+    ];
+    if indexed_queries {
+        // An event's `_id` follows from its event id; this one holds across
+        // shards, where `_id` is unique within one shard only.
+        let by_id = IndexOptions::builder().unique(true).name("fw_by_id".to_owned()).build();
+        let keys = doc! { "tenant_id": 1, "_fw.event_id": 1 };
+        all.push(IndexModel::builder().keys(keys).options(by_id).build());
+        // The log in its order, and a user's and an item's part of it, newest first.
+        all.push(index(doc! { "tenant_id": 1, "_fw.offset": 1 }, Some("fw_log")));
+        all.push(index(doc! { "tenant_id": 1, "user_id": 1, "_fw.offset": -1 }, Some("fw_by_user")));
+        all.push(index(doc! { "tenant_id": 1, "item_id": 1, "_fw.offset": -1 }, Some("fw_by_item")));
+    }
+    all
+}
+
+/// Creates what is missing.
+pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
+    let indexed_queries = store.abilities.indexed_queries;
+    for collection in Collection::ALL {
+        create_in(store, shape(collection).name, of_documents(collection, indexed_queries)).await?;
+    }
+    create_in(store, INTERACTIONS, of_interactions(indexed_queries)).await?;
+    match store.settings.interactions_ttl_days {
+        Some(days) if store.abilities.ttl_indexes => ttl(store, u64::from(days) * DAY_S).await,
+        Some(_) => {
+            tracing::warn!(server = store.abilities.server, "no TTL indexes: interactions are kept");
+            Ok(())
+        }
+        None => Ok(()),
+    }
+}
+
+/// One at a time: FerretDB fails when it is given several that are there already.
+async fn create_in(store: &MongoStore, collection: &str, indexes: Vec<IndexModel>) -> Result<(), Error> {
+    let collection = store.collection(collection);
+    let failed = |error: String| {
+        Error::Unavailable(format!("mongodb: cannot create the indexes of `{}`: {error}", collection.name()))
+    };
+    for index in indexes {
+        match tokio::time::timeout(TIMEOUT, collection.create_index(index)).await {
+            Ok(Ok(_)) => {}
+            Ok(Err(error)) => return Err(failed(error.to_string())),
+            Err(_) => return Err(failed(format!("not done in {} s", TIMEOUT.as_secs()))),
+        }
+    }
+    Ok(())
+}
+
+/// Has the server delete events after so long; changes the time of an index that
+/// is there.
+async fn ttl(store: &MongoStore, after_s: u64) -> Result<(), Error> {
+    let options = IndexOptions::builder().name(TTL.to_owned()).expire_after(Duration::from_secs(after_s)).build();
+    let index = IndexModel::builder().keys(doc! { "timestamp": 1 }).options(options).build();
+    let interactions = store.collection(INTERACTIONS);
+    match store.once("create the TTL index", || async { interactions.create_index(index).await }).await {
+        Err(Failure::Refused(_, error)) if is_conflict(&error) => {}
+        other => return other.map(|_| ()).map_err(Error::from),
+    }
+    let after = i64::try_from(after_s).unwrap_or(i64::MAX);
+    let change = doc! { "collMod": INTERACTIONS, "index": { "name": TTL, "expireAfterSeconds": after } };
+    store.once("change the TTL index", || async { store.database().run_command(change).await }).await?;
+    Ok(())
+}
+
+fn is_conflict(error: &mongodb::error::Error) -> bool {
+    matches!(&*error.kind, ErrorKind::Command(error) if error.code == OPTIONS_CONFLICT)
+}

@@ -1,0 +1,29 @@
+//! MongoDB as the store of documents and events: the collections of the design
+//! (§3.1), so that `mongosh` and other programs see what it shows.
+//!
+//! ```no_run
+//! # async fn example() -> Result<(), funnelweb_tenant_store::Error> {
+//! use funnelweb_factor_documents::store::{Collection, Documents, Key, Tenant};
+//! use funnelweb_store_mongodb::{MongoDocuments, MongoSettings, MongoStore};
+//!
+//! let store = MongoStore::connect(MongoSettings::new("mongodb://127.0.0.1:27017", "funnelweb")).await?;
+//! let documents = MongoDocuments::new(store, None);
+//! let acme = Tenant::new("acme").unwrap();
+//! let feed = documents.get(&acme, Collection::Scenarios, Key::new("feed", "feed")).await?;
+//! # Ok(()) }
+//! ```
+
+mod cache;
+mod call;
+mod codec;
+mod documents;
+mod events;
+mod indexes;
+mod locks;
+mod server;
+mod settings;
+mod state;
+
+pub use documents::MongoDocuments;
+pub use server::{Abilities, Environment, MongoStore};
+pub use settings::{MongoSettings, TlsSettings};

@@ -1,0 +1,61 @@
+//! Locks within this process. Where the server tests and changes in one step they
+//! only save repeated work; where it does not they are what makes a change whole.
+
+use std::{
+    collections::BTreeSet,
+    hash::{BuildHasher, Hash, RandomState},
+};
+
+use tokio::sync::{Mutex, MutexGuard};
+
+/// Locks of one kind; unrelated keys share one now and then and just wait.
+const STRIPES: usize = 256;
+
+/// A fixed number of locks over any number of keys.
+pub(crate) struct Stripes {
+    stripes: Vec<Mutex<()>>,
+    hasher: RandomState,
+}
+
+impl Stripes {
+    fn new() -> Self {
+        Self { stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(), hasher: RandomState::new() }
+    }
+
+    fn place(&self, key: impl Hash) -> usize {
+        // Truncation keeps the low bits, which are all that is wanted.
+        self.hasher.hash_one(key) as usize % STRIPES
+    }
+
+    /// Holds the lock of one key.
+    pub(crate) async fn hold(&self, key: impl Hash) -> Option<MutexGuard<'_, ()>> {
+        Some(self.stripes.get(self.place(key))?.lock().await)
+    }
+
+    /// Holds the locks of all keys, taken in one order so that nobody waits in a
+    /// circle.
+    pub(crate) async fn hold_all(&self, keys: impl Iterator<Item = impl Hash>) -> Vec<MutexGuard<'_, ()>> {
+        let places: BTreeSet<usize> = keys.map(|key| self.place(key)).collect();
+        let mut held = Vec::with_capacity(places.len());
+        for stripe in places.into_iter().filter_map(|place| self.stripes.get(place)) {
+            held.push(stripe.lock().await);
+        }
+        held
+    }
+}
+
+/// All locks of a store. Who holds one of a kind takes only those of kinds below.
+pub(crate) struct Locks {
+    /// Of documents, while they are read and written back.
+    pub(crate) documents: Stripes,
+    /// Of entries of our own bookkeeping.
+    pub(crate) state: Stripes,
+    /// Of what is being read into a cache, so that many askers cost one question.
+    pub(crate) flights: Stripes,
+}
+
+impl Locks {
+    pub(crate) fn new() -> Self {
+        Self { documents: Stripes::new(), state: Stripes::new(), flights: Stripes::new() }
+    }
+}

@@ -1,0 +1,137 @@
+//! The servers that the suites run on: a FerretDB of our own, and what
+//! `FUNNELWEB_TEST_MONGODB_URL` names, if it names something. A test that finds no
+//! server fails.
+
+#![allow(dead_code, reason = "each suite uses a part of it")]
+
+#[path = "../../../xtask/src/servers.rs"]
+mod servers;
+
+use std::{
+    net::TcpListener,
+    process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::{Duration, Instant},
+};
+
+use funnelweb_factor_documents::conformance::handle_of;
+use funnelweb_store_mongodb::{Abilities, Environment, MongoSettings, MongoStore};
+use tempfile::TempDir;
+
+/// A server that is there until this is dropped.
+pub struct Server {
+    pub url: String,
+    pub database: String,
+    process: Option<Ferretdb>,
+}
+
+/// The process, and where it stores. It is stopped by a shell that waits for our
+/// end of its input to close, which it does however this process ends.
+struct Ferretdb {
+    shell: Child,
+    port: u16,
+    folder: TempDir,
+}
+
+impl Ferretdb {
+    fn start(port: u16, folder: TempDir) -> Self {
+        let binary = servers::ferretdb().unwrap();
+        let mut shell = Command::new("sh");
+        shell.args(["-c", r#""$0" "$@" </dev/null & read -r _; kill -9 $!; wait"#]).arg(binary);
+        shell.args(["--handler=sqlite", "--debug-addr=-", "--state-dir=-", "--telemetry=disable", "--log-level=error"]);
+        shell.arg(format!("--listen-addr=127.0.0.1:{port}"));
+        shell.arg(format!("--sqlite-url=file:{}/", folder.path().display()));
+        let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
+        Self { shell, port, folder }
+    }
+
+    fn stop(&mut self) {
+        drop(self.shell.stdin.take());
+        let _ = self.shell.wait();
+    }
+}
+
+impl Drop for Ferretdb {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+impl Server {
+    /// A FerretDB with nothing in it.
+    pub async fn ferretdb() -> Self {
+        let process = Ferretdb::start(free_port(), tempfile::tempdir().unwrap());
+        let url = format!("mongodb://127.0.0.1:{}/", process.port);
+        let server = Self { url, database: "funnelweb".to_owned(), process: Some(process) };
+        server.wait().await;
+        server
+    }
+
+    /// Every server there is, one after the other.
+    pub async fn each(test: impl AsyncFn(&Self)) {
+        test(&Self::ferretdb().await).await;
+        let Ok(url) = std::env::var("FUNNELWEB_TEST_MONGODB_URL") else { return };
+        let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_nanos();
+        let server = Self { url, database: format!("funnelweb-test-{now}"), process: None };
+        test(&server).await;
+        server.client().await.database(&server.database).drop().await.unwrap();
+    }
+
+    async fn wait(&self) {
+        let start = Instant::now();
+        while let Err(error) = MongoStore::connect(self.settings()).await {
+            assert!(start.elapsed() < Duration::from_secs(30), "{error}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    pub fn settings(&self) -> MongoSettings {
+        // Debug builds on a busy machine are slow.
+        MongoSettings { operation_timeout_ms: 20_000, ..MongoSettings::new(&self.url, &self.database) }
+    }
+
+    /// A client without any of our code.
+    pub async fn client(&self) -> mongodb::Client {
+        mongodb::Client::with_uri_str(&self.url).await.unwrap()
+    }
+
+    pub async fn collection(&self, name: &str) -> mongodb::Collection<bson::Document> {
+        self.client().await.database(&self.database).collection(name)
+    }
+
+    pub async fn store(&self) -> Arc<MongoStore> {
+        MongoStore::connect(self.settings()).await.unwrap()
+    }
+
+    /// A store with a clock and the handles of the suites.
+    pub async fn store_at(&self, clock: &Arc<AtomicU64>, adjust: fn(&mut Abilities)) -> Arc<MongoStore> {
+        let clock = clock.clone();
+        let clock = Arc::new(move || clock.load(Ordering::Relaxed));
+        let environment = Environment { clock, handle_of, adjust };
+        MongoStore::connect_with(self.settings(), environment).await.unwrap()
+    }
+
+    /// Kills it, without warning.
+    pub fn stop(&mut self) {
+        self.process.as_mut().unwrap().stop();
+    }
+
+    /// Starts it again, with what it had stored.
+    pub fn start(&mut self) {
+        let old = self.process.as_mut().unwrap();
+        let folder = std::mem::replace(&mut old.folder, tempfile::tempdir().unwrap());
+        self.process = Some(Ferretdb::start(old.port, folder));
+    }
+}
+
+/// A clock that stands, at a time that tells runs apart.
+pub fn clock() -> Arc<AtomicU64> {
+    Arc::new(AtomicU64::new(1_700_000_000_000))
+}
