@@ -4,11 +4,11 @@
 
 use funnelweb_core::limits;
 
+use crate::store::{Collection, Error, Precondition, Query, Sort, Term, WriteError};
 pub use crate::{
     body::{Body, Field, IndexTerm, OWN_FIELDS_BYTES, check_key, parse},
     columns::Plan,
 };
-use crate::store::{Collection, Error, Precondition, Query, Sort, Term, WriteError};
 
 /// The function from an id to its handle; another is injected in tests only.
 pub type HandleOf = fn(&str) -> u64;

@@ -91,6 +91,11 @@ impl Suite<'_> {
         self.users_and_scenarios_go_whole().await;
         self.tenants_are_apart().await;
         self.concurrent_writers_lose_nothing().await;
+        self.bodies_come_back_as_they_were().await;
+        self.cursors_are_stable_beside_writers().await;
+        self.one_of_many_inserts_of_a_key_wins().await;
+        self.tenants_write_side_by_side().await;
+        self.large_documents_are_whole().await;
     }
 
     fn tenant(&self, name: &str) -> Tenant {
@@ -562,5 +567,188 @@ impl Suite<'_> {
         tokio::join!(a, b, c, d, e, f, g, h);
         let last = self.documents.get(t, Experiments, key("n")).await.unwrap().unwrap();
         assert_eq!((count(&last), last.version), (8 * EACH, 8 * EACH + 1));
+    }
+
+    async fn bodies_come_back_as_they_were(&self) {
+        let t = &self.tenant("bodies");
+        let odd = json!({
+            "numbers": [0, -1, i32::MAX, i64::MIN, i64::MAX, u64::MAX, 1.0, 0.1, -2.5e-7, 1.797e308, 5e-324],
+            "$set": {"$inc": {"a.b": 1}, "a.b.c": 2, ".": 3, "$": 4, "": 5, "a$": 6},
+            "_id": {"$oid": "x"}, "tenant_id": "another", "scenario_id": 7, "_fw": {"version": -1}, "__proto__": null,
+            "％u64": "5", "％24": "6", "empty": [{}, [], "", null], "nested": [[1, [2.5, ["x"]]], []],
+            "unicode": {"ünï": "🕷", "城市": "北京", "عربى": "\u{202e}", "nul": "a\u{0}b", "\u{1f}\"\\": "\n\t"},
+            "dates": ["2026-01-01", "2026-01-01T00:00:00Z"], "start_time": "2026-01-01", "end_time": 1_767_225_600,
+        });
+        for collection in [Items, UserProfiles, ModelConfigs, Experiments] {
+            let put = async |body: &Value, when| {
+                self.documents.replace(t, collection, key("odd"), body.to_string(), when).await.unwrap();
+            };
+            put(&odd, Precondition::Absent).await;
+            for round in 0..2 {
+                let found = self.documents.get(t, collection, key("odd")).await.unwrap().unwrap();
+                let query = Query { limit: 2, ..Query::default() };
+                let page = self.documents.query(t, collection, query).await.unwrap();
+                // One may be from memory; to the letter, so that 1.0 stays 1.0.
+                for found in [&found, &page.documents[0]] {
+                    let mut body = body(found);
+                    for own in ["created_at", "updated_at", "status"] {
+                        body.as_object_mut().unwrap().remove(own);
+                    }
+                    let mut expected = odd.clone();
+                    if round == 1 {
+                        expected["patched"] = json!({"x.y": [[u64::MAX]]});
+                    }
+                    assert_eq!(body.to_string(), expected.to_string(), "{collection:?}");
+                    assert_eq!(found.key, key("odd"));
+                }
+                let patch = json!({"patched": {"x.y": [[u64::MAX]]}}).to_string();
+                self.documents.patch(t, collection, key("odd"), patch, Precondition::Exists).await.unwrap();
+            }
+        }
+        // Keys of every character that an id may have.
+        let name = format!("{}._:-", "Az09".repeat(31));
+        let odd = Key::new(name.clone(), name);
+        let put = self.documents.replace(t, Items, odd.clone(), "{}".to_owned(), Precondition::None).await;
+        assert_eq!(put, Ok(self.documents.get(t, Items, odd).await.unwrap().unwrap().version));
+    }
+
+    async fn large_documents_are_whole(&self) {
+        let t = &self.tenant("large");
+        // As much as there may be of what takes the most room elsewhere.
+        let list = |one: &str, used: usize| vec![one; (limits::DOCUMENT_BYTES - used) / (one.len() + 1)].join(",");
+        let texts = [
+            format!(r#"{{"a":[{}]}}"#, list("0", 8)),
+            format!(r#"{{"a":[{}]}}"#, list("[]", 8)),
+            format!(r#"{{"a":"{}"}}"#, "🕷".repeat((limits::DOCUMENT_BYTES - 8) / 4)),
+            json!({"metadata": {"a.b": "x".repeat(limits::DOCUMENT_BYTES - 60)}, "status": "active"}).to_string(),
+        ];
+        let keys: Vec<Key> = (0..texts.len()).map(|at| key(&at.to_string())).collect();
+        let documents = keys.iter().zip(&texts).map(|(key, body)| NewDocument { key: key.clone(), body: body.clone() });
+        let outcomes = self.documents.insert_many(t, Items, documents.collect(), false).await.unwrap();
+        assert_eq!(outcomes, [InsertOutcome::Created; 4]);
+        let page = self.documents.query(t, Items, Query { limit: 10, ..Query::default() }).await.unwrap();
+        assert_eq!(page.documents.len(), texts.len());
+        for (found, text) in self.documents.get_many(t, Items, keys).await.unwrap().iter().zip(&texts) {
+            let (found, expected) = (body(found.as_ref().unwrap()), serde_json::from_str::<Value>(text).unwrap());
+            for (name, value) in expected.as_object().unwrap() {
+                assert!(found[name] == *value, "{name} of {}…", &text[..20]);
+            }
+        }
+        // What is slow for its size is not in the way of the rest.
+        assert_eq!(self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap(), 4);
+        // Many at once: more than one command of most servers.
+        let many = |from: usize| {
+            let of = move |at: usize| new(&format!("m{}", from + at), json!({"t": "x".repeat(50_000), "from": from}));
+            (0..100).map(of).collect::<Vec<_>>()
+        };
+        let outcomes = self.documents.insert_many(t, Items, many(0), true).await.unwrap();
+        assert!(outcomes.iter().all(|outcome| *outcome == InsertOutcome::Created));
+        let outcomes = self.documents.insert_many(t, Items, many(50), true).await.unwrap();
+        let replaced = outcomes.iter().take_while(|outcome| **outcome == InsertOutcome::Replaced).count();
+        assert_eq!(replaced, 50);
+        let keys = (0..150).map(|at| key(&format!("m{at}"))).collect();
+        let found = self.documents.get_many(t, Items, keys).await.unwrap();
+        for (at, found) in found.iter().enumerate() {
+            assert_eq!(body(found.as_ref().unwrap())["from"], if at < 50 { 0 } else { 50 }, "m{at}");
+        }
+        self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap();
+    }
+
+    async fn cursors_are_stable_beside_writers(&self) {
+        let t = &self.tenant("beside");
+        self.insert(t, (0..120).map(|at| item(&format!("there{at}"), "x", &[])).collect()).await;
+        let writing = std::sync::atomic::AtomicBool::new(true);
+        let is_writing = || writing.load(std::sync::atomic::Ordering::Relaxed);
+        let write = async |writer: usize| {
+            let mut round = 0;
+            while is_writing() {
+                let new = item(&format!("new{writer}-{round}"), "x", &[]);
+                self.insert(t, vec![new]).await;
+                let touched = key(&format!("there{}", (round * 7 + writer) % 120));
+                let patch = json!({"touched": round}).to_string();
+                self.documents.patch(t, Items, touched, patch, Precondition::None).await.unwrap();
+                let gone = key(&format!("new{writer}-{}", round / 2));
+                self.documents.delete(t, Items, gone, Precondition::None).await.unwrap();
+                round += 1;
+            }
+        };
+        let read = async {
+            for sort in [Sort::Newest, Sort::Oldest] {
+                let (scenario_id, category) = (Some("feed".to_owned()), Some("x".to_owned()));
+                let mut query = Query { scenario_id, category, sort, limit: 11, ..Query::default() };
+                let mut seen = HashSet::new();
+                loop {
+                    let page = self.documents.query(t, Items, query.clone()).await.unwrap();
+                    for id in ids(&page) {
+                        assert!(seen.insert(id.to_owned()), "{id} came twice");
+                    }
+                    match page.next {
+                        Some(next) if seen.len() < 5000 => query.cursor = Some(next),
+                        _ => break,
+                    }
+                }
+                let there = seen.iter().filter(|id| id.starts_with("there")).count();
+                assert_eq!(there, 120, "{sort:?}");
+            }
+            writing.store(false, std::sync::atomic::Ordering::Relaxed);
+        };
+        tokio::join!(write(0), write(1), read);
+    }
+
+    async fn one_of_many_inserts_of_a_key_wins(&self) {
+        use InsertOutcome::{Created, Duplicate};
+        let t = &self.tenant("wins");
+        for round in 0..5 {
+            let insert = async |writer: u32| {
+                let documents = (0..10).map(|at| new(&format!("k{round}-{at}"), json!({"writer": writer}))).collect();
+                self.insert(t, documents).await
+            };
+            let put = async |writer: u32| {
+                let body = json!({"writer": writer}).to_string();
+                let key = key(&format!("p{round}"));
+                self.documents.replace(t, ModelConfigs, key, body, Precondition::Absent).await
+            };
+            let (a, b, c, d) = tokio::join!(insert(0), insert(1), insert(2), insert(3));
+            for (at, outcomes) in (0..10).map(|at| (at, [a[at], b[at], c[at], d[at]])) {
+                let won: Vec<usize> = (0..4).filter(|writer| outcomes[*writer] == Created).collect();
+                assert_eq!(won.len(), 1, "{outcomes:?}");
+                assert_eq!(outcomes.iter().filter(|outcome| **outcome == Duplicate).count(), 3);
+                let found = self.documents.get(t, Items, key(&format!("k{round}-{at}"))).await.unwrap().unwrap();
+                assert_eq!(body(&found)["writer"], won[0]);
+            }
+            let (a, b, c, d) = tokio::join!(put(0), put(1), put(2), put(3));
+            let all = [a, b, c, d];
+            let won: Vec<usize> = (0..4).filter(|writer| all[*writer].is_ok()).collect();
+            assert_eq!(won.len(), 1, "{all:?}");
+            assert!(all.iter().filter(|one| matches!(one, Err(WriteError::Conflict(_)))).count() == 3, "{all:?}");
+            let found = self.documents.get(t, ModelConfigs, key(&format!("p{round}"))).await.unwrap().unwrap();
+            assert_eq!(body(&found)["writer"], won[0]);
+        }
+    }
+
+    /// The same keys, at the same time, on one server.
+    async fn tenants_write_side_by_side(&self) {
+        let tenants = [self.tenant("side-a"), self.tenant("side-b")];
+        let work = async |t: &Tenant| {
+            for round in 0..10 {
+                let mine = json!({"owner": t.as_str(), "metadata": {"category": t.as_str()}});
+                self.documents.insert_many(t, Items, vec![new("x", mine.clone()), new("y", mine)], true).await.unwrap();
+                let patch = json!({"round": round}).to_string();
+                self.documents.patch(t, Items, key("x"), patch, Precondition::Exists).await.unwrap();
+                let query = Query { limit: 10, ..Query::default() };
+                let page = self.documents.query(t, Items, query).await.unwrap();
+                assert_eq!(page.documents.len(), 2);
+                for found in &page.documents {
+                    assert_eq!(body(found)["owner"], t.as_str());
+                }
+                let lists = vec![(term("category", t.as_str()), 10), (None, 10)];
+                let lists = self.documents.newest_items(t, "feed".to_owned(), lists).await.unwrap();
+                assert_eq!(lists.iter().map(Vec::len).collect::<Vec<_>>(), [2, 2]);
+                if round % 3 == 2 {
+                    assert_eq!(self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap(), 2);
+                }
+            }
+        };
+        tokio::join!(work(&tenants[0]), work(&tenants[1]));
     }
 }

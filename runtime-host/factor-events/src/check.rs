@@ -1,9 +1,9 @@
-//! What an append must be, whichever backend takes it.
+//! What a call must be, whichever backend takes it.
 
 use funnelweb_core::limits;
 use serde::de::IgnoredAny;
 
-use crate::store::{Effect, Error, Event};
+use crate::store::{Effect, Error, Event, HistoryQuery};
 
 /// The largest weight, amount or preference of an effect, either way: sums of
 /// many stay far within an `f64`.
@@ -12,7 +12,10 @@ const AMOUNT: f64 = 1e12;
 const PROFILE_CHANGES: usize = 2 * limits::ITEM_TAGS;
 
 /// Checks events and their effects, before anything is written.
-pub(crate) fn check(events: &[Event], effects: &[Vec<Effect>], now_ms: u64) -> Result<(), Error> {
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn check(events: &[Event], effects: &[Vec<Effect>], now_ms: u64) -> Result<(), Error> {
     Error::check_count("events", events.len(), 0, limits::EVENTS)?;
     Error::check_count("effects", effects.len(), events.len(), events.len())?;
     for (at, event) in events.iter().enumerate() {
@@ -52,6 +55,26 @@ pub(crate) fn check(events: &[Event], effects: &[Vec<Effect>], now_ms: u64) -> R
         }
     }
     Ok(())
+}
+
+/// Checks whose history is asked for.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn check_history(query: &HistoryQuery) -> Result<(), Error> {
+    Error::check_count("query.limit", query.limit as usize, 1, limits::HISTORY_EVENTS as usize)?;
+    if query.user_id.is_none() && query.item_id.is_none() {
+        return Err(Error::invalid("query", "at least one of user-id and item-id must be given"));
+    }
+    Ok(())
+}
+
+/// Checks how much of the log is asked for.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn check_read(limit: u32) -> Result<(), Error> {
+    Error::check_count("limit", limit as usize, 1, limits::HISTORY_EVENTS as usize)
 }
 
 fn check_effect(effect: &Effect) -> Result<(), String> {

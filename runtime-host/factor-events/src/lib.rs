@@ -1,7 +1,8 @@
 //! The `events` capability: the behaviour log, and the effects of an event on
 //! hot lists, counters and profiles, which are one transaction with it.
 //!
-//! [`store`] holds the trait, [`sqlite`] the embedded backend, `conformance` the suite that every backend must pass.
+//! [`store`] holds the trait, [`check`] what every backend checks, [`sqlite`] the
+//! embedded backend, `conformance` the suite that every backend must pass.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -27,7 +28,7 @@
 //! # Ok::<_, Error>(()) }).unwrap();
 //! ```
 
-mod check;
+pub mod check;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(feature = "host")]

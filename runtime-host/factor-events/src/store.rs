@@ -2,6 +2,7 @@
 //! `wit/capabilities/events.wit` one to one.
 
 use async_trait::async_trait;
+use bincode::{Decode, Encode};
 pub use funnelweb_factor_documents::profile::ProfileEffect;
 pub use funnelweb_tenant_store::{Error, Tenant};
 
@@ -26,7 +27,7 @@ pub struct Event {
 
 /// A change that an event causes, in the same transaction and only when the
 /// event is new.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum Effect {
     /// See [`HotEffect`].
     Hot(HotEffect),
@@ -37,7 +38,7 @@ pub enum Effect {
 }
 
 /// Adds to the item's place in the hot list of the scenario.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
 pub struct HotEffect {
     /// How much; may be negative.
     pub weight: f64,
@@ -46,7 +47,7 @@ pub struct HotEffect {
 }
 
 /// Adds to a counter of the item.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct CountEffect {
     /// `view_count`, `like_count`, …
     pub field: String,

@@ -94,12 +94,7 @@ impl MongoStore {
         self.within(what, self.settings.operation_timeout(), work).await
     }
 
-    async fn within<T, F>(
-        &self,
-        what: &'static str,
-        time: Duration,
-        work: impl FnOnce() -> F,
-    ) -> Result<T, Failure>
+    async fn within<T, F>(&self, what: &'static str, time: Duration, work: impl FnOnce() -> F) -> Result<T, Failure>
     where
         F: Future<Output = Result<T, DriverError>>,
     {

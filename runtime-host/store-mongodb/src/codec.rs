@@ -35,6 +35,8 @@ pub(crate) struct Frame<'a> {
     /// Key fields and their values; they are in the document whether the body has
     /// them or not.
     pub(crate) key: &'a [(&'a str, &'a str)],
+    /// A date that is part of the document in the same way.
+    pub(crate) at: Option<(&'a str, u64)>,
     /// Fields at the top that are stored as dates, when they are times.
     pub(crate) dates: &'a [&'a str],
     /// Whether the server takes arrays in arrays.
@@ -53,24 +55,34 @@ impl Frame<'_> {
             }
         }
         let mut spelled = Document::new();
+        if let Some((name, ms)) = self.at {
+            document.insert(name, date(ms));
+            if body.get(name).and_then(to_ms) != Some(ms) {
+                added.push(Bson::String(name.to_owned()));
+            }
+        }
         for (name, value) in body {
-            let of_key = self.key.iter().find(|(key, _)| key == name);
-            match of_key {
-                Some((_, own_value)) if value.as_str() == Some(*own_value) => continue,
-                _ if of_key.is_some() || RESERVED.contains(&name.as_str()) => {
-                    document.insert(format!("{ESCAPE}_{name}"), self.to_bson(value));
-                }
-                _ if self.dates.contains(&name.as_str()) => {
-                    let Some(ms) = to_ms(value) else {
-                        document.insert(name.clone(), self.to_bson(value));
-                        continue;
-                    };
-                    document.insert(name.clone(), date(ms));
+            let name = name.as_str();
+            let of_key = self.key.iter().find(|(key, _)| *key == name);
+            let taken = RESERVED.contains(&name) || of_key.is_some() || self.at.is_some_and(|(at, _)| at == name);
+            if of_key.is_some_and(|(_, key)| value.as_str() == Some(*key)) {
+                continue;
+            }
+            let time = to_ms(value).filter(|ms| match self.at {
+                Some((at, own_ms)) if at == name => own_ms == *ms,
+                _ => self.dates.contains(&name),
+            });
+            match time {
+                Some(ms) => {
+                    document.insert(name, date(ms));
                     if value.as_str() != Some(&time::format_ms(ms)) {
-                        spelled.insert(name.clone(), self.to_bson(value));
+                        spelled.insert(name, self.to_bson(value));
                     }
                 }
-                _ => {
+                None if taken => {
+                    document.insert(format!("{ESCAPE}_{name}"), self.to_bson(value));
+                }
+                None => {
                     document.insert(escape(name), self.to_bson(value));
                 }
             }
@@ -184,7 +196,8 @@ fn from_document(mut document: Document) -> Value {
 }
 
 fn escape(name: &str) -> Cow<'_, str> {
-    let is_special = |at: usize, character: char| matches!(character, '.' | '\0' | ESCAPE) || character == '$' && at == 0;
+    let is_special =
+        |at: usize, character: char| matches!(character, '.' | '\0' | ESCAPE) || character == '$' && at == 0;
     if !name.char_indices().any(|(at, character)| is_special(at, character)) {
         return Cow::Borrowed(name);
     }
@@ -233,7 +246,7 @@ mod tests {
     const KEY: &[(&str, &str)] = &[("scenario_id", "feed"), ("item_id", "i1")];
 
     fn there_and_back(body: &Value, nested_arrays: bool) -> Document {
-        let frame = Frame { key: KEY, dates: &["created_at"], nested_arrays };
+        let frame = Frame { key: KEY, at: None, dates: &["created_at"], nested_arrays };
         let (mut document, mut own) = (doc! { "_id": 1, "tenant_id": "acme" }, Document::new());
         frame.encode(body.as_object().unwrap(), &mut document, &mut own);
         document.insert(OWN, own);
@@ -268,6 +281,18 @@ mod tests {
             "_fw": {"added": ["scenario_id"]},
         };
         assert_eq!(stored, expected);
+    }
+
+    #[test]
+    fn a_date_of_the_document_s_own_stands_beside_the_body_s() {
+        let frame = Frame { key: &[], at: Some(("timestamp", 1000)), dates: &[], nested_arrays: true };
+        for body in [json!({}), json!({"timestamp": 5}), json!({"timestamp": 1}), json!({"timestamp": "1970-01-02"})] {
+            let (mut document, mut own) = (Document::new(), Document::new());
+            frame.encode(body.as_object().unwrap(), &mut document, &mut own);
+            assert_eq!(document.get("timestamp"), Some(&date(1000)));
+            document.insert(OWN, own);
+            assert_eq!(Value::Object(decode(document)), body);
+        }
     }
 
     #[test]

@@ -25,5 +25,6 @@ mod settings;
 mod state;
 
 pub use documents::MongoDocuments;
+pub use events::MongoEvents;
 pub use server::{Abilities, Environment, MongoStore};
 pub use settings::{MongoSettings, TlsSettings};

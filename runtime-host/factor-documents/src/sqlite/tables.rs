@@ -60,7 +60,8 @@ impl Collection {
     }
 
     /// Every collection.
-    pub const ALL: [Self; 5] = [Self::Scenarios, Self::Items, Self::UserProfiles, Self::ModelConfigs, Self::Experiments];
+    pub const ALL: [Self; 5] =
+        [Self::Scenarios, Self::Items, Self::UserProfiles, Self::ModelConfigs, Self::Experiments];
 }
 
 impl Tables {

@@ -18,14 +18,13 @@ use std::{
 };
 
 use async_trait::async_trait;
-use funnelweb_core::limits;
 use funnelweb_factor_documents::{SqliteDocuments, sqlite::Tables as DocumentTables};
 use funnelweb_factor_live::{SqliteLive, sqlite::Tables as LiveTables};
 use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write, lock};
 
 use self::{journal::Effects, log::Ids};
 use crate::{
-    check::check,
+    check::{check, check_history, check_read},
     store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, StoredEvent, Tenant},
 };
 
@@ -78,16 +77,13 @@ impl Events for SqliteEvents {
     }
 
     async fn history(&self, tenant: &Tenant, query: HistoryQuery) -> Result<Vec<StoredEvent>, Error> {
-        Error::check_count("query.limit", query.limit as usize, 1, limits::HISTORY_EVENTS as usize)?;
-        if query.user_id.is_none() && query.item_id.is_none() {
-            return Err(Error::invalid("query", "at least one of user-id and item-id must be given"));
-        }
+        check_history(&query)?;
         let file = self.stores.open(tenant).await?;
         file.read(move |tx| log::history(tx, &query)).await
     }
 
     async fn read(&self, tenant: &Tenant, from: u64, limit: u32) -> Result<Vec<StoredEvent>, Error> {
-        Error::check_count("limit", limit as usize, 1, limits::HISTORY_EVENTS as usize)?;
+        check_read(limit)?;
         let file = self.stores.open(tenant).await?;
         file.read(move |tx| log::read(tx, from, limit)).await
     }

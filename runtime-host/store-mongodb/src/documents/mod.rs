@@ -19,6 +19,7 @@
 //! call can be repeated. `delete_user` and `delete_scenario` are many steps on every
 //! server and can be repeated; what a request needs goes last.
 
+mod profile;
 mod purge;
 mod read;
 mod write;
@@ -172,12 +173,12 @@ impl MongoStore {
             own.insert("terms", terms);
             own.insert("row", binary(row.encode()));
         }
-        let mut document =
-            doc! { "_id": self.id_of(tenant, &key.scenario_id, handle), "tenant_id": tenant.as_str() };
+        let mut document = doc! { "_id": self.id_of(tenant, &key.scenario_id, handle), "tenant_id": tenant.as_str() };
         let Shape { id, dates, .. } = shape(collection);
         let all = [("scenario_id", key.scenario_id.as_str()), (id, key.id.as_str())];
         let key = if collection == Collection::Scenarios { all.get(..1) } else { all.get(..) };
-        let frame = Frame { key: key.unwrap_or_default(), dates, nested_arrays: self.abilities.nested_arrays };
+        let frame =
+            Frame { key: key.unwrap_or_default(), at: None, dates, nested_arrays: self.abilities.nested_arrays };
         frame.encode(&body.object, &mut document, &mut own);
         document.insert(OWN, own);
         document

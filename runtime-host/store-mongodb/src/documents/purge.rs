@@ -8,12 +8,7 @@ use funnelweb_factor_documents::store::{Collection, Error, Tenant};
 use funnelweb_factor_live::store::LiveEffects;
 
 use super::{Shape, shape, version};
-use crate::{
-    call::Find,
-    events::INTERACTIONS,
-    server::MongoStore,
-    state::integer,
-};
+use crate::{call::Find, events::INTERACTIONS, server::MongoStore, state::integer};
 
 /// Documents or events deleted with one command.
 const PAGE: i64 = 2000;
@@ -75,9 +70,8 @@ impl MongoStore {
 
     async fn scenario_ids_of_events(&self, filter: &BsonDocument) -> Result<BTreeSet<String>, Error> {
         let events = self.collection(INTERACTIONS);
-        let distinct = self
-            .again("distinct", || async { events.distinct("scenario_id", filter.clone()).await })
-            .await?;
+        let distinct =
+            self.again("distinct", || async { events.distinct("scenario_id", filter.clone()).await }).await?;
         Ok(distinct.iter().filter_map(|id| Some(id.as_str()?.to_owned())).collect())
     }
 
@@ -112,9 +106,10 @@ impl MongoStore {
             let ids: Vec<_> = page.iter().filter_map(|found| found.get_object_id("_id").ok()).collect();
             let mut these = filter.clone();
             these.insert("_id", doc! { "$in": ids });
-            let held = self.locks.documents.hold_all(
-                page.iter().filter_map(|found| found.get_object_id("_id").ok()).map(|id| (collection, id)),
-            );
+            let held = self
+                .locks
+                .documents
+                .hold_all(page.iter().filter_map(|found| found.get_object_id("_id").ok()).map(|id| (collection, id)));
             let held = held.await;
             let deleted = self.once("delete", || async { documents.delete_many(these).await }).await?;
             count += deleted.deleted_count;

@@ -284,10 +284,8 @@ impl MongoStore {
                 let fields = doc! { "_id": 0, "_fw.handle": 1, "_fw.version": 1, "_fw.row": 1 };
                 let asked = missing.keys().copied();
                 let stored = self.by_handle(tenant, Collection::Items, scenario, asked, Some(&fields)).await?;
-                let mut stored: HashMap<u64, BsonDocument> = stored
-                    .into_iter()
-                    .filter_map(|stored| Some((handle_and_version(&stored)?.0, stored)))
-                    .collect();
+                let mut stored: HashMap<u64, BsonDocument> =
+                    stored.into_iter().filter_map(|stored| Some((handle_and_version(&stored)?.0, stored))).collect();
                 for (handle, stamp) in missing {
                     let row = match stored.remove(&handle) {
                         Some(stored) => self.row(tenant, scenario, handle, &stored).await?,

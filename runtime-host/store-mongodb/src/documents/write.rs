@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// How often a write begins anew when another writer came between.
-const ATTEMPTS: u32 = 24;
-const FIRST_WAIT: Duration = Duration::from_millis(1);
-const LONGEST_WAIT: Duration = Duration::from_millis(100);
+pub(super) const ATTEMPTS: u32 = 24;
+pub(super) const FIRST_WAIT: Duration = Duration::from_millis(1);
+pub(super) const LONGEST_WAIT: Duration = Duration::from_millis(100);
 /// Documents written with one command, and bytes of their text.
 const TOGETHER: usize = 1000;
 const TOGETHER_BYTES: usize = 2 * 1024 * 1024;
@@ -51,7 +51,7 @@ struct Prepared {
     document: BsonDocument,
 }
 
-fn too_many_writers() -> Error {
+pub(super) fn too_many_writers() -> Error {
     Error::Unavailable("mongodb: other writers came between each time".to_owned())
 }
 
@@ -109,13 +109,7 @@ impl MongoStore {
 
     /// [`MongoStore::at`], and only at this version. Where the server cannot test
     /// and change in one step, our own lock is what keeps it at that.
-    pub(crate) fn at_version(
-        &self,
-        tenant: &Tenant,
-        collection: Collection,
-        key: &Key,
-        version: u64,
-    ) -> BsonDocument {
+    pub(crate) fn at_version(&self, tenant: &Tenant, collection: Collection, key: &Key, version: u64) -> BsonDocument {
         let mut filter = self.at(tenant, collection, key);
         if self.abilities.atomic_updates {
             filter.insert("_fw.version", version.cast_signed());
@@ -132,52 +126,58 @@ impl MongoStore {
         mut body: Body,
         found: Option<&Stored>,
     ) -> Result<Option<Document>, WriteError> {
-        let Shape { name, .. } = shape(collection);
         let now_ms = self.now_ms();
         let created_ms = body.created_ms.or(found.map(|found| found.created_ms)).unwrap_or(now_ms);
         let text = body.finish("body", created_ms, now_ms)?;
-        let documents = self.collection(name);
-        let mut version = match found {
-            Some(found) => found.version + 1,
-            None => self.floor(tenant).await? + 1,
-        };
+        let version = self.next_version(tenant, found).await?;
         let mut document = self.document(tenant, collection, key, &body, version);
-        match found {
-            Some(found) => {
-                carry_over(&found.document, &mut document);
-                let filter = self.at_version(tenant, collection, key, found.version);
-                let work = || async { documents.replace_one(filter, document).await };
-                if self.once("replace", work).await.map_err(Error::from)?.matched_count == 0 {
-                    return Ok(None);
-                }
-            }
-            None => {
-                let id = document.get_object_id("_id").ok();
-                match self.once("insert", || async { documents.insert_one(document).await }).await {
-                    Ok(_) => version = self.above_floor(tenant, collection, id.as_slice(), version).await?,
-                    Err(failure) if failure.is_duplicate() => {
-                        return match self.has_other(tenant, collection, key).await? {
-                            true => Err(WriteError::Collision),
-                            false => Ok(None),
-                        };
-                    }
-                    Err(failure) => return Err(Error::from(failure).into()),
-                }
-            }
+        if let Some(found) = found {
+            carry_over(&found.document, &mut document);
         }
+        let Some(version) = self.write_over(tenant, collection, key, document, found).await? else { return Ok(None) };
         let written = Document { key: key.clone(), body: text, version };
         self.wrote(tenant, collection, key, Some(&written));
         Ok(Some(written))
     }
 
-    /// Deletes `found`; false when it is no longer the one found.
-    async fn remove(
+    /// The version of what is written over `found`.
+    pub(super) async fn next_version(&self, tenant: &Tenant, found: Option<&Stored>) -> Result<u64, Error> {
+        Ok(1 + match found {
+            Some(found) => found.version,
+            None => self.floor(tenant).await?,
+        })
+    }
+
+    /// Writes a document of [`MongoStore::next_version`] over `found`: the version
+    /// that it got, or none when `found` is no longer the one that is there.
+    pub(super) async fn write_over(
         &self,
         tenant: &Tenant,
         collection: Collection,
         key: &Key,
-        found: &Stored,
-    ) -> Result<bool, Error> {
+        document: BsonDocument,
+        found: Option<&Stored>,
+    ) -> Result<Option<u64>, WriteError> {
+        let documents = self.collection(shape(collection).name);
+        let version = version(&document);
+        if let Some(found) = found {
+            let filter = self.at_version(tenant, collection, key, found.version);
+            let replaced = self.once("replace", || async { documents.replace_one(filter, document).await }).await;
+            return Ok((replaced.map_err(Error::from)?.matched_count != 0).then_some(version));
+        }
+        let id = document.get_object_id("_id").ok();
+        match self.once("insert", || async { documents.insert_one(document).await }).await {
+            Ok(_) => Ok(Some(self.above_floor(tenant, collection, id.as_slice(), version).await?)),
+            Err(failure) if failure.is_duplicate() => match self.has_other(tenant, collection, key).await? {
+                true => Err(WriteError::Collision),
+                false => Ok(None),
+            },
+            Err(failure) => Err(Error::from(failure).into()),
+        }
+    }
+
+    /// Deletes `found`; false when it is no longer the one found.
+    async fn remove(&self, tenant: &Tenant, collection: Collection, key: &Key, found: &Stored) -> Result<bool, Error> {
         // First: between the two, a new document would start above it already.
         self.raise_floor(tenant, found.version).await?;
         let documents = self.collection(shape(collection).name);

@@ -1,4 +1,134 @@
-//! The `events` capability.
+//! The `events` capability: the collection `interactions` of the design (§3.1),
+//! and the effects of events on live structures and profiles.
+//!
+//! # What is one transaction
+//! Events, live structures and profiles are in different places, so an append is
+//! several steps, in an order that loses nothing and counts nothing twice:
+//!
+//! 1. Offsets are taken from the tenant's counter; the counter remembers that they
+//!    are on their way, and nobody reads past them.
+//! 2. The effects are written down as a *batch*, in `fw_batches`.
+//! 3. The events are inserted, each with the number of the batch. A unique index
+//!    tells those that were there before. Where the server has transactions, 2 and
+//!    3 are one.
+//! 4. The effects of those that were new are applied, each at most once per batch:
+//!    live structures and profiles remember the batches that changed them.
+//! 5. The batch is deleted, and the offsets are no longer on their way.
+//!
+//! An append that returned has done all of it. What a process that died left
+//! behind, [`MongoEvents::sweep`] completes: for each batch that is old enough it
+//! looks which of its events are there as events of that batch, and applies their
+//! effects. A client that was told of a failure sends the same events again: those
+//! that were written are duplicates, and their effects come with the batch.
+//!
+//! `read` gives events in the order of their offsets and stops in front of offsets
+//! that are on their way; after [`ON_THE_WAY`] those are taken for lost.
+//!
+//! Where the server has no transactions, a call may be written in part when the
+//! server fails, and an insert that the server held back for longer than a batch
+//! must be old to be swept is in the log without its effects.
+
+mod append;
+mod effects;
+mod sweep;
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bson::{Document, doc};
+use funnelweb_factor_events::{
+    check::{check, check_history, check_read},
+    store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, StoredEvent, Tenant},
+};
+use funnelweb_factor_live::store::LiveEffects;
+use quick_cache::sync::Cache;
+use serde_json::Value;
+
+use crate::{call::Find, codec, documents::own, server::MongoStore, state::integer};
 
 /// The collection of the design that holds the log.
 pub(crate) const INTERACTIONS: &str = "interactions";
+/// The effects of events that may not have been applied.
+pub(crate) const BATCHES: &str = "fw_batches";
+/// How long offsets may be on their way.
+const ON_THE_WAY: Duration = Duration::from_secs(30);
+/// Tenants whose last offset is remembered.
+const TENANTS: usize = 10_000;
+
+/// Behaviour logs in a MongoDB.
+#[derive(Clone)]
+pub struct MongoEvents {
+    store: Arc<MongoStore>,
+    live: Arc<dyn LiveEffects>,
+    /// An offset that was taken: further ones lie above it.
+    taken: Arc<Cache<Tenant, i64>>,
+    /// Of this process, for the lease of the sweep.
+    holder: bson::oid::ObjectId,
+}
+
+impl MongoEvents {
+    /// Logs in `store`, the store of the documents whose profiles the events
+    /// move; `live` is where their other effects go.
+    #[must_use]
+    pub fn new(store: Arc<MongoStore>, live: Arc<dyn LiveEffects>) -> Self {
+        Self { store, live, taken: Arc::new(Cache::new(TENANTS)), holder: bson::oid::ObjectId::new() }
+    }
+
+    /// The events that fit, in the order of their offsets.
+    async fn select(&self, filter: Document, direction: i32, limit: u32) -> Result<Vec<StoredEvent>, Error> {
+        let sort = Some(doc! { "_fw.offset": direction });
+        let find = Find { filter, sort, limit: Some(i64::from(limit)), ..Find::default() };
+        let found = self.store.find(INTERACTIONS, &find).await?;
+        Ok(found.into_iter().filter_map(event).collect())
+    }
+}
+
+/// A stored event as the capability gives it; none for what another program put
+/// into the collection.
+fn event(stored: Document) -> Option<StoredEvent> {
+    let own = own(&stored)?;
+    let offset = integer(own, "offset")?.cast_unsigned();
+    let text = |document: &Document, name: &str| Some(document.get_str(name).ok()?.to_owned());
+    let (event_id, scenario_id) = (text(own, "event_id")?, text(&stored, "scenario_id")?);
+    let (user_id, item_id) = (text(&stored, "user_id")?, text(&stored, "item_id")?);
+    let action_type = text(&stored, "action_type")?;
+    let timestamp_ms = u64::try_from(stored.get_datetime("timestamp").ok()?.timestamp_millis()).ok()?;
+    let body = Value::Object(codec::decode(stored)).to_string();
+    let event = Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body };
+    Some(StoredEvent { offset, event })
+}
+
+#[async_trait]
+impl Events for MongoEvents {
+    async fn append(
+        &self,
+        tenant: &Tenant,
+        events: Vec<Event>,
+        effects: Vec<Vec<Effect>>,
+    ) -> Result<Vec<AppendOutcome>, Error> {
+        check(&events, &effects, self.store.now_ms())?;
+        self.append_checked(tenant, events, effects).await
+    }
+
+    async fn history(&self, tenant: &Tenant, query: HistoryQuery) -> Result<Vec<StoredEvent>, Error> {
+        check_history(&query)?;
+        let mut filter = doc! { "tenant_id": tenant.as_str() };
+        let parts = [("user_id", query.user_id), ("item_id", query.item_id), ("scenario_id", query.scenario_id)];
+        filter.extend(parts.into_iter().filter_map(|(name, value)| Some((name.to_owned(), value?.into()))));
+        if let Some(before) = query.before {
+            filter.insert("_fw.offset", doc! { "$lt": i64::try_from(before).unwrap_or(i64::MAX) });
+        }
+        self.select(filter, -1, query.limit).await
+    }
+
+    async fn read(&self, tenant: &Tenant, offset: u64, limit: u32) -> Result<Vec<StoredEvent>, Error> {
+        check_read(limit)?;
+        let from = i64::try_from(offset).unwrap_or(i64::MAX);
+        // Before the events are read: what is below it is there by now.
+        let Some(last) = self.last_readable(tenant).await?.filter(|last| from <= *last) else {
+            return Ok(Vec::new());
+        };
+        let filter = doc! { "tenant_id": tenant.as_str(), "_fw.offset": { "$gte": from, "$lte": last } };
+        self.select(filter, 1, limit).await
+    }
+}

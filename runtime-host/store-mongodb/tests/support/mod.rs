@@ -4,6 +4,8 @@
 
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
+pub mod live;
+pub mod proxy;
 #[path = "../../../xtask/src/servers.rs"]
 mod servers;
 

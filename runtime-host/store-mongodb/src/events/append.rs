@@ -1,0 +1,345 @@
+//! Appending: the steps of the module's description, in its order.
+
+use std::{
+    collections::{HashMap, HashSet},
+    hash::{BuildHasher, Hasher, RandomState},
+    time::Duration,
+};
+
+use bson::{Bson, Document, doc};
+use funnelweb_factor_events::store::{AppendOutcome, Effect, Error, Event, Tenant};
+use mongodb::options::ReturnDocument;
+use serde_json::{Map, Value};
+
+use super::{BATCHES, INTERACTIONS, MongoEvents, ON_THE_WAY, effects::Batch};
+use crate::{
+    call::{Failure, Find, jitter},
+    codec::{Frame, OWN, date},
+    documents::binary,
+    server::{MongoStore, object_id},
+    state::integer,
+};
+
+/// Bytes of events and effects that are one batch: it has to fit into a document.
+const BATCH_BYTES: usize = 4 * 1024 * 1024;
+/// How often a transaction is begun anew.
+const ATTEMPTS: u32 = 8;
+
+/// One event, and where it stands in the call.
+struct New {
+    at: usize,
+    event: Event,
+    effects: Vec<Effect>,
+}
+
+/// A batch that is being written.
+pub(super) struct Opened {
+    /// Time-ordered and unique.
+    pub(super) number: u128,
+    pub(super) at_ms: u64,
+    /// The first of its offsets.
+    first: i64,
+    /// Batches whose time is up long ago.
+    lost: Vec<String>,
+}
+
+/// A batch as a name, of the counter's entries and of its document.
+pub(super) fn name(number: u128) -> String {
+    format!("{number:032x}")
+}
+
+fn log_key(tenant: &Tenant) -> String {
+    format!("log/{tenant}")
+}
+
+fn new_number(now_ms: u64) -> u128 {
+    let random = || u128::from(RandomState::new().build_hasher().finish());
+    u128::from(now_ms) << 80 | (random() << 16 ^ random()) & ((1 << 80) - 1)
+}
+
+impl MongoEvents {
+    pub(super) async fn append_checked(
+        &self,
+        tenant: &Tenant,
+        events: Vec<Event>,
+        effects: Vec<Vec<Effect>>,
+    ) -> Result<Vec<AppendOutcome>, Error> {
+        let mut outcomes = vec![AppendOutcome::Duplicate; events.len()];
+        let mut seen = HashSet::with_capacity(events.len());
+        let mut part = Vec::new();
+        let mut bytes = 0;
+        for (at, (event, effects)) in events.into_iter().zip(effects).enumerate() {
+            if !seen.insert(event.event_id.clone()) {
+                continue;
+            }
+            let size = event_bytes(&event, &effects);
+            if bytes + size > BATCH_BYTES && !part.is_empty() {
+                self.append_part(tenant, std::mem::take(&mut part), &mut outcomes).await?;
+                bytes = 0;
+            }
+            bytes += size;
+            part.push(New { at, event, effects });
+        }
+        if !part.is_empty() {
+            self.append_part(tenant, part, &mut outcomes).await?;
+        }
+        Ok(outcomes)
+    }
+
+    async fn append_part(&self, tenant: &Tenant, part: Vec<New>, outcomes: &mut [AppendOutcome]) -> Result<(), Error> {
+        let opened = self.open(tenant, part.len()).await?;
+        let all = part.iter().map(|new| (&new.event, &new.effects));
+        let mut batch = Batch::new(opened.at_ms, all);
+        let written = self.write(tenant, &opened, &part, &batch).await;
+        if let Err(Error::Invalid(_) | Error::Denied(_)) = &written {
+            self.close(tenant, &opened).await?;
+        }
+        let known = written?;
+        for new in part.iter().filter(|new| !known.contains(new.event.event_id.as_str())) {
+            if let Some(outcome) = outcomes.get_mut(new.at) {
+                *outcome = AppendOutcome::Accepted;
+            }
+        }
+        let wrote_batch = !batch.events.is_empty();
+        batch.events.retain(|event| !known.contains(event.event_id.as_str()));
+        let (applied, closed) = futures::join!(self.apply(tenant, opened.number, &batch), self.close(tenant, &opened));
+        applied.and(closed)?;
+        if wrote_batch {
+            // If this fails it is found to be applied when it is swept.
+            let _ = self.delete_batch(&name(opened.number)).await;
+        }
+        Ok(())
+    }
+
+    /// Takes offsets. Until [`MongoEvents::close`] nobody reads past them.
+    async fn open(&self, tenant: &Tenant, count: usize) -> Result<Opened, Error> {
+        let key = log_key(tenant);
+        let after = match self.taken.get(tenant) {
+            Some(after) => after,
+            None => {
+                let log = self.store.state(&key).await?;
+                log.and_then(|log| integer(&log, "next")).unwrap_or(0)
+            }
+        };
+        let count = i64::try_from(count).unwrap_or(i64::MAX);
+        let at_ms = self.store.now_ms();
+        let number = new_number(at_ms);
+        // At this moment only a bound is known: the offsets are above those that
+        // were taken before.
+        let open = doc! { "after": after, "at": date(at_ms) };
+        let change = doc! {
+            "$inc": { "next": count },
+            "$set": { format!("open.{}", name(number)): open },
+            "$setOnInsert": { "tenant_id": tenant.as_str() },
+        };
+        let log = self.store.change_state(&key, change, ReturnDocument::After).await?.unwrap_or_default();
+        let next = integer(&log, "next").unwrap_or(count);
+        self.taken.insert(tenant.clone(), next);
+        let lost = open_batches(&log).filter(|(_, _, since_ms)| is_lost(*since_ms, at_ms)).map(|(name, ..)| name);
+        Ok(Opened { number, at_ms, first: next - count + 1, lost: lost.collect() })
+    }
+
+    async fn close(&self, tenant: &Tenant, opened: &Opened) -> Result<(), Error> {
+        let names = opened.lost.iter().cloned().chain([name(opened.number)]);
+        Ok(self.store.close_batches(tenant, names).await?)
+    }
+
+    /// The last offset below all that are on their way; none in an empty log.
+    pub(super) async fn last_readable(&self, tenant: &Tenant) -> Result<Option<i64>, Error> {
+        let Some(log) = self.store.state(&log_key(tenant)).await? else { return Ok(None) };
+        let now_ms = self.store.now_ms();
+        let open = open_batches(&log).filter(|(_, _, since_ms)| !is_lost(*since_ms, now_ms));
+        Ok(open.map(|(_, after, _)| after).chain(integer(&log, "next")).min())
+    }
+
+    /// Writes the batch and its events; the ids of events that were there before.
+    async fn write(
+        &self,
+        tenant: &Tenant,
+        opened: &Opened,
+        part: &[New],
+        batch: &Batch,
+    ) -> Result<HashSet<String>, Error> {
+        let note = match batch.events.is_empty() {
+            true => None,
+            false => Some(doc! {
+                "_id": name(opened.number), "tenant_id": tenant.as_str(), "at": date(opened.at_ms),
+                "effects": binary(batch.encode()?),
+            }),
+        };
+        let mut documents = Vec::with_capacity(part.len());
+        for (New { event, .. }, offset) in part.iter().zip(opened.first..) {
+            documents.push(self.document(tenant, event, offset, opened.number)?);
+        }
+        if self.store.abilities.transactions {
+            return self.write_in_transaction(tenant, part, note, documents).await;
+        }
+        if let Some(note) = note {
+            let batches = self.store.collection(BATCHES);
+            self.store.once("insert", || async { batches.insert_one(note).await }).await?;
+        }
+        let events = self.store.collection(INTERACTIONS);
+        let insert = || async { events.insert_many(&documents).ordered(false).await };
+        match self.store.once("insert", insert).await {
+            Ok(_) => Ok(HashSet::new()),
+            Err(failure) => {
+                let places = failure.duplicates()?;
+                Ok(places.into_iter().filter_map(|at| Some(part.get(at)?.event.event_id.clone())).collect())
+            }
+        }
+    }
+
+    /// The batch and those of its events that are new, all of it or nothing.
+    async fn write_in_transaction(
+        &self,
+        tenant: &Tenant,
+        part: &[New],
+        note: Option<Document>,
+        documents: Vec<Document>,
+    ) -> Result<HashSet<String>, Error> {
+        let store = &self.store;
+        let (events, batches) = (store.collection(INTERACTIONS), store.collection(BATCHES));
+        let mut known: HashSet<String> = HashSet::new();
+        let mut wait = Duration::from_millis(1);
+        for _ in 0..ATTEMPTS {
+            let new: Vec<&Document> = part
+                .iter()
+                .zip(&documents)
+                .filter(|(new, _)| !known.contains(&new.event.event_id))
+                .map(|(_, document)| document)
+                .collect();
+            if new.is_empty() {
+                return Ok(known);
+            }
+            let mut session = store.once("begin", || async { store.client.start_session().await }).await?;
+            store.once("begin", || async { session.start_transaction().await }).await?;
+            let written = async {
+                if let Some(note) = &note {
+                    store.once("insert", || async { batches.insert_one(note).session(&mut session).await }).await?;
+                }
+                store
+                    .once("insert", || async { events.insert_many(new.iter().copied()).session(&mut session).await })
+                    .await?;
+                Ok::<_, Failure>(())
+            };
+            match written.await {
+                Ok(()) => {
+                    let mut done = store.once("commit", || async { session.commit_transaction().await }).await;
+                    if matches!(done, Err(Failure::Down(_))) {
+                        done = store.once("commit", || async { session.commit_transaction().await }).await;
+                    }
+                    match done {
+                        Ok(()) => return Ok(known),
+                        Err(failure) if failure.is_transient() => {}
+                        Err(failure) => return Err(failure.into()),
+                    }
+                }
+                Err(failure) => {
+                    let _ = store.once("abort", || async { session.abort_transaction().await }).await;
+                    if failure.is_duplicate() {
+                        known = self.known(tenant, part).await?;
+                    } else if !failure.is_transient() {
+                        return Err(failure.into());
+                    }
+                }
+            }
+            tokio::time::sleep(jitter(wait)).await;
+            wait *= 2;
+        }
+        Err(Error::Unavailable("mongodb: other writers came between each time".to_owned()))
+    }
+
+    /// Which of the events are there.
+    async fn known(&self, tenant: &Tenant, part: &[New]) -> Result<HashSet<String>, Error> {
+        let ids: Vec<_> = part.iter().map(|new| event_object_id(tenant, &new.event.event_id)).collect();
+        let filter = doc! { "tenant_id": tenant.as_str(), "_id": { "$in": ids } };
+        let fields = Some(doc! { "_id": 0, "_fw.event_id": 1 });
+        let found = self.store.find(INTERACTIONS, &Find { filter, fields, ..Find::default() }).await?;
+        let id = |found: &Document| Some(found.get_document(OWN).ok()?.get_str("event_id").ok()?.to_owned());
+        Ok(found.iter().filter_map(id).collect())
+    }
+
+    /// An event as it is stored.
+    fn document(&self, tenant: &Tenant, event: &Event, offset: i64, number: u128) -> Result<Document, Error> {
+        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } = event;
+        let body: Map<String, Value> =
+            serde_json::from_str(body).map_err(|error| Error::invalid("events.body", error))?;
+        let mut own = doc! { "event_id": event_id, "offset": offset, "batch": binary(number.to_be_bytes().to_vec()) };
+        let mut document = doc! { "_id": event_object_id(tenant, event_id), "tenant_id": tenant.as_str() };
+        let key = [
+            ("scenario_id", scenario_id.as_str()),
+            ("user_id", user_id),
+            ("item_id", item_id),
+            ("action_type", action_type),
+        ];
+        let at = Some(("timestamp", *timestamp_ms));
+        let frame = Frame { key: &key, at, dates: &[], nested_arrays: self.store.abilities.nested_arrays };
+        frame.encode(&body, &mut document, &mut own);
+        document.insert(OWN, own);
+        Ok(document)
+    }
+
+    pub(super) async fn delete_batch(&self, name: &str) -> Result<(), Failure> {
+        let batches = self.store.collection(BATCHES);
+        self.store.again("delete", || async { batches.delete_one(doc! { "_id": name }).await }).await?;
+        Ok(())
+    }
+}
+
+impl MongoStore {
+    /// The offsets of these batches are no longer on their way.
+    pub(super) async fn close_batches(
+        &self,
+        tenant: &Tenant,
+        names: impl Iterator<Item = String>,
+    ) -> Result<(), Failure> {
+        let fields: Document = names.map(|name| (format!("open.{name}"), Bson::from(""))).collect();
+        self.change_state(&log_key(tenant), doc! { "$unset": fields }, ReturnDocument::Before).await?;
+        Ok(())
+    }
+}
+
+/// The `_id` of an event: writing it a second time is a duplicate.
+pub(super) fn event_object_id(tenant: &Tenant, event_id: &str) -> bson::oid::ObjectId {
+    object_id(tenant, &[event_id.as_bytes()])
+}
+
+/// Names, bounds and times of the batches whose offsets are on their way.
+fn open_batches(log: &Document) -> impl Iterator<Item = (String, i64, u64)> {
+    let open = log.get_document("open").ok().into_iter().flatten();
+    open.filter_map(|(name, entry)| {
+        let entry = entry.as_document()?;
+        let since_ms = u64::try_from(entry.get_datetime("at").ok()?.timestamp_millis()).ok()?;
+        Some((name.clone(), integer(entry, "after")?, since_ms))
+    })
+}
+
+fn is_lost(since_ms: u64, now_ms: u64) -> bool {
+    u128::from(now_ms.saturating_sub(since_ms)) > ON_THE_WAY.as_millis()
+}
+
+/// Bytes that an event takes in its batch or as a document, roughly.
+fn event_bytes(event: &Event, effects: &[Effect]) -> usize {
+    let effect_bytes = |effect: &Effect| match effect {
+        Effect::Profile(effect) => {
+            let preferences = effect.preferences.iter().map(|(field, value, _)| 16 + field.len() + value.len());
+            preferences.sum::<usize>() + effect.counters.iter().map(|(name, _)| 16 + name.len()).sum::<usize>()
+        }
+        Effect::Count(effect) => 16 + effect.field.len(),
+        Effect::Hot(_) => 16,
+    };
+    1024 + event.body.len() + effects.iter().map(effect_bytes).sum::<usize>()
+}
+
+/// Batches by name, to be told apart in logs.
+pub(super) fn number(name: &str) -> Option<u128> {
+    u128::from_str_radix(name, 16).ok()
+}
+
+/// Event ids by `_id`.
+pub(super) fn ids_of<'a>(
+    tenant: &Tenant,
+    events: impl Iterator<Item = &'a str>,
+) -> HashMap<bson::oid::ObjectId, String> {
+    events.map(|id| (event_object_id(tenant, id), id.to_owned())).collect()
+}

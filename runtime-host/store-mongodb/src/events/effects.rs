@@ -1,0 +1,109 @@
+//! The effects of a batch: written down with it, and applied.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+use funnelweb_factor_documents::{profile::Move, store::Key};
+use funnelweb_factor_events::store::{Effect, Error, Event, Tenant};
+use funnelweb_factor_live::store::{CountAdd, HotAdd};
+use futures::{StreamExt, TryStreamExt, stream};
+
+use super::MongoEvents;
+
+/// Of the encoding; a batch of another one is left to the program that wrote it.
+const FORMAT: u8 = 1;
+/// Profiles that are moved at once.
+const PROFILES_AT_ONCE: usize = 16;
+
+/// An event as far as its effects need it.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub(super) struct Caused {
+    pub(super) event_id: String,
+    scenario_id: String,
+    user_id: String,
+    item_id: String,
+    action_type: String,
+    at_ms: u64,
+    effects: Vec<Effect>,
+}
+
+/// The effects of events that were accepted together.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub(super) struct Batch {
+    pub(super) accepted_ms: u64,
+    pub(super) events: Vec<Caused>,
+}
+
+impl Batch {
+    pub(super) fn new<'a>(accepted_ms: u64, events: impl Iterator<Item = (&'a Event, &'a Vec<Effect>)>) -> Self {
+        let caused = |(event, effects): (&Event, &Vec<Effect>)| Caused {
+            event_id: event.event_id.clone(),
+            scenario_id: event.scenario_id.clone(),
+            user_id: event.user_id.clone(),
+            item_id: event.item_id.clone(),
+            action_type: event.action_type.clone(),
+            at_ms: event.timestamp_ms,
+            effects: effects.clone(),
+        };
+        Self { accepted_ms, events: events.filter(|(_, effects)| !effects.is_empty()).map(caused).collect() }
+    }
+
+    pub(super) fn encode(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![FORMAT];
+        bincode::encode_into_std_write(self, &mut bytes, bincode::config::standard())
+            .map_err(|error| Error::invalid("effects", error))?;
+        Ok(bytes)
+    }
+
+    pub(super) fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&FORMAT, rest) = bytes.split_first()? else { return None };
+        bincode::decode_from_slice(rest, bincode::config::standard()).ok().map(|(batch, _)| batch)
+    }
+}
+
+impl MongoEvents {
+    /// Applies the effects of a batch, as far as they were not before.
+    pub(super) async fn apply(&self, tenant: &Tenant, number: u128, batch: &Batch) -> Result<(), Error> {
+        let (mut hot, mut counts) = (Vec::new(), Vec::new());
+        let mut moves: BTreeMap<Key, Vec<Move>> = BTreeMap::new();
+        for event in &batch.events {
+            for effect in &event.effects {
+                match effect {
+                    Effect::Hot(effect) => hot.push(HotAdd {
+                        scenario_id: event.scenario_id.clone(),
+                        item_id: event.item_id.clone(),
+                        weight: effect.weight,
+                        half_life_s: effect.half_life_s,
+                        at_ms: event.at_ms,
+                    }),
+                    Effect::Count(effect) => counts.push(CountAdd {
+                        item_id: event.item_id.clone(),
+                        field: effect.field.clone(),
+                        amount: effect.amount,
+                    }),
+                    Effect::Profile(effect) => {
+                        moves.entry(Key::new(&*event.scenario_id, &*event.user_id)).or_default().push(Move {
+                            item: event.item_id.clone(),
+                            action: event.action_type.clone(),
+                            at_ms: event.at_ms,
+                            accepted_ms: batch.accepted_ms,
+                            effect: effect.clone(),
+                        });
+                    }
+                }
+            }
+        }
+        let live = async {
+            if hot.is_empty() && counts.is_empty() {
+                return Ok(());
+            }
+            self.live.apply(tenant, number, hot, counts).await
+        };
+        let profiles = stream::iter(moves)
+            .map(|(key, moves)| async move { self.store.move_profile(tenant, &key, number, &moves).await });
+        let profiles = profiles.buffer_unordered(PROFILES_AT_ONCE).try_collect::<()>();
+        // Both to their end: what the one did is not lost when the other fails.
+        let (live, profiles) = futures::join!(live, profiles);
+        live.and(profiles)
+    }
+}
