@@ -32,7 +32,8 @@ pub struct Abilities {
     /// Whether it tests and changes a document in one step. Where it does not,
     /// only one process may write.
     pub atomic_updates: bool,
-    /// Whether it looks up by other indexes than that of `_id`.
+    /// Whether it finds by indexes. Where it does not, a filter that is an `_id` and
+    /// nothing else costs least.
     pub indexed_queries: bool,
     /// Whether it takes arrays in arrays.
     pub nested_arrays: bool,
@@ -145,9 +146,8 @@ impl MongoStore {
     }
 }
 
-/// An `_id` that follows from what is unique: whoever knows the key finds the
-/// document through the one index that every server has, and writing it a second
-/// time is a duplicate. Made of 96 bits of a hash.
+/// An `_id` that follows from what is unique: whoever knows the key knows it, and
+/// writing it a second time is a duplicate. Made of 96 bits of a hash.
 pub(crate) fn object_id(tenant: &Tenant, parts: &[&[u8]]) -> ObjectId {
     let mut bytes = tenant.as_str().as_bytes().to_vec();
     for part in parts {
@@ -208,8 +208,9 @@ fn is_replicated(hello: &Document) -> bool {
 impl Abilities {
     fn of(hello: &Document, build: &Document) -> Self {
         let version = build.get_str("version").unwrap_or("of an unknown version");
-        // FerretDB 1 reads, tests and writes in separate steps, and looks through
-        // whole collections unless the filter is an `_id` and nothing else.
+        // FerretDB 1 reads, tests and writes in separate steps. It reads whole
+        // collections and tests them itself, unless the filter is an `_id` and
+        // nothing else, which it leaves to its database.
         if let Ok(ferretdb) = build.get_str("ferretdbVersion") {
             return Self {
                 server: format!("FerretDB {ferretdb}"),

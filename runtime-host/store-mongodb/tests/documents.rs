@@ -1,6 +1,14 @@
 //! The conformance suite of documents on every server, and what is particular to
 //! this backend.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test suite: a failed check is a panic"
+)]
+
 mod support;
 
 use std::{

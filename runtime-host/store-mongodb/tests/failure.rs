@@ -1,5 +1,13 @@
 //! What becomes of calls when the server is down, slow or back again.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::print_stdout,
+    reason = "a test suite: a failed check is a panic"
+)]
+
 mod support;
 
 use std::{

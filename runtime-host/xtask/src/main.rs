@@ -8,6 +8,7 @@
 
 mod build;
 mod debian;
+mod servers;
 mod setup;
 mod shell;
 mod test;

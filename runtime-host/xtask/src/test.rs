@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    build, setup,
+    build, servers, setup,
     shell::{cargo, run},
 };
 
@@ -30,6 +30,7 @@ const STEPS: &[Step] = &[
     Step { name: "components", run: build::components },
     Step { name: "test-guests", run: build::test_guests },
     Step { name: "host", run: |root| run(workspace(root, "build").arg("--bins")) },
+    Step { name: "servers", run: servers },
     Step { name: "unit", run: |root| run(workspace(root, "test").args(["--exclude", END_TO_END])) },
     Step { name: "end-to-end", run: |root| run(workspace(root, "test").args(["--test", "e2e"])) },
 ];
@@ -45,6 +46,13 @@ fn workspace(root: &Path, what: &str) -> Command {
 
 fn clippy(root: &Path) -> Result<()> {
     run(workspace(root, "clippy").args(["--all-targets", "--", "-D", "warnings"]))
+}
+
+/// Those that the unit tests of backends start and no package manager has.
+fn servers(_: &Path) -> Result<()> {
+    let ferretdb = servers::ferretdb().map_err(anyhow::Error::msg)?;
+    println!("{}", ferretdb.display());
+    Ok(())
 }
 
 /// The names of the steps, in order.

@@ -22,11 +22,9 @@ use crate::{
 
 /// Documents looked up by `_id` in one question.
 const LOOKED_UP: usize = 1000;
-/// Documents that are asked for one by one, where only that uses an index; more
-/// are found by looking through the collection.
-const ONE_BY_ONE: usize = 64;
-/// Of those, how many at once.
-const AT_ONCE: usize = 8;
+/// Documents that are asked for one by one where that costs less than having the
+/// server read the collection.
+const ONE_BY_ONE: usize = 8;
 
 /// A term as it is stored. That under which every item stands is not.
 pub(super) fn term(term: &IndexTerm) -> Option<String> {
@@ -210,7 +208,7 @@ impl MongoStore {
                 let find = Find { filter: doc! { "_id": id }, fields: fields.clone(), ..Find::default() };
                 async move { self.find(name, &find).await }
             };
-            let found = stream::iter(ids.into_iter().map(one)).buffer_unordered(AT_ONCE);
+            let found = stream::iter(ids.into_iter().map(one)).buffer_unordered(ONE_BY_ONE);
             return Ok(found.try_collect::<Vec<_>>().await?.concat());
         }
         let mut found = Vec::new();

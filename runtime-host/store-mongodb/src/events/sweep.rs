@@ -19,6 +19,8 @@ use crate::{
 
 /// How long a sweeper is the only one.
 const LEASE: Duration = Duration::from_secs(30);
+/// Between two sweeps; within the lease, so that the holder keeps it.
+const EVERY: Duration = Duration::from_secs(10);
 const LEASE_KEY: &str = "lease/sweep";
 /// Batches read at once.
 const PAGE: i64 = 64;
@@ -27,9 +29,18 @@ const PAGE: i64 = 64;
 const APPEND_OPERATIONS: u32 = 4;
 
 impl MongoEvents {
+    /// Sweeps now and every few seconds, for as long as it is polled.
+    pub async fn keep_sweeping(&self) {
+        loop {
+            if let Err(error) = self.sweep().await {
+                tracing::warn!(%error, "what was left behind could not be swept");
+            }
+            tokio::time::sleep(EVERY).await;
+        }
+    }
+
     /// Applies the batches that were left behind and returns how many; does
-    /// nothing while another process is at it. To be called at start and every
-    /// few seconds.
+    /// nothing while another process is at it.
     ///
     /// # Errors
     /// `unavailable` when the server or a store of effects does not answer; what

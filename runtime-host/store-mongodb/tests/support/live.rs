@@ -13,11 +13,14 @@ use funnelweb_core::id::handle;
 use funnelweb_factor_live::store::{CountAdd, Error, HotAdd, Live, LiveEffects, Scored, Tenant};
 use funnelweb_tenant_store::decay;
 
+/// Score and its time by handle, and their half-life.
+type HotList = (u32, HashMap<u64, (f64, u64)>);
+
 #[derive(Default)]
 struct State {
     batches: HashSet<(Tenant, u128)>,
-    /// By tenant and scenario: half-life, and score with its time by handle.
-    hot: HashMap<(Tenant, String), (u32, HashMap<u64, (f64, u64)>)>,
+    /// By tenant and scenario.
+    hot: HashMap<(Tenant, String), HotList>,
     counts: HashMap<(Tenant, u64, String), f64>,
     exposed: HashMap<(Tenant, String, String), Vec<u64>>,
 }
