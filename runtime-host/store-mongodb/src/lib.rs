@@ -23,6 +23,7 @@ mod locks;
 mod server;
 mod settings;
 mod state;
+mod transaction;
 
 pub use documents::MongoDocuments;
 pub use events::MongoEvents;

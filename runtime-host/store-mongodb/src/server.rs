@@ -101,9 +101,8 @@ impl MongoStore {
         (environment.adjust)(&mut abilities);
         let replicated = is_replicated(&hello);
         let options = DatabaseOptions::builder()
-            // What was acknowledged survives the loss of any one server, and what
-            // was read cannot be rolled back.
-            .write_concern(WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build())
+            // What was read cannot be rolled back.
+            .write_concern(durable())
             .read_concern(replicated.then(ReadConcern::majority))
             .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
             .build();
@@ -144,6 +143,11 @@ impl MongoStore {
     pub(crate) fn handle(&self, id: &str) -> u64 {
         (self.environment.handle_of)(id)
     }
+}
+
+/// What was acknowledged survives the loss of any one server.
+pub(crate) fn durable() -> WriteConcern {
+    WriteConcern::builder().w(Acknowledgment::Majority).journal(true).build()
 }
 
 /// An `_id` that follows from what is unique: whoever knows the key knows it, and

@@ -93,3 +93,22 @@ impl MongoSettings {
         Duration::from_millis(self.connect_timeout_ms)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_not_said_has_a_default_and_what_is_not_known_is_refused() {
+        let read = |text: &str| serde_json::from_str::<MongoSettings>(text).map_err(|error| error.to_string());
+        let least = r#"{"url": "mongodb://h", "database": "d"}"#;
+        assert_eq!(read(least), Ok(MongoSettings::new("mongodb://h", "d")));
+        let tls = r#"{"url": "mongodb://h", "database": "d", "tls": {"ca_file": "/ca.pem"}}"#;
+        assert_eq!(read(tls).unwrap().tls.unwrap().ca_file, Some(PathBuf::from("/ca.pem")));
+        for wrong in
+            [r#"{"url": "x", "database": "d", "pool": 1}"#, r#"{"url": "x", "database": "d", "tls": {"ca": 1}}"#]
+        {
+            assert!(read(wrong).unwrap_err().contains("unknown field"));
+        }
+    }
+}

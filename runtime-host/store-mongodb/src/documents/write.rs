@@ -360,8 +360,7 @@ impl MongoStore {
 
     /// Writes everything or nothing; false when something else was written first.
     async fn write_in_transaction(&self, bulk: Bulk<'_>, prepared: Vec<Prepared>) -> Result<bool, Failure> {
-        let mut session = self.once("begin", || async { self.client.start_session().await }).await?;
-        self.once("begin", || async { session.start_transaction().await }).await?;
+        let mut session = self.begin().await?;
         let (new, over): (Vec<_>, Vec<_>) = prepared.into_iter().partition(|prepared| prepared.over.is_none());
         let versions = ids_and_version(&new);
         let written = async {
@@ -381,25 +380,15 @@ impl MongoStore {
         }
         .await;
         if !matches!(written, Ok(true)) {
-            // Without it the server ends the transaction when its time is up.
-            let _ = self.once("abort", || async { session.abort_transaction().await }).await;
+            self.abort(&mut session).await;
             return written;
         }
-        self.again_with(&mut session).await?;
+        self.commit(&mut session).await?;
         if let Some((ids, version)) = versions {
             let raised = self.above_floor(bulk.tenant, bulk.collection, &ids, version).await;
             raised.map_err(|error| Failure::Down(error.to_string()))?;
         }
         Ok(true)
-    }
-
-    /// Commits; a commit may be repeated until it is known to have been done.
-    async fn again_with(&self, session: &mut ClientSession) -> Result<(), Failure> {
-        let mut last = self.once("commit", || async { session.commit_transaction().await }).await;
-        if matches!(last, Err(Failure::Down(_))) {
-            last = self.once("commit", || async { session.commit_transaction().await }).await;
-        }
-        last
     }
 
     /// Writes what can be; the places of those that something else was written to

@@ -11,11 +11,11 @@ use funnelweb_factor_events::store::{AppendOutcome, Effect, Error, Event, Tenant
 use mongodb::options::ReturnDocument;
 use serde_json::{Map, Value};
 
-use super::{BATCHES, INTERACTIONS, MongoEvents, ON_THE_WAY, effects::Batch};
+use super::{BATCHES, INTERACTIONS, MongoEvents, effects::Batch};
 use crate::{
     call::{Failure, Find, jitter},
     codec::{Frame, OWN, date},
-    documents::binary,
+    documents::{binary, own},
     server::{MongoStore, object_id},
     state::integer,
 };
@@ -135,7 +135,7 @@ impl MongoEvents {
         let log = self.store.change_state(&key, change, ReturnDocument::After).await?.unwrap_or_default();
         let next = integer(&log, "next").unwrap_or(count);
         self.taken.insert(tenant.clone(), next);
-        let lost = open_batches(&log).filter(|(_, _, since_ms)| is_lost(*since_ms, at_ms)).map(|(name, ..)| name);
+        let lost = open_batches(&log).filter(|(_, _, since_ms)| self.is_lost(*since_ms, at_ms)).map(|(name, ..)| name);
         Ok(Opened { number, at_ms, first: next - count + 1, lost: lost.collect() })
     }
 
@@ -148,7 +148,7 @@ impl MongoEvents {
     pub(super) async fn last_readable(&self, tenant: &Tenant) -> Result<Option<i64>, Error> {
         let Some(log) = self.store.state(&log_key(tenant)).await? else { return Ok(None) };
         let now_ms = self.store.now_ms();
-        let open = open_batches(&log).filter(|(_, _, since_ms)| !is_lost(*since_ms, now_ms));
+        let open = open_batches(&log).filter(|(_, _, since_ms)| !self.is_lost(*since_ms, now_ms));
         Ok(open.map(|(_, after, _)| after).chain(integer(&log, "next")).min())
     }
 
@@ -172,7 +172,7 @@ impl MongoEvents {
             documents.push(self.document(tenant, event, offset, opened.number)?);
         }
         if self.store.abilities.transactions {
-            return self.write_in_transaction(tenant, part, note, documents).await;
+            return self.write_in_transaction(tenant, opened.number, part, note, documents).await;
         }
         if let Some(note) = note {
             let batches = self.store.collection(BATCHES);
@@ -193,6 +193,7 @@ impl MongoEvents {
     async fn write_in_transaction(
         &self,
         tenant: &Tenant,
+        number: u128,
         part: &[New],
         note: Option<Document>,
         documents: Vec<Document>,
@@ -211,8 +212,7 @@ impl MongoEvents {
             if new.is_empty() {
                 return Ok(known);
             }
-            let mut session = store.once("begin", || async { store.client.start_session().await }).await?;
-            store.once("begin", || async { session.start_transaction().await }).await?;
+            let mut session = store.begin().await?;
             let written = async {
                 if let Some(note) = &note {
                     store.once("insert", || async { batches.insert_one(note).session(&mut session).await }).await?;
@@ -223,21 +223,20 @@ impl MongoEvents {
                 Ok::<_, Failure>(())
             };
             match written.await {
-                Ok(()) => {
-                    let mut done = store.once("commit", || async { session.commit_transaction().await }).await;
-                    if matches!(done, Err(Failure::Down(_))) {
-                        done = store.once("commit", || async { session.commit_transaction().await }).await;
-                    }
-                    match done {
-                        Ok(()) => return Ok(known),
-                        Err(failure) if failure.is_transient() => {}
-                        Err(failure) => return Err(failure.into()),
-                    }
-                }
+                Ok(()) => match store.commit(&mut session).await {
+                    Ok(()) => return Ok(known),
+                    Err(failure) if failure.is_transient() => {}
+                    Err(failure) => return Err(failure.into()),
+                },
                 Err(failure) => {
-                    let _ = store.once("abort", || async { session.abort_transaction().await }).await;
+                    store.abort(&mut session).await;
                     if failure.is_duplicate() {
-                        known = self.known(tenant, part).await?;
+                        let own;
+                        (known, own) = self.known(tenant, part, number).await?;
+                        if own {
+                            // A commit that was thought to have failed was done.
+                            return Ok(known);
+                        }
                     } else if !failure.is_transient() {
                         return Err(failure.into());
                     }
@@ -249,14 +248,16 @@ impl MongoEvents {
         Err(Error::Unavailable("mongodb: other writers came between each time".to_owned()))
     }
 
-    /// Which of the events are there.
-    async fn known(&self, tenant: &Tenant, part: &[New]) -> Result<HashSet<String>, Error> {
+    /// Which of the events are there as those of other batches, and whether any is
+    /// there as one of this batch.
+    async fn known(&self, tenant: &Tenant, part: &[New], number: u128) -> Result<(HashSet<String>, bool), Error> {
         let ids: Vec<_> = part.iter().map(|new| event_object_id(tenant, &new.event.event_id)).collect();
         let filter = doc! { "tenant_id": tenant.as_str(), "_id": { "$in": ids } };
-        let fields = Some(doc! { "_id": 0, "_fw.event_id": 1 });
+        let fields = Some(doc! { "_id": 0, "_fw.event_id": 1, "_fw.batch": 1 });
         let found = self.store.find(INTERACTIONS, &Find { filter, fields, ..Find::default() }).await?;
-        let id = |found: &Document| Some(found.get_document(OWN).ok()?.get_str("event_id").ok()?.to_owned());
-        Ok(found.iter().filter_map(id).collect())
+        let (own, others): (Vec<_>, Vec<_>) = found.iter().filter_map(own).partition(|own| is_of(own, number));
+        let id = |own: &Document| Some(own.get_str("event_id").ok()?.to_owned());
+        Ok((others.into_iter().filter_map(id).collect(), !own.is_empty()))
     }
 
     /// An event as it is stored.
@@ -299,6 +300,11 @@ impl MongoStore {
     }
 }
 
+/// Whether an event, by our field in it, was written as one of this batch.
+pub(super) fn is_of(own: &Document, number: u128) -> bool {
+    own.get_binary_generic("batch").is_ok_and(|batch| *batch == number.to_be_bytes())
+}
+
 /// The `_id` of an event: writing it a second time is a duplicate.
 pub(super) fn event_object_id(tenant: &Tenant, event_id: &str) -> bson::oid::ObjectId {
     object_id(tenant, &[event_id.as_bytes()])
@@ -312,10 +318,6 @@ fn open_batches(log: &Document) -> impl Iterator<Item = (String, i64, u64)> {
         let since_ms = u64::try_from(entry.get_datetime("at").ok()?.timestamp_millis()).ok()?;
         Some((name.clone(), integer(entry, "after")?, since_ms))
     })
-}
-
-fn is_lost(since_ms: u64, now_ms: u64) -> bool {
-    u128::from(now_ms.saturating_sub(since_ms)) > ON_THE_WAY.as_millis()
 }
 
 /// Bytes that an event takes in its batch or as a document, roughly.

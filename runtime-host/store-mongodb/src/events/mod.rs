@@ -22,7 +22,8 @@
 //! that were written are duplicates, and their effects come with the batch.
 //!
 //! `read` gives events in the order of their offsets and stops in front of offsets
-//! that are on their way; after [`ON_THE_WAY`] those are taken for lost.
+//! that are on their way; when their append must long have ended those are taken for
+//! lost.
 //!
 //! Where the server has no transactions, a call may be written in part when the
 //! server fails, and an insert that the server held back for longer than a batch
@@ -50,8 +51,11 @@ use crate::{call::Find, codec, documents::own, server::MongoStore, state::intege
 pub(crate) const INTERACTIONS: &str = "interactions";
 /// The effects of events that may not have been applied.
 pub(crate) const BATCHES: &str = "fw_batches";
-/// How long offsets may be on their way.
+/// How long offsets may be on their way, at least.
 const ON_THE_WAY: Duration = Duration::from_secs(30);
+/// Operations that an append takes at most until its events are written; each has
+/// its deadline.
+const APPEND_OPERATIONS: u32 = 4;
 /// Tenants whose last offset is remembered.
 const TENANTS: usize = 10_000;
 
@@ -72,6 +76,16 @@ impl MongoEvents {
     #[must_use]
     pub fn new(store: Arc<MongoStore>, live: Arc<dyn LiveEffects>) -> Self {
         Self { store, live, taken: Arc::new(Cache::new(TENANTS)), holder: bson::oid::ObjectId::new() }
+    }
+
+    /// How long an append takes at most until its events are written.
+    fn append_time(&self) -> Duration {
+        self.store.settings.operation_timeout() * APPEND_OPERATIONS
+    }
+
+    /// Whether offsets that were taken at `since_ms` will never be used.
+    fn is_lost(&self, since_ms: u64, now_ms: u64) -> bool {
+        u128::from(now_ms.saturating_sub(since_ms)) > self.append_time().max(ON_THE_WAY).as_millis()
     }
 
     /// The events that fit, in the order of their offsets.

@@ -8,12 +8,13 @@ use mongodb::options::ReturnDocument;
 
 use super::{
     BATCHES, INTERACTIONS, MongoEvents,
-    append::{ids_of, number},
+    append::{ids_of, is_of, number},
     effects::Batch,
 };
 use crate::{
     call::{Failure, Find},
-    codec::{OWN, date},
+    codec::date,
+    documents::own,
     server::STATE,
 };
 
@@ -24,10 +25,6 @@ const EVERY: Duration = Duration::from_secs(10);
 const LEASE_KEY: &str = "lease/sweep";
 /// Batches read at once.
 const PAGE: i64 = 64;
-/// Operations that an append takes at most until its effects are applied; each
-/// has its deadline.
-const APPEND_OPERATIONS: u32 = 4;
-
 impl MongoEvents {
     /// Sweeps now and every few seconds, for as long as it is polled.
     pub async fn keep_sweeping(&self) {
@@ -50,7 +47,7 @@ impl MongoEvents {
             return Ok(0);
         }
         let store = &self.store;
-        let age = store.settings.operation_timeout() * APPEND_OPERATIONS;
+        let age = self.append_time();
         let before_ms = store.now_ms().saturating_sub(u64::try_from(age.as_millis()).unwrap_or(u64::MAX));
         let find = Find {
             filter: doc! { "at": { "$lt": date(before_ms) } },
@@ -138,10 +135,7 @@ impl MongoEvents {
         let filter = doc! { "tenant_id": tenant.as_str(), "_id": { "$in": all } };
         let fields = Some(doc! { "_fw.batch": 1 });
         let found = self.store.find(INTERACTIONS, &Find { filter, fields, ..Find::default() }).await?;
-        let is_own = |found: &&Document| {
-            let own = found.get_document(OWN).ok();
-            own.and_then(|own| own.get_binary_generic("batch").ok()).is_some_and(|own| *own == number.to_be_bytes())
-        };
+        let is_own = |found: &&Document| own(found).is_some_and(|own| is_of(own, number));
         let id = |found: &Document| ids.get(&found.get_object_id("_id").ok()?).cloned();
         Ok(found.iter().filter(is_own).filter_map(id).collect())
     }

@@ -8,6 +8,7 @@ pub mod live;
 pub mod proxy;
 #[path = "../../../xtask/src/servers.rs"]
 mod servers;
+pub mod translator;
 
 use std::{
     net::TcpListener,
@@ -39,13 +40,14 @@ struct Ferretdb {
 }
 
 impl Ferretdb {
-    fn start(port: u16, folder: TempDir) -> Self {
+    fn start(port: u16, folder: TempDir, options: &[&str]) -> Self {
         let binary = servers::ferretdb().unwrap();
         let mut shell = Command::new("sh");
         shell.args(["-c", r#""$0" "$@" </dev/null & read -r _; kill -9 $!; wait"#]).arg(binary);
         shell.args(["--handler=sqlite", "--debug-addr=-", "--state-dir=-", "--telemetry=disable", "--log-level=error"]);
         shell.arg(format!("--listen-addr=127.0.0.1:{port}"));
         shell.arg(format!("--sqlite-url=file:{}/", folder.path().display()));
+        shell.args(options);
         let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
         Self { shell, port, folder }
     }
@@ -69,7 +71,16 @@ fn free_port() -> u16 {
 impl Server {
     /// A FerretDB with nothing in it.
     pub async fn ferretdb() -> Self {
-        let process = Ferretdb::start(free_port(), tempfile::tempdir().unwrap());
+        Self::ferretdb_with(&[]).await
+    }
+
+    /// One that says that it is a replica set.
+    pub async fn ferretdb_as_replica_set() -> Self {
+        Self::ferretdb_with(&["--repl-set-name=rs0"]).await
+    }
+
+    async fn ferretdb_with(options: &[&str]) -> Self {
+        let process = Ferretdb::start(free_port(), tempfile::tempdir().unwrap(), options);
         let url = format!("mongodb://127.0.0.1:{}/", process.port);
         let server = Self { url, database: "funnelweb".to_owned(), process: Some(process) };
         server.wait().await;
@@ -129,7 +140,7 @@ impl Server {
     pub fn start(&mut self) {
         let old = self.process.as_mut().unwrap();
         let folder = std::mem::replace(&mut old.folder, tempfile::tempdir().unwrap());
-        self.process = Some(Ferretdb::start(old.port, folder));
+        self.process = Some(Ferretdb::start(old.port, folder, &[]));
     }
 }
 
