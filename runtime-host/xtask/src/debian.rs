@@ -56,7 +56,7 @@ fn compiler_version() -> Result<String> {
 fn download(work: &Path, version: &str) -> Result<PathBuf> {
     let mirror = mirror()?;
     for suite in SUITES {
-        let apt = Apt::new(&work.join(suite), &mirror, suite)?;
+        let apt = Apt::new(&work.join(suite), &mirror, &[suite])?;
         // What apt has to say of a failure, it has printed.
         if run(&mut apt.command(&["update"])).is_err() {
             println!("the suite {suite} cannot be read from {mirror}");
@@ -68,12 +68,7 @@ fn download(work: &Path, version: &str) -> Result<PathBuf> {
             continue;
         }
         let unpacked = work.join("unpacked");
-        for entry in fs::read_dir(&apt.folder)? {
-            let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "deb") {
-                run(Command::new("dpkg").arg("-x").arg(path).arg(&unpacked))?;
-            }
-        }
+        unpack(&apt.folder, &unpacked)?;
         return Ok(unpacked);
     }
     bail!(
@@ -82,17 +77,50 @@ fn download(work: &Path, version: &str) -> Result<PathBuf> {
     )
 }
 
+/// Downloads `packages` and what they need that this machine does not have, and
+/// unpacks them below `work`; returns the folder they are unpacked in. `suites`
+/// are looked in together, `{codename}` being this machine's own.
+pub fn fetch(work: &Path, suites: &[&str], packages: &[&str]) -> Result<PathBuf> {
+    for tool in ["apt-get", "dpkg"] {
+        ensure!(exists(tool), "this way needs Debian's `{tool}`");
+    }
+    ensure!(Path::new(KEYRING).is_file(), "this way needs Debian's keys in {KEYRING}");
+    let codename = codename()?;
+    let suites: Vec<String> = suites.iter().map(|suite| suite.replace("{codename}", &codename)).collect();
+    let suites: Vec<&str> = suites.iter().map(String::as_str).collect();
+    let apt = Apt::new(&work.join("apt"), &mirror()?, &suites)?;
+    run(&mut apt.command(&["--quiet", "update"]))?;
+    // The locks are those of installing, which this does not do.
+    let install = ["--quiet", "install", "--yes", "--download-only", "--no-install-recommends"];
+    run(apt.command(&install).args(["-o", "Debug::NoLocking=true"]).args(packages))?;
+    let unpacked = work.join("unpacked");
+    unpack(&apt.folder.join("cache/archives"), &unpacked)?;
+    Ok(unpacked)
+}
+
+/// Unpacks every package of a folder.
+fn unpack(packages: &Path, into: &Path) -> Result<()> {
+    for entry in fs::read_dir(packages)? {
+        let path = entry?.path();
+        if path.extension().is_some_and(|extension| extension == "deb") {
+            run(Command::new("dpkg").arg("-x").arg(path).arg(into))?;
+        }
+    }
+    Ok(())
+}
+
 /// apt with lists, cache and sources of its own.
 struct Apt {
     folder: PathBuf,
 }
 
 impl Apt {
-    fn new(folder: &Path, mirror: &str, suite: &str) -> Result<Self> {
+    fn new(folder: &Path, mirror: &str, suites: &[&str]) -> Result<Self> {
         for part in ["lists/partial", "cache/archives/partial"] {
             fs::create_dir_all(folder.join(part))?;
         }
-        fs::write(folder.join("sources.list"), format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n"))?;
+        let source = |suite: &&str| format!("deb [signed-by={KEYRING}] {mirror} {suite} main\n");
+        fs::write(folder.join("sources.list"), suites.iter().map(source).collect::<String>())?;
         Ok(Self { folder: folder.to_owned() })
     }
 
@@ -115,18 +143,23 @@ impl Apt {
     }
 }
 
-/// The mirror the machine itself installs Debian from.
-fn mirror() -> Result<String> {
+/// The name of this machine's release of Debian.
+fn codename() -> Result<String> {
     let release = fs::read_to_string("/etc/os-release").context("this way needs Debian")?;
     let codename = release.lines().find_map(|line| line.strip_prefix("VERSION_CODENAME="));
-    let codename = codename.context("/etc/os-release names no VERSION_CODENAME")?.trim_matches('"');
+    Ok(codename.context("/etc/os-release names no VERSION_CODENAME")?.trim_matches('"').to_owned())
+}
+
+/// The mirror the machine itself installs Debian from.
+fn mirror() -> Result<String> {
+    let codename = codename()?;
     let mut files = vec![PathBuf::from("/etc/apt/sources.list")];
     if let Ok(folder) = fs::read_dir("/etc/apt/sources.list.d") {
         files.extend(folder.filter_map(|entry| Some(entry.ok()?.path())));
     }
     files.sort();
     let texts = files.iter().filter_map(|file| fs::read_to_string(file).ok());
-    let mirror = texts.into_iter().find_map(|text| mirror_in(&text, codename));
+    let mirror = texts.into_iter().find_map(|text| mirror_in(&text, &codename));
     mirror.with_context(|| format!("no source in /etc/apt has the suite {codename}, component main"))
 }
 

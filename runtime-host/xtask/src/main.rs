@@ -8,6 +8,7 @@
 
 mod build;
 mod debian;
+mod redis_servers;
 mod servers;
 mod setup;
 mod shell;
@@ -22,6 +23,7 @@ const USAGE: &str = "\
 usage: cargo xtask <command>
 
   setup [--without-rustup]  make sure of a C compiler and the wasm32-wasip2 target
+  redis-servers             make sure of redis-server and valkey-server, for the tests
   build                     set up, then build the components and the host
   up [arguments]            build, load the demo, serve; arguments go to `funnelweb up`
   test [--only <step>]      everything CI runs, or one step of it
@@ -48,6 +50,7 @@ fn run() -> Result<()> {
     match (&*command.to_string_lossy(), words.as_slice()) {
         ("setup", []) => setup::setup(&root, setup::Rustup::First),
         ("setup", ["--without-rustup"]) => setup::setup(&root, setup::Rustup::Never),
+        ("redis-servers", []) => redis_servers::setup(&root),
         ("build", []) => build::all(&root),
         ("up", _) => build::all(&root).and_then(|()| build::up(&root, &rest)),
         ("test", []) => test::all(&root),

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    build, servers, setup,
+    build, redis_servers, servers, setup,
     shell::{cargo, run},
 };
 
@@ -26,6 +26,7 @@ struct Step {
 const STEPS: &[Step] = &[
     Step { name: "format", run: |root| run(cargo(root).args(["fmt", "--all", "--check"])) },
     Step { name: "setup", run: |root| setup::setup(root, setup::Rustup::First) },
+    Step { name: "redis-servers", run: redis_servers::setup },
     Step { name: "clippy", run: clippy },
     Step { name: "components", run: build::components },
     Step { name: "test-guests", run: build::test_guests },
@@ -72,7 +73,7 @@ pub fn all(root: &Path) -> Result<()> {
         println!("{name:>12} {:>7.1} s", time.as_secs_f64());
     }
     let total: Duration = times.iter().map(|(_, time)| time).sum();
-    println!("{:>12} {:>7.1} s", "total", total.as_secs_f64());
+    println!("{:>14} {:>7.1} s", "total", total.as_secs_f64());
     Ok(())
 }
 
