@@ -10,7 +10,10 @@ pub async fn run(stores: &dyn KeyValues, prefix: &str) {
     let tenant = |name: &str| Tenant::new(&format!("{prefix}{name}")).unwrap();
     values_are_set_read_and_deleted(stores, &tenant("values")).await;
     limits_are_errors_that_name_the_argument(stores, &tenant("limits")).await;
+    values_of_any_kind_come_back_as_they_were(stores, &tenant("kinds")).await;
     labels_and_tenants_are_apart(stores, &tenant("apart-a"), &tenant("apart-b")).await;
+    names_with_colons_are_apart(stores, &tenant("colon"), &tenant("colon:a")).await;
+    concurrent_writes_lose_nothing(stores, &tenant("race")).await;
 }
 
 async fn values_are_set_read_and_deleted(stores: &dyn KeyValues, t: &Tenant) {
@@ -43,6 +46,54 @@ async fn limits_are_errors_that_name_the_argument(stores: &dyn KeyValues, t: &Te
     names(stores.set(t, "default", "", vec![]).await, "key");
     names(stores.set(t, "default", "k", vec![7; limits::KEY_VALUE_VALUE_BYTES + 1]).await, "value");
     names(stores.set(t, "a/b", "k", vec![]).await, "label");
+}
+
+async fn values_of_any_kind_come_back_as_they_were(stores: &dyn KeyValues, t: &Tenant) {
+    let mib: Vec<u8> = (0..1024 * 1024_u32).map(|at| (at % 251) as u8).collect();
+    let pairs = [
+        ("mib", mib),
+        ("юникод-🕸", "значение 🕷 \u{0}\u{10FFFF}".as_bytes().to_vec()),
+        ("{braces}", b"\r\n$3\r\nfoo\r\n".to_vec()),
+        (" \n\0", (0..=255).collect()),
+        ("e\u{301}", b"two characters".to_vec()),
+        ("\u{e9}", b"one character".to_vec()),
+    ];
+    for (key, value) in &pairs {
+        stores.set(t, "default", key, value.clone()).await.unwrap();
+    }
+    for (key, value) in &pairs {
+        assert!(stores.get(t, "default", key).await.unwrap().as_ref() == Some(value), "{key:?} changed");
+    }
+    let mut keys: Vec<String> = pairs.iter().map(|(key, _)| (*key).to_owned()).collect();
+    keys.sort_unstable();
+    assert_eq!(stores.get_keys(t, "default").await.unwrap(), keys);
+}
+
+async fn names_with_colons_are_apart(stores: &dyn KeyValues, a: &Tenant, b: &Tenant) {
+    // Joined by colons, these are the same.
+    let names = [(a, "a:x", "y:z"), (a, "a:x:y", "z"), (b, "x", "y:z"), (b, "x:y", "z")];
+    for (at, (tenant, label, key)) in names.iter().enumerate() {
+        stores.set(tenant, label, key, vec![at as u8]).await.unwrap();
+    }
+    for (at, (tenant, label, key)) in names.iter().enumerate() {
+        assert_eq!(stores.get(tenant, label, key).await, Ok(Some(vec![at as u8])));
+        assert_eq!(stores.get_keys(tenant, label).await, Ok(vec![(*key).to_owned()]));
+    }
+}
+
+async fn concurrent_writes_lose_nothing(stores: &dyn KeyValues, t: &Tenant) {
+    let task = async |task: usize| {
+        for round in 0..25 {
+            let (key, value) = (format!("k{task}-{round}"), format!("v{task}-{round}").into_bytes());
+            stores.set(t, "default", &key, value.clone()).await.unwrap();
+            stores.set(t, "default", "all", value.clone()).await.unwrap();
+            assert_eq!(stores.get(t, "default", &key).await, Ok(Some(value)));
+        }
+    };
+    tokio::join!(task(0), task(1), task(2), task(3), task(4), task(5), task(6), task(7));
+    assert_eq!(stores.get_keys(t, "default").await.unwrap().len(), 8 * 25 + 1);
+    let last = stores.get(t, "default", "all").await.unwrap().unwrap();
+    assert!(last.ends_with(b"-24"), "{last:?} was not written last");
 }
 
 async fn labels_and_tenants_are_apart(stores: &dyn KeyValues, a: &Tenant, b: &Tenant) {

@@ -7,10 +7,7 @@ use funnelweb_core::limits;
 use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write};
 use rusqlite::{OptionalExtension, params};
 
-use crate::store::{Error, KeyValues, Tenant};
-
-/// Keys that are listed; a store may hold more, which are asked for by name.
-const LISTED_KEYS: usize = 10_000;
+use crate::store::{Error, KeyValues, LISTED_KEYS, Tenant};
 
 const SCHEMA: &str = "CREATE TABLE key_values (
   label TEXT NOT NULL,

@@ -3,6 +3,9 @@
 use async_trait::async_trait;
 pub use funnelweb_tenant_store::{Error, Tenant};
 
+/// Keys that are listed; a store may hold more, which are asked for by name.
+pub const LISTED_KEYS: usize = 10_000;
+
 /// The key-value stores of one deployment. A store is named by its label
 /// (`default`, …); it exists as soon as something is written to it. Which
 /// labels a component may open is the host's to decide.
@@ -20,7 +23,7 @@ pub trait KeyValues: Send + Sync + 'static {
     /// Whether `key` is there.
     async fn exists(&self, tenant: &Tenant, label: &str, key: &str) -> Result<bool, Error>;
 
-    /// All keys of the store, in byte order; `invalid` when there are too many to
-    /// list.
+    /// All keys of the store, in byte order; `invalid` when there are more than
+    /// [`LISTED_KEYS`].
     async fn get_keys(&self, tenant: &Tenant, label: &str) -> Result<Vec<String>, Error>;
 }

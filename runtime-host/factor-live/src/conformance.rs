@@ -4,13 +4,18 @@
 //! Hot lists and counters are changed by events only, so what fills them comes
 //! with the backend: [`Suite::add_hot`], [`Suite::add_count`]. Every check works
 //! in tenants of its own.
-#![allow(clippy::unwrap_used, clippy::panic, reason = "a test suite: a failed check is a panic")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "a test suite: a failed check is a panic"
+)]
 
 use std::{collections::HashSet, future::Future, pin::Pin};
 
 use funnelweb_core::{id::handle, limits};
 
-use crate::store::{Error, Live, Scored, Tenant};
+use crate::store::{CountAdd, Error, HotAdd, Live, LiveEffects, Scored, Tenant};
 
 /// A change that is applied when it resolves.
 pub type Change = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -51,8 +56,9 @@ impl Suite<'_> {
         self.the_oldest_exposures_go_first().await;
         self.counters_add_up().await;
         self.tenants_are_apart().await;
+        self.names_with_colons_are_apart().await;
         self.limits_are_errors_that_name_the_argument().await;
-        self.concurrent_exposures_lose_nothing().await;
+        self.concurrent_changes_lose_nothing().await;
     }
 
     fn tenant(&self, name: &str) -> Tenant {
@@ -176,6 +182,31 @@ impl Suite<'_> {
         assert_eq!(self.shown(a, "ann").await.len(), 1);
     }
 
+    /// Ids may hold what a store separates them by.
+    async fn names_with_colons_are_apart(&self) {
+        let (a, ab) = (&self.tenant("colon"), &self.tenant("colon:b"));
+        let names = [(a, "b", "c:feed"), (a, "b:c", "feed"), (ab, "c", "feed"), (ab, "c:feed", "c")];
+        for (at, (t, user, scenario)) in names.iter().enumerate() {
+            let shown = vec![format!("i{at}")];
+            self.live.expose(t, (*scenario).to_owned(), (*user).to_owned(), shown, 100).await.unwrap();
+        }
+        for (at, (t, user, scenario)) in names.iter().enumerate() {
+            let shown = self.live.exposed(t, (*scenario).to_owned(), (*user).to_owned()).await.unwrap();
+            assert_eq!(shown, [handle(&format!("i{at}"))], "{t} {user} {scenario}");
+        }
+        (self.add_hot)(ab, "x", 1.0, HOUR_MS).await;
+        (self.add_count)(ab, "x", "n", 1.0).await;
+        (self.add_count)(a, "b:x", "m", 1.0).await;
+        assert_eq!(self.live.hot_top(a, "b:feed".to_owned(), 5, vec![], HOUR_MS).await.unwrap(), Scored::default());
+        assert_eq!(self.top(ab, 5, &[], HOUR_MS).await.handles, [handle("x")]);
+        let stats = async |t: &Tenant, item: &str| {
+            let fields = vec!["n".to_owned(), "m".to_owned()];
+            self.live.item_stats(t, "feed".to_owned(), vec![handle(item)], fields).await.unwrap()
+        };
+        assert_eq!(stats(a, "b:x").await, [0.0, 1.0]);
+        assert_eq!(stats(ab, "x").await, [1.0, 0.0]);
+    }
+
     async fn limits_are_errors_that_name_the_argument(&self) {
         let t = &self.tenant("limits");
         let (feed, many) = (|| "feed".to_owned(), || vec![0; limits::CANDIDATES + 1]);
@@ -193,7 +224,7 @@ impl Suite<'_> {
         is_invalid(self.live.item_stats(t, feed(), vec![], vec![String::new(); limits::FEATURES + 1]).await, "fields");
     }
 
-    async fn concurrent_exposures_lose_nothing(&self) {
+    async fn concurrent_changes_lose_nothing(&self) {
         let t = &self.tenant("race");
         let task = async |task: usize| {
             for round in 0..25 {
@@ -201,12 +232,156 @@ impl Suite<'_> {
                 self.show(t, "ann", &[&item], 3600).await;
                 assert!(self.shown(t, "ann").await.contains(&handle(&item)));
                 (self.add_count)(t, "x", "n", 1.0).await;
+                (self.add_hot)(t, "h", 1.0, HOUR_MS).await;
+                // Read in between, while others change it.
+                assert!(self.top(t, 1, &[], HOUR_MS).await.scores[0] >= (round + 1) as f32);
             }
         };
         eight_at_once(task).await;
         assert_eq!(self.shown(t, "ann").await.len(), 8 * 25);
         let stats = self.live.item_stats(t, "feed".to_owned(), vec![handle("x")], vec!["n".to_owned()]).await.unwrap();
         assert_eq!(stats, [8.0 * 25.0]);
+        assert_eq!(self.top(t, 1, &[], HOUR_MS).await.scores, [8.0 * 25.0]);
+    }
+}
+
+/// A backend whose live structures change apart from the event log, and that of
+/// it which changes them. The backend knows the items `a`, `b` and `c`.
+pub struct EffectsSuite<'a> {
+    /// The backend.
+    pub live: &'a dyn Live,
+    /// The same.
+    pub effects: &'a dyn LiveEffects,
+    /// Begins the names of the tenants, so that a server can be used again.
+    pub prefix: &'a str,
+}
+
+impl EffectsSuite<'_> {
+    /// Runs every check.
+    pub async fn run(&self) {
+        self.a_batch_is_applied_once().await;
+        self.a_new_half_life_keeps_what_scores_were_worth().await;
+        self.what_is_forgotten_is_gone().await;
+        self.limits_are_errors_that_name_the_argument().await;
+        self.concurrent_batches_are_applied_once_each().await;
+    }
+
+    fn tenant(&self, name: &str) -> Tenant {
+        Tenant::new(&format!("{}{name}", self.prefix)).unwrap()
+    }
+
+    fn hot(scenario: &str, item: &str, weight: f64) -> HotAdd {
+        let (scenario_id, item_id) = (scenario.to_owned(), item.to_owned());
+        HotAdd { scenario_id, item_id, weight, half_life_s: 3600, at_ms: HOUR_MS }
+    }
+
+    fn count(item: &str, field: &str, amount: f64) -> CountAdd {
+        CountAdd { item_id: item.to_owned(), field: field.to_owned(), amount }
+    }
+
+    async fn heat(&self, t: &Tenant, scenario: &str, now_ms: u64) -> Vec<f32> {
+        let handles = ["a", "b", "c"].map(handle).to_vec();
+        self.live.hot_scores(t, scenario.to_owned(), handles, now_ms).await.unwrap()
+    }
+
+    async fn counts(&self, t: &Tenant) -> Vec<f64> {
+        let (handles, fields) = (["a", "b", "c"].map(handle).to_vec(), vec!["n".to_owned(), "m".to_owned()]);
+        self.live.item_stats(t, "feed".to_owned(), handles, fields).await.unwrap()
+    }
+
+    async fn a_batch_is_applied_once(&self) {
+        let t = &self.tenant("once");
+        let hot = || vec![Self::hot("feed", "a", 1.0), Self::hot("news", "b", 2.0), Self::hot("feed", "a", 0.5)];
+        let counts = || vec![Self::count("a", "n", 1.0), Self::count("b", "m", 2.0), Self::count("a", "n", 1.0)];
+        for batch in [1, 1, 2, 1, 2] {
+            self.effects.apply(t, batch, hot(), counts()).await.unwrap();
+        }
+        assert_eq!(self.heat(t, "feed", HOUR_MS).await, [3.0, 0.0, 0.0]);
+        assert_eq!(self.heat(t, "news", HOUR_MS).await, [0.0, 4.0, 0.0]);
+        assert_eq!(self.counts(t).await, [4.0, 0.0, 0.0, 4.0, 0.0, 0.0]);
+        self.effects.apply(t, 3, vec![], vec![]).await.unwrap();
+        // A batch's number is the tenant's own.
+        let other = &self.tenant("once-other");
+        self.effects.apply(other, 1, hot(), counts()).await.unwrap();
+        assert_eq!(self.heat(other, "feed", HOUR_MS).await, [1.5, 0.0, 0.0]);
+    }
+
+    async fn a_new_half_life_keeps_what_scores_were_worth(&self) {
+        let t = &self.tenant("half-life");
+        self.effects.apply(t, 1, vec![Self::hot("feed", "a", 4.0)], vec![]).await.unwrap();
+        assert_eq!(self.heat(t, "feed", HOUR_MS).await, [4.0, 0.0, 0.0]);
+        let slower = HotAdd { half_life_s: 7200, at_ms: 2 * HOUR_MS, ..Self::hot("feed", "b", 1.0) };
+        self.effects.apply(t, 2, vec![slower], vec![]).await.unwrap();
+        assert_eq!(self.heat(t, "feed", 2 * HOUR_MS).await, [2.0, 1.0, 0.0]);
+        assert_eq!(self.heat(t, "feed", 4 * HOUR_MS).await, [1.0, 0.5, 0.0]);
+    }
+
+    async fn what_is_forgotten_is_gone(&self) {
+        let t = &self.tenant("forget");
+        let show = async |scenario: &str, user: &str| {
+            let (scenario, user, items) = (scenario.to_owned(), user.to_owned(), vec!["a".to_owned()]);
+            self.live.expose(t, scenario, user, items, 100).await.unwrap();
+        };
+        let shown = async |scenario: &str, user: &str| {
+            self.live.exposed(t, scenario.to_owned(), user.to_owned()).await.unwrap().len()
+        };
+        let all = [("feed", "ann"), ("news", "ann"), ("feed", "bob"), ("feed", "ann:x"), ("x:feed", "ann")];
+        for batch in 1..3 {
+            for (scenario, user) in all {
+                show(scenario, user).await;
+                assert_eq!(shown(scenario, user).await, 1);
+            }
+            let hot = vec![Self::hot("feed", "a", 1.0), Self::hot("news", "a", 1.0)];
+            let counts = vec![Self::count("a", "n", 1.0), Self::count("b", "n", 1.0)];
+            self.effects.apply(t, batch, hot, counts).await.unwrap();
+            assert_eq!(self.heat(t, "feed", HOUR_MS).await, [1.0, 0.0, 0.0]);
+            self.effects.forget_user(t, "ann", vec!["feed".to_owned(), "x:feed".to_owned()]).await.unwrap();
+            let left = async || {
+                let mut left = Vec::new();
+                for (scenario, user) in all {
+                    left.push(shown(scenario, user).await);
+                }
+                left
+            };
+            assert_eq!(left().await, [0, 1, 1, 1, 0]);
+            show("feed", "ann").await;
+            self.effects.forget_scenario(t, "feed", vec!["a".to_owned()]).await.unwrap();
+            assert_eq!(left().await, [0, 1, 0, 0, 0]);
+            assert_eq!(self.heat(t, "feed", HOUR_MS).await, [0.0; 3]);
+            assert_eq!(self.heat(t, "news", HOUR_MS).await, [batch as f32, 0.0, 0.0]);
+            assert_eq!(self.counts(t).await, [0.0, 0.0, batch as f64, 0.0, 0.0, 0.0]);
+        }
+    }
+
+    async fn limits_are_errors_that_name_the_argument(&self) {
+        let t = &self.tenant("effect-limits");
+        let apply = async |hot, counts| self.effects.apply(t, 1, hot, counts).await;
+        is_invalid(apply(vec![Self::hot("a/b", "a", 1.0)], vec![]).await, "hot[0].scenario-id");
+        is_invalid(apply(vec![Self::hot("feed", "", 1.0)], vec![]).await, "hot[0].item-id");
+        is_invalid(apply(vec![Self::hot("feed", "a", f64::NAN)], vec![]).await, "hot[0].weight");
+        is_invalid(apply(vec![], vec![Self::count("a b", "n", 1.0)]).await, "counts[0].item-id");
+        is_invalid(apply(vec![], vec![Self::count("a", "n", f64::INFINITY)]).await, "counts[0].amount");
+        is_invalid(self.effects.forget_user(t, "", vec![]).await, "user-id");
+        is_invalid(self.effects.forget_user(t, "ann", vec!["*".to_owned()]).await, "scenario-ids[0]");
+        is_invalid(self.effects.forget_scenario(t, "*", vec![]).await, "scenario-id");
+        is_invalid(self.effects.forget_scenario(t, "feed", vec!["*".to_owned()]).await, "item-ids[0]");
+    }
+
+    async fn concurrent_batches_are_applied_once_each(&self) {
+        let t = &self.tenant("batches");
+        // Every batch is applied by four tasks at once.
+        let task = async |task: usize| {
+            for round in 0..25 {
+                let batch = (task / 4 * 1000 + round) as u128;
+                let hot = vec![Self::hot("feed", "a", 1.0), Self::hot("feed", "b", 2.0)];
+                let counts = vec![Self::count("a", "n", 1.0), Self::count("c", "m", 0.5)];
+                self.effects.apply(t, batch, hot, counts).await.unwrap();
+                assert!(self.heat(t, "feed", HOUR_MS).await[0] >= (round + 1) as f32);
+            }
+        };
+        eight_at_once(task).await;
+        assert_eq!(self.heat(t, "feed", HOUR_MS).await, [50.0, 100.0, 0.0]);
+        assert_eq!(self.counts(t).await, [50.0, 0.0, 0.0, 0.0, 0.0, 25.0]);
     }
 }
 

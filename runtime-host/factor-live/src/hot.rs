@@ -48,7 +48,7 @@ impl PartialOrd for Place {
 
 /// The members of one hot list.
 #[derive(Debug, Clone)]
-pub(crate) struct HotList {
+pub struct HotList {
     half_life_s: u32,
     landmark_ms: u64,
     /// Of the newest weight.
@@ -58,7 +58,9 @@ pub(crate) struct HotList {
 }
 
 impl HotList {
-    pub(crate) fn new(half_life_s: u32) -> Self {
+    /// An empty one.
+    #[must_use]
+    pub fn new(half_life_s: u32) -> Self {
         Self { half_life_s, landmark_ms: 0, newest_ms: 0, scores: HashMap::new(), order: BTreeSet::new() }
     }
 
@@ -69,6 +71,27 @@ impl HotList {
             list.set(handle, score);
         }
         list
+    }
+
+    /// The list of these members as another process keeps it: scores are relative
+    /// to the landmark, the newest weight was given at `newest_ms`.
+    #[must_use]
+    pub fn kept(
+        half_life_s: u32,
+        landmark_ms: u64,
+        newest_ms: u64,
+        members: impl IntoIterator<Item = (u64, f64)>,
+    ) -> Self {
+        let scores: HashMap<u64, f64> = members.into_iter().collect();
+        let order = scores.iter().map(|(&handle, &score)| Place { score, handle }).collect();
+        Self { half_life_s, landmark_ms, newest_ms, scores, order }
+    }
+
+    /// A member has this score now, relative to the landmark; the newest weight of
+    /// all was given at `newest_ms` or later.
+    pub fn keep(&mut self, handle: u64, score: f64, newest_ms: u64) {
+        self.newest_ms = self.newest_ms.max(newest_ms);
+        self.place(handle, score);
     }
 
     /// Gives a member its score.
@@ -107,7 +130,8 @@ impl HotList {
         self.half_life_s
     }
 
-    pub(crate) fn remove(&mut self, handle: u64) {
+    /// It is no member any more.
+    pub fn remove(&mut self, handle: u64) {
         if let Some(score) = self.scores.remove(&handle) {
             self.order.remove(&Place { score, handle });
         }
@@ -134,7 +158,8 @@ impl HotList {
 
     /// The best members as of `now_ms` but for those of the ascending `exclude`,
     /// best first. None whose score is nothing or less.
-    pub(crate) fn top(&self, limit: usize, exclude: &[u64], now_ms: u64) -> Scored {
+    #[must_use]
+    pub fn top(&self, limit: usize, exclude: &[u64], now_ms: u64) -> Scored {
         let decay = self.decay(now_ms);
         let best = self.order.iter().rev().filter(|place| exclude.binary_search(&place.handle).is_err());
         let scored = best.map(|place| (place.handle, narrow(place.score * decay)));
@@ -143,7 +168,8 @@ impl HotList {
     }
 
     /// Scores as of `now_ms`, 0 for who is not a member.
-    pub(crate) fn scores(&self, handles: &[u64], now_ms: u64) -> Vec<f32> {
+    #[must_use]
+    pub fn scores(&self, handles: &[u64], now_ms: u64) -> Vec<f32> {
         let decay = self.decay(now_ms);
         handles.iter().map(|handle| self.scores.get(handle).map_or(0.0, |score| narrow(score * decay))).collect()
     }
@@ -155,7 +181,8 @@ impl HotList {
     }
 
     /// Bytes in memory, roughly: an entry of the map and one of the tree.
-    pub(crate) fn bytes(&self) -> usize {
+    #[must_use]
+    pub fn bytes(&self) -> usize {
         size_of::<Self>() + self.scores.capacity() * 18 + self.order.len() * 24
     }
 }
@@ -196,6 +223,16 @@ mod tests {
             assert!((one[0] - other[0]).abs() < 1e-6, "{one:?} {other:?}");
             assert_eq!(list.top(1, &[], sum.at_ms).handles, [1]);
         }
+    }
+
+    #[test]
+    fn a_list_that_is_kept_elsewhere_decays_alike() {
+        let mut list = HotList::kept(10, 10_000, 20_000, [(1, 4.0), (2, 1.0)]);
+        assert_eq!(list.top(5, &[], 20_000), Scored { handles: vec![1, 2], scores: vec![2.0, 0.5] });
+        list.keep(2, 16.0, 30_000);
+        assert_eq!(list.top(5, &[], 30_000), Scored { handles: vec![2, 1], scores: vec![4.0, 1.0] });
+        list.remove(2);
+        assert_eq!(list.scores(&[1, 2], 30_000), [1.0, 0.0]);
     }
 
     #[test]

@@ -2,9 +2,10 @@
 //! item counters (the Redis structures of design §3.2).
 //!
 //! [`store`] holds the trait, [`sqlite`] the embedded backend, `conformance` the
-//! suite that every backend must pass. Hot lists and counters change with the
-//! events that cause them, through [`sqlite::Tables`] in the events' own
-//! transaction.
+//! suite that every backend must pass, [`hot`] a hot list in memory. Hot lists and
+//! counters change with the events that cause them: in the embedded backend
+//! through [`sqlite::Tables`] in the events' own transaction, in others through
+//! [`store::LiveEffects`].
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -26,7 +27,7 @@ mod decay;
 mod exposures;
 #[cfg(feature = "host")]
 pub mod host;
-mod hot;
+pub mod hot;
 pub mod sqlite;
 pub mod store;
 

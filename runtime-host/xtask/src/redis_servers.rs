@@ -54,11 +54,7 @@ pub fn setup(root: &Path) -> Result<()> {
 /// A script in the place of `program` that lets it find its libraries.
 fn wrap(program: &Path, unpacked: &Path, script: &Path) -> Result<()> {
     let libraries = unpacked.join(format!("usr/lib/{}-linux-gnu", std::env::consts::ARCH));
-    let text = format!(
-        "#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n",
-        libraries.display(),
-        program.display()
-    );
+    let text = format!("#!/bin/sh\nLD_LIBRARY_PATH='{}' exec '{}' \"$@\"\n", libraries.display(), program.display());
     fs::write(script, text)?;
     fs::set_permissions(script, Permissions::from_mode(0o755))?;
     Ok(())

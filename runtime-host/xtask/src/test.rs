@@ -70,7 +70,7 @@ pub fn all(root: &Path) -> Result<()> {
     }
     println!("==> all steps passed");
     for (name, time) in &times {
-        println!("{name:>12} {:>7.1} s", time.as_secs_f64());
+        println!("{name:>14} {:>7.1} s", time.as_secs_f64());
     }
     let total: Duration = times.iter().map(|(_, time)| time).sum();
     println!("{:>14} {:>7.1} s", "total", total.as_secs_f64());

@@ -1,0 +1,195 @@
+//! Servers of our own, each on a free port with a folder that goes with it.
+
+use std::{
+    net::TcpListener,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    time::{Duration, Instant},
+};
+
+use funnelweb_store_redis::{RedisSettings, RedisStore};
+use tempfile::TempDir;
+
+/// A kind of server.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Kind {
+    Redis,
+    Valkey,
+}
+
+impl Kind {
+    /// The variable, `PATH`, or where `cargo xtask redis-servers` puts it.
+    fn program(self) -> PathBuf {
+        let (variable, name) = match self {
+            Self::Redis => ("FUNNELWEB_REDIS_SERVER", "redis-server"),
+            Self::Valkey => ("FUNNELWEB_VALKEY_SERVER", "valkey-server"),
+        };
+        if let Some(named) = std::env::var_os(variable) {
+            return named.into();
+        }
+        let path = std::env::var_os("PATH").unwrap_or_default();
+        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers/redis/bin");
+        let mut places = std::env::split_paths(&path).chain([ours]).map(|folder| folder.join(name));
+        let found = places.find(|place| place.is_file());
+        found.unwrap_or_else(|| panic!("there is no {name}: run `cargo xtask redis-servers`, or set {variable}"))
+    }
+}
+
+/// A running server; it ends with the value, and with this process.
+pub struct Server {
+    kind: Kind,
+    pub port: u16,
+    arguments: Vec<String>,
+    folder: TempDir,
+    watch: Child,
+}
+
+/// Time for a server to start.
+const START: Duration = Duration::from_secs(20);
+
+impl Server {
+    pub fn start(kind: Kind) -> Self {
+        Self::with(kind, &[])
+    }
+
+    /// With more arguments; `{folder}` is the server's folder.
+    pub fn with(kind: Kind, arguments: &[&str]) -> Self {
+        for _ in 0..10 {
+            let folder = tempfile::tempdir().unwrap();
+            let port = free_port();
+            let fill = |argument: &&str| argument.replace("{folder}", &folder.path().to_string_lossy());
+            let arguments: Vec<String> = arguments.iter().map(fill).collect();
+            let watch = launch(kind, port, folder.path(), &arguments);
+            let server = Self { kind, port, arguments, folder, watch };
+            if server.is_ready() {
+                return server;
+            }
+        }
+        panic!("{kind:?} did not start");
+    }
+
+    /// Stops it at once, as a crash would; see [`Server::restart`].
+    pub fn stop(&mut self) {
+        // It watches this pipe.
+        drop(self.watch.stdin.take());
+        self.watch.wait().unwrap();
+    }
+
+    /// Starts it again, on the same port.
+    pub fn restart(&mut self) {
+        self.stop();
+        self.watch = launch(self.kind, self.port, self.folder.path(), &self.arguments);
+        assert!(self.is_ready(), "it did not start again");
+    }
+
+    /// Whether it answers, and is ours: another may have taken the port.
+    fn is_ready(&self) -> bool {
+        let folder = self.folder.path().canonicalize().unwrap();
+        let start = Instant::now();
+        while start.elapsed() < START {
+            if let Ok(mut connection) = self.client().get_connection_with_timeout(Duration::from_secs(1)) {
+                match redis::cmd("CONFIG").arg("GET").arg("dir").query::<Vec<String>>(&mut connection) {
+                    Ok(answer) => return answer.last().is_some_and(|dir| Path::new(dir) == folder),
+                    Err(error) => assert!(error.to_string().to_lowercase().contains("loading"), "{error}"),
+                }
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        eprintln!("{log}");
+        false
+    }
+
+    fn client(&self) -> redis::Client {
+        redis::Client::open(self.url()).unwrap()
+    }
+
+    pub fn url(&self) -> String {
+        format!("redis://127.0.0.1:{}", self.port)
+    }
+
+    /// Says something to it directly.
+    pub fn say<T: redis::FromRedisValue>(&self, words: &[&str]) -> T {
+        let mut command = redis::cmd(words[0]);
+        command.arg(&words[1..]);
+        command.query(&mut self.client().get_connection().unwrap()).unwrap()
+    }
+
+    pub async fn store(&self) -> RedisStore {
+        RedisStore::connect(&RedisSettings::of(self.url())).await.unwrap()
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        self.stop();
+    }
+}
+
+/// Runs the program under a shell that kills it when our end of the pipe is
+/// closed, by us or by our death.
+fn launch(kind: Kind, port: u16, folder: &Path, arguments: &[String]) -> Child {
+    let watch = "\"$@\" & server=$!; read _; kill -9 $server; wait $server 2>/dev/null; true";
+    let mut command = Command::new("sh");
+    command.args(["-c", watch, "sh"]).arg(kind.program()).current_dir(folder);
+    let given = [
+        ("--port", port.to_string()),
+        ("--bind", "127.0.0.1".to_owned()),
+        ("--dir", folder.display().to_string()),
+        ("--logfile", folder.join("log").display().to_string()),
+        ("--save", String::new()),
+    ];
+    for (name, value) in given {
+        command.arg(name).arg(value);
+    }
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
+}
+
+pub fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Three primaries that share the slots.
+pub struct Cluster {
+    pub nodes: Vec<Server>,
+}
+
+impl Cluster {
+    pub fn start(kind: Kind) -> Self {
+        let node = |_| {
+            let bus = free_port().to_string();
+            Server::with(kind, &["--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--cluster-port", &bus])
+        };
+        let nodes: Vec<Server> = (0..3).map(node).collect();
+        let slots = [(0, 5460), (5461, 10922), (10923, 16383)];
+        for (at, (node, (from, to))) in nodes.iter().zip(slots).enumerate() {
+            node.say::<()>(&["CLUSTER", "ADDSLOTSRANGE", &from.to_string(), &to.to_string()]);
+            node.say::<()>(&["CLUSTER", "SET-CONFIG-EPOCH", &(at + 1).to_string()]);
+        }
+        let [first, others @ ..] = nodes.as_slice() else { panic!("no nodes") };
+        let bus: Vec<String> = first.say(&["CONFIG", "GET", "cluster-port"]);
+        for node in others {
+            node.say::<()>(&["CLUSTER", "MEET", "127.0.0.1", &first.port.to_string(), &bus[1]]);
+        }
+        let start = Instant::now();
+        let formed = |node: &Server| {
+            let info: String = node.say(&["CLUSTER", "INFO"]);
+            info.contains("cluster_state:ok")
+                && info.contains("cluster_known_nodes:3")
+                && info.contains("cluster_slots_ok:16384")
+        };
+        while !nodes.iter().all(formed) {
+            assert!(start.elapsed() < START, "no cluster was formed");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        Self { nodes }
+    }
+
+    pub fn settings(&self) -> RedisSettings {
+        RedisSettings { cluster: true, ..RedisSettings::of(self.nodes[0].url()) }
+    }
+
+    pub async fn store(&self) -> RedisStore {
+        RedisStore::connect(&self.settings()).await.unwrap()
+    }
+}
