@@ -18,6 +18,7 @@ pub(crate) struct Scripted {
     script: OnceLock<Script>,
 }
 
+pub(crate) static CACHE_PUT: Scripted = Scripted::new(include_str!("lua/cache_put.lua"));
 pub(crate) static COUNT: Scripted = Scripted::new(include_str!("lua/count.lua"));
 pub(crate) static EXPOSE: Scripted = Scripted::new(include_str!("lua/expose.lua"));
 pub(crate) static HOT_ADD: Scripted = Scripted::new(include_str!("lua/hot_add.lua"));

@@ -54,6 +54,11 @@ impl Keys {
         format!("{}user:profile:{}:*:{}", self.prefix, part(tenant.as_str()), part(scenario_id))
     }
 
+    /// The pattern of the profiles of a user.
+    pub(crate) fn user_profiles_of(&self, tenant: &Tenant, user_id: &str) -> String {
+        format!("{}user:profile:{}:{}:*", self.prefix, part(tenant.as_str()), part(user_id))
+    }
+
     /// A HASH of values.
     pub(crate) fn key_values(&self, tenant: &Tenant, label: &str) -> String {
         format!("{}kv:{}:{}", self.prefix, part(tenant.as_str()), part(label))

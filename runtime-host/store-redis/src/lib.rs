@@ -2,6 +2,7 @@
 //! caches of scenario configs and profiles, and the plain side of `spin:redis`.
 
 pub mod breaker;
+mod cache;
 mod command;
 mod key_values;
 mod keys;
@@ -10,6 +11,7 @@ mod live;
 mod settings;
 mod store;
 
+pub use cache::CachedDocuments;
 pub use key_values::RedisKeyValues;
 pub use live::RedisLive;
 pub use settings::RedisSettings;

@@ -139,7 +139,7 @@ struct Opening {
     asked: Option<(tokio::sync::OwnedMutexGuard<()>, hot::Asked)>,
 }
 
-/// The commands of [`RedisLive::ahead`].
+/// What [`RedisLive::ahead`] asks.
 pub(crate) struct Ahead {
     opening: Opening,
     stamp: funnelweb_tenant_store::Stamp,

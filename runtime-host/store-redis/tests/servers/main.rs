@@ -5,6 +5,7 @@
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests: a failed check is a panic")]
 
+mod cache;
 mod harness;
 mod key_values;
 mod live;
