@@ -82,9 +82,9 @@ impl Command {
     }
 }
 
-/// A number as a script reads it back exactly.
+/// A number as a script reads it back exactly; a sum that is too large is cut.
 pub(crate) fn number(value: f64) -> String {
-    format!("{value:e}")
+    format!("{:e}", value.clamp(-f64::MAX, f64::MAX))
 }
 
 /// Bytes of a reply, if it is any.

@@ -8,6 +8,7 @@ mod key_values;
 mod keys;
 mod link;
 mod live;
+pub mod outbound;
 mod settings;
 mod store;
 

@@ -2,10 +2,13 @@
 
 use std::{
     collections::HashMap,
-    sync::atomic::{AtomicU64, AtomicUsize, Ordering},
+    sync::{
+        Mutex,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+    },
 };
 
-use funnelweb_tenant_store::Error;
+use funnelweb_tenant_store::{Error, lock};
 use futures::future::try_join_all;
 use redis::{
     AsyncConnectionConfig, Client, Cmd, ConnectionInfo, Pipeline, RedisError, RedisResult, TlsCertificates, Value,
@@ -14,7 +17,6 @@ use redis::{
     cluster_async::ClusterConnection,
     cluster_routing::{Route, RoutingInfo, SingleNodeRoutingInfo, Slot, SlotAddr},
 };
-use tokio::sync::Mutex;
 
 use crate::{command::Command, settings::RedisSettings};
 
@@ -41,6 +43,8 @@ enum Target {
 #[derive(Default)]
 struct Place {
     connection: Mutex<Option<(u64, Connection)>>,
+    /// Whose turn it is to make it.
+    turn: tokio::sync::Mutex<()>,
     /// Attempts to connect so far: they number the connections.
     attempts: AtomicU64,
 }
@@ -87,9 +91,12 @@ impl Link {
         let place = self.places.get(turn % self.places.len().max(1));
         let place = place.ok_or((redis::ErrorKind::Client, "no connections"))?;
         let attempts = place.attempts.load(Ordering::Acquire);
-        let mut held = place.connection.lock().await;
-        if let Some((number, connection)) = &*held {
-            return Ok(Borrowed { place, number: *number, connection: connection.clone() });
+        if let Some(borrowed) = place.borrow() {
+            return Ok(borrowed);
+        }
+        let _turn = place.turn.lock().await;
+        if let Some(borrowed) = place.borrow() {
+            return Ok(borrowed);
         }
         if place.attempts.load(Ordering::Acquire) != attempts {
             let io = std::io::Error::new(std::io::ErrorKind::NotConnected, "connecting failed just now");
@@ -98,14 +105,14 @@ impl Link {
         let connection = self.connect().await;
         let number = place.attempts.fetch_add(1, Ordering::AcqRel) + 1;
         let connection = connection?;
-        *held = Some((number, connection.clone()));
+        *lock(&place.connection) = Some((number, connection.clone()));
         Ok(Borrowed { place, number, connection })
     }
 
     /// Has every connection be made anew.
-    pub(crate) async fn reset(&self) {
+    pub(crate) fn reset(&self) {
         for place in &self.places {
-            *place.connection.lock().await = None;
+            *lock(&place.connection) = None;
         }
     }
 
@@ -116,6 +123,13 @@ impl Link {
             }
             Target::Cluster(client) => client.get_async_connection().await.map(Connection::Cluster),
         }
+    }
+}
+
+impl Place {
+    fn borrow(&self) -> Option<Borrowed<'_>> {
+        let (number, connection) = lock(&self.connection).clone()?;
+        Some(Borrowed { place: self, number, connection })
     }
 }
 
@@ -189,11 +203,11 @@ impl Borrowed<'_> {
 
     /// The connection is of no use any more. Those to a cluster's nodes are made
     /// again by its client.
-    pub(crate) async fn discard(self) {
+    pub(crate) fn discard(self) {
         if matches!(self.connection, Connection::Cluster(_)) {
             return;
         }
-        let mut held = self.place.connection.lock().await;
+        let mut held = lock(&self.place.connection);
         if held.as_ref().is_some_and(|(number, _)| *number == self.number) {
             *held = None;
         }

@@ -138,7 +138,7 @@ impl RedisStore {
                         let reply = link.send_to(node.as_ref(), &scan).await;
                         let reply = reply.and_then(Value::extract_error).map_err(failure);
                         if reply.is_err() {
-                            link.discard().await;
+                            link.discard();
                         }
                         reply
                     })
@@ -179,7 +179,7 @@ impl RedisStore {
             };
             if matches!(failure, Failure::Late(_)) {
                 // Whatever is wrong with the connections, new ones may not have it.
-                self.0.link.reset().await;
+                self.0.link.reset();
             }
             let delay = jitter(BACKOFF * 2_u32.pow(tries));
             let again = matches!(failure, Failure::Down(_) | Failure::Busy(_));
@@ -195,7 +195,7 @@ impl RedisStore {
         let mut link = self.0.link.borrow().await.map_err(failure)?;
         let sent = self.sent(&mut link, commands).await;
         if matches!(sent, Err(Failure::Down(_))) {
-            link.discard().await;
+            link.discard();
         }
         sent
     }

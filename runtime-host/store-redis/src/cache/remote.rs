@@ -190,9 +190,10 @@ impl Remote {
             return true;
         }
         let of = |whose| owed.all.contains(&(tenant.clone(), whose));
-        !owed.keys.contains(&self.name(tenant, collection, key))
-            && !of(Whose::Scenario(key.scenario_id.clone()))
-            && !(collection == Collection::UserProfiles && of(Whose::User(key.id.clone())))
+        let owes = owed.keys.contains(&self.name(tenant, collection, key))
+            || of(Whose::Scenario(key.scenario_id.clone()))
+            || (collection == Collection::UserProfiles && of(Whose::User(key.id.clone())));
+        !owes
     }
 
     /// Remembers what is to be dropped, and has it done as soon as it can be.

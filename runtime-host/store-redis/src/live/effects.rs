@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use async_trait::async_trait;
 use funnelweb_core::limits;
 use funnelweb_factor_live::store::{CountAdd, Error, HotAdd, LiveEffects, Tenant};
+use funnelweb_tenant_store::decay::factor;
 use redis::cluster_routing::Slot;
 
 use super::RedisLive;
@@ -43,6 +44,13 @@ impl RedisLive {
             let key = self.store.keys().hot_items(tenant, &scenario_id);
             // The scenario's config may change while a batch is collected.
             let half_life_s = adds.last().map_or(1, |add| add.half_life_s.max(1));
+            // All as of one time: an item that many events are about is changed once.
+            let latest_ms = adds.iter().map(|add| add.at_ms).max().unwrap_or(0);
+            let mut weights: BTreeMap<String, f64> = BTreeMap::new();
+            for add in adds {
+                let weight = add.weight * factor(add.at_ms, latest_ms, half_life_s);
+                *weights.entry(add.item_id).or_insert(0.0) += weight;
+            }
             let mut call = HOT_ADD
                 .call(&[&key, &beside(&key, "decay"), &beside(&key, "changes"), &mark(&key, batch)])
                 .arg(MARK_S)
@@ -51,9 +59,10 @@ impl RedisLive {
                 .arg(limits::HOT_MEMBERS)
                 .arg(HOT_MEMBERS_HIGH)
                 .arg(HOT_CHANGES)
-                .arg(REBASE_HALF_LIVES);
-            for add in adds {
-                call = call.arg(add.item_id).arg(number(add.weight)).arg(add.at_ms);
+                .arg(REBASE_HALF_LIVES)
+                .arg(latest_ms);
+            for (item_id, weight) in weights {
+                call = call.arg(item_id).arg(number(weight));
             }
             (scenario_id, call)
         };

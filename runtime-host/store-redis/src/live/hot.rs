@@ -24,6 +24,10 @@ use crate::{
 /// How old a list may be: what other processes add is seen after so long.
 pub(super) const AGE: Duration = Duration::from_secs(1);
 
+/// How old one is that is read again when it costs no round trip of its own: it
+/// stays fresh while a recommendation looks at it.
+const AGING: Duration = Duration::from_millis(500);
+
 type Name = (Tenant, Arc<str>);
 
 /// A list and what it weighed when it was put into the cache.
@@ -120,6 +124,10 @@ impl List {
 
     pub(super) fn is_fresh(&self) -> bool {
         lock(&self.state).read_at.is_some_and(|at| at.elapsed() < AGE)
+    }
+
+    pub(super) fn is_aging(&self) -> bool {
+        lock(&self.state).read_at.is_none_or(|at| at.elapsed() > AGING)
     }
 
     pub(super) fn with<T>(&self, look: impl FnOnce(&HotList) -> T) -> T {

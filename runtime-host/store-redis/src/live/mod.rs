@@ -85,7 +85,7 @@ impl RedisLive {
         let hot = self.lists.get(tenant, scenario_id);
         let mut asked = None;
         // When somebody else is reading it already, whoever needs it waits for that.
-        if !hot.is_fresh()
+        if hot.is_aging()
             && let Ok(turn) = hot.turn().clone().try_lock_owned()
         {
             let (command, when) = hot.read(&self.store.keys().hot_items(tenant, scenario_id));

@@ -2,21 +2,18 @@
 -- KEYS: the ZSET, its decay (HASH), what changed (ZSET), the batch's mark.
 -- ARGV: seconds to keep the mark, a name for a new epoch, half-life in seconds,
 --       members to keep, members at which to cut, changes to keep,
---       half-lives past the landmark at which it moves,
---       then for each weight: item, weight, time in milliseconds.
+--       half-lives past the landmark at which it moves, the time of the weights in
+--       milliseconds, then each item once and the weight it gets.
 -- Returns 0 for a batch that was applied before, else epoch, revision, landmark,
 -- half-life, newest time, and item by item the score it has now.
 local items, decay, changes, mark = KEYS[1], KEYS[2], KEYS[3], KEYS[4]
 if redis.call('EXISTS', mark) == 1 then
   return 0
 end
-local FIRST, MOST = 8, 1.7976931348623157e308
-local half_life_s = tonumber(ARGV[3])
-
-local latest_ms = 0
-for at = FIRST, #ARGV, 3 do
-  latest_ms = math.max(latest_ms, tonumber(ARGV[at + 2]))
-end
+local FIRST, MOST = 9, 1.7976931348623157e308
+-- A call takes so many arguments at most.
+local STEP = 1000
+local half_life_s, latest_ms = tonumber(ARGV[3]), tonumber(ARGV[8])
 
 local known = redis.call('HMGET', decay, 'epoch', 'revision', 'landmark_ms', 'half_life_s', 'newest_ms', 'floor')
 local epoch, revision, floor = known[1], tonumber(known[2] or 0) + 1, known[6] or '0'
@@ -39,19 +36,22 @@ elseif old_half_life_s ~= half_life_s
   new_epoch()
 end
 
-local scores = {}
-for at = FIRST, #ARGV, 3 do
+local scores, changed = {}, {}
+local worth = 2 ^ ((latest_ms - landmark_ms) / (1000 * half_life_s))
+for at = FIRST, #ARGV, 2 do
   local item = ARGV[at]
-  local weight = tonumber(ARGV[at + 1]) * 2 ^ ((tonumber(ARGV[at + 2]) - landmark_ms) / (1000 * half_life_s))
-  local score = tonumber(redis.call('ZSCORE', items, item) or 0) + weight
-  if score ~= score then
-    score = 0
+  local score = redis.call('ZINCRBY', items, string.format('%.17g', tonumber(ARGV[at + 1]) * worth), item)
+  if math.abs(tonumber(score)) > MOST then
+    score = string.format('%.17g', tonumber(score) > 0 and MOST or -MOST)
+    redis.call('ZADD', items, score, item)
   end
-  score = string.format('%.17g', math.max(-MOST, math.min(MOST, score)))
-  redis.call('ZADD', items, score, item)
-  redis.call('ZADD', changes, revision, item)
   scores[#scores + 1] = item
   scores[#scores + 1] = score
+  changed[#changed + 1] = revision
+  changed[#changed + 1] = item
+end
+for from = 1, #changed, STEP do
+  redis.call('ZADD', changes, unpack(changed, from, math.min(from + STEP - 1, #changed)))
 end
 
 local members = redis.call('ZCARD', items)

@@ -264,8 +264,8 @@ async fn an_older_document_never_takes_the_place_of_a_newer() {
     let old = inner.get(&acme(), UserProfiles, ann()).await.unwrap().unwrap();
     put(&*inner, UserProfiles, ann(), 2).await;
     let new = inner.get(&acme(), UserProfiles, ann()).await.unwrap().unwrap();
-    documents.refresh(&acme(), UserProfiles, &[new.clone()]).await;
-    documents.refresh(&acme(), UserProfiles, &[old.clone()]).await;
+    documents.refresh(&acme(), UserProfiles, std::slice::from_ref(&new)).await;
+    documents.refresh(&acme(), UserProfiles, std::slice::from_ref(&old)).await;
     assert_eq!(get(&documents, UserProfiles, ann()).await, Some(2));
     // What was deleted does not come back.
     assert!(documents.delete(&acme(), UserProfiles, ann(), Precondition::None).await.unwrap());

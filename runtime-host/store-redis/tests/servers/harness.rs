@@ -44,6 +44,8 @@ pub struct Server {
     watch: Child,
 }
 
+const PATIENCE_MS: u64 = 30_000;
+
 /// Time for a server to start.
 const START: Duration = Duration::from_secs(20);
 
@@ -100,6 +102,10 @@ impl Server {
         false
     }
 
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+
     fn client(&self) -> redis::Client {
         redis::Client::open(self.url()).unwrap()
     }
@@ -115,8 +121,10 @@ impl Server {
         command.query(&mut self.client().get_connection().unwrap()).unwrap()
     }
 
+    /// With so much time for a call that a busy machine does not make one fail.
     pub async fn store(&self) -> RedisStore {
-        RedisStore::connect(&RedisSettings::of(self.url())).await.unwrap()
+        let settings = RedisSettings { response_timeout_ms: PATIENCE_MS, ..RedisSettings::of(self.url()) };
+        RedisStore::connect(&settings).await.unwrap()
     }
 }
 
@@ -156,9 +164,15 @@ pub struct Cluster {
 
 impl Cluster {
     pub fn start(kind: Kind) -> Self {
+        Self::start_with(kind, &[])
+    }
+
+    /// With more arguments for each node.
+    pub fn start_with(kind: Kind, more: &[&str]) -> Self {
         let node = |_| {
             let bus = free_port().to_string();
-            Server::with(kind, &["--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--cluster-port", &bus])
+            let given = ["--cluster-enabled", "yes", "--cluster-node-timeout", "3000", "--cluster-port", &bus];
+            Server::with(kind, &[given.as_slice(), more].concat())
         };
         let nodes: Vec<Server> = (0..3).map(node).collect();
         let slots = [(0, 5460), (5461, 10922), (10923, 16383)];
@@ -185,8 +199,14 @@ impl Cluster {
         Self { nodes }
     }
 
+    /// The place of the node that a key is on.
+    pub fn node_of(&self, key: &str) -> usize {
+        let slot: u16 = self.nodes[0].say(&["CLUSTER", "KEYSLOT", key]);
+        usize::from(slot > 5460) + usize::from(slot > 10922)
+    }
+
     pub fn settings(&self) -> RedisSettings {
-        RedisSettings { cluster: true, ..RedisSettings::of(self.nodes[0].url()) }
+        RedisSettings { cluster: true, response_timeout_ms: PATIENCE_MS, ..RedisSettings::of(self.nodes[0].url()) }
     }
 
     pub async fn store(&self) -> RedisStore {

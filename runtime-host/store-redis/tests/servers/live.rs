@@ -26,10 +26,10 @@ const START_MS: u64 = 1_700_000_000_000;
 const HOUR_MS: u64 = 3_600_000;
 
 /// The items of these tests, by handle.
-struct Items(HashMap<u64, String>);
+pub struct Items(HashMap<u64, String>);
 
 impl Items {
-    fn new() -> Arc<Self> {
+    pub fn new() -> Arc<Self> {
         let names = ["a", "b", "c", "d", "x", "h", "b:x"].map(str::to_owned);
         let names = names.into_iter().chain((0..1000).map(|at| format!("i{at}")));
         Arc::new(Self(names.map(|name| (handle(&name), name)).collect()))

@@ -6,6 +6,10 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::panic, reason = "tests: a failed check is a panic")]
 
 mod cache;
+mod connecting;
+mod failures;
 mod harness;
 mod key_values;
 mod live;
+mod outbound;
+mod proxy;
