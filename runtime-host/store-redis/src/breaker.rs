@@ -93,6 +93,12 @@ impl Breaker {
         result.map_err(Refused::Failed)
     }
 
+    /// Whether calls are refused, or were until one finds out.
+    #[must_use]
+    pub fn is_open(&self) -> bool {
+        lock(&self.state).open_until.is_some()
+    }
+
     fn admit(&self, now: Instant) -> Option<Passage<'_>> {
         let mut state = lock(&self.state);
         let probe = match state.open_until {

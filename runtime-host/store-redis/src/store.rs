@@ -165,6 +165,11 @@ impl RedisStore {
         result.map_err(|refused| {
             if let Refused::Failed(failure) = &refused {
                 tracing::warn!(server = %self.0.name, %failure, "a call to Redis failed");
+                // Whatever is wrong with the connections, new ones may not have it. One
+                // silent node of a cluster is no reason to leave the others.
+                if matches!(failure, Failure::Late(_)) && (!self.0.cluster || self.0.breaker.is_open()) {
+                    self.0.link.reset();
+                }
             }
             Error::Unavailable(format!("redis: {refused}"))
         })
@@ -177,10 +182,6 @@ impl RedisStore {
                 Ok(replies) => return Ok(replies),
                 Err(failure) => failure,
             };
-            if matches!(failure, Failure::Late(_)) {
-                // Whatever is wrong with the connections, new ones may not have it.
-                self.0.link.reset();
-            }
             let delay = jitter(BACKOFF * 2_u32.pow(tries));
             let again = matches!(failure, Failure::Down(_) | Failure::Busy(_));
             if !again || tries == RETRIES || Instant::now() + delay >= deadline {

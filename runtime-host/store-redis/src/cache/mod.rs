@@ -54,7 +54,7 @@ impl<D: Documents + ?Sized> CachedDocuments<D> {
     }
 
     /// These documents changed in the store in a way that is not known here. They
-    /// are read from there, and not kept, for [`remote::DROPPED`].
+    /// are read from there, and not kept, for a few seconds.
     pub async fn invalidate(&self, tenant: &Tenant, collection: Collection, keys: &[Key]) {
         if is_cached(collection) {
             self.remote.drop(tenant, collection, keys).await;

@@ -227,6 +227,38 @@ async fn a_cluster_that_loses_a_node_serves_the_rest_and_takes_it_back() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_node_that_says_nothing_does_not_stop_the_others() {
+    let cluster = Cluster::start(Kind::Redis);
+    let settings = RedisSettings { response_timeout_ms: 300, ..cluster.settings() };
+    let stores = RedisKeyValues::new(RedisStore::connect(&settings).await.unwrap());
+    let on =
+        |node| (0..100).map(|at| format!("l{at}")).find(|label| cluster.node_of(&format!("kv:acme:{label}")) == node);
+    let labels: Vec<String> = (0..3).map(|node| on(node).unwrap()).collect();
+    for label in &labels {
+        stores.set(&acme(), label, "k", b"v".to_vec()).await.unwrap();
+    }
+    cluster.nodes[1].say::<()>(&["CLIENT", "PAUSE", "1500", "ALL"]);
+    let start = Instant::now();
+    let t = acme();
+    let silent = stores.get(&t, &labels[1], "k");
+    let others = async {
+        for _ in 0..20 {
+            for label in [&labels[0], &labels[2]] {
+                assert_eq!(stores.get(&acme(), label, "k").await, Ok(Some(b"v".to_vec())));
+            }
+            sleep(Duration::from_millis(10)).await;
+        }
+    };
+    let (silent, ()) = tokio::join!(silent, others);
+    is_unavailable(silent);
+    assert!(start.elapsed() < Duration::from_millis(1200), "{:?}", start.elapsed());
+    while stores.get(&acme(), &labels[1], "k").await.is_err() {
+        assert!(start.elapsed() < Duration::from_secs(5), "it does not recover");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_slot_that_moves_is_followed() {
     let cluster = Cluster::start(Kind::Valkey);
