@@ -18,4 +18,5 @@ mod goldens;
 mod guests;
 mod harness;
 mod isolation;
+mod remote;
 mod truth;

@@ -306,3 +306,11 @@ pub trait Documents: Send + Sync + 'static {
         handles: Vec<u64>,
     ) -> Result<Vec<Option<String>>, Error>;
 }
+
+/// Whoever keeps copies of documents: told of those that another part of the
+/// same store has written.
+#[async_trait]
+pub trait Watcher: Send + Sync + 'static {
+    /// These documents are so now. An older one changes nothing.
+    async fn changed(&self, tenant: &Tenant, collection: Collection, documents: &[Document]);
+}

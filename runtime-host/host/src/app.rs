@@ -21,7 +21,7 @@ use crate::stores::Stores;
 pub struct Options {
     /// The manifest file.
     pub manifest: PathBuf,
-    /// Where everything is kept.
+    /// Where compiled components are kept, beside what embedded stores keep.
     pub data_dir: PathBuf,
     /// Values of application variables; they come before
     /// `SPIN_VARIABLE_<NAME>` in the environment.
@@ -39,13 +39,12 @@ pub struct App {
 }
 
 impl App {
-    /// Loads the manifest, opens the stores, and makes every component ready.
+    /// Loads the manifest and makes every component ready.
     ///
     /// # Errors
     /// What is wrong with the manifest, a component, or the data directory.
-    pub fn load(options: &Options) -> anyhow::Result<Self> {
+    pub fn load(options: &Options, stores: Stores) -> anyhow::Result<Self> {
         let manifest = Manifest::load(&options.manifest)?;
-        let stores = Stores::embedded(&options.data_dir)?;
         let engines = Engines::new()?;
         let cache = ComponentCache::new(options.data_dir.join("components"))?;
         let compiled = compile(&manifest, &engines, &cache)?;

@@ -61,6 +61,10 @@ pub struct Up {
     /// Where everything is kept.
     #[arg(long, default_value = "data")]
     pub data_dir: PathBuf,
+    /// What stands behind each capability (a TOML file, see
+    /// `runtime-host/config/remote.toml`); all is embedded without one.
+    #[arg(long, value_name = "FILE")]
+    pub runtime_config: Option<PathBuf>,
     #[command(flatten)]
     pub variables: VariableArgs,
     /// Load the demo when it is not there yet, and show a first request.

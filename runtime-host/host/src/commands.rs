@@ -11,6 +11,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use funnelweb::{
     app::{App, Options},
+    runtime_config::RuntimeConfig,
     stores::Stores,
 };
 use funnelweb_demo::{Size, World};
@@ -39,10 +40,12 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn up(args: Up) -> anyhow::Result<()> {
     let start = Instant::now();
+    let config = args.runtime_config.as_deref().map(RuntimeConfig::load).transpose()?.unwrap_or_default();
+    let stores = Stores::open(&config, &args.data_dir).await?;
     let options =
         Options { manifest: args.manifest.manifest, data_dir: args.data_dir, variables: variables(&args.variables)? };
     // Compiling takes all cores for a while; nothing else runs yet.
-    let app = tokio::task::block_in_place(|| App::load(&options))?;
+    let app = tokio::task::block_in_place(|| App::load(&options, stores))?;
     // Before the first request can be taken, so that a signal never cuts one off.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
@@ -131,7 +134,8 @@ fn check(args: &Check) -> anyhow::Result<()> {
     let manifest = args.manifest.manifest.clone();
     let variables = variables(&args.variables)?;
     let options = Options { manifest, data_dir: scratch.path().to_owned(), variables };
-    runtime()?.block_on(async { tokio::task::block_in_place(|| App::load(&options)) })?;
+    let stores = Stores::embedded(scratch.path())?;
+    runtime()?.block_on(async { tokio::task::block_in_place(|| App::load(&options, stores)) })?;
     println!("{}: every component fits", args.manifest.manifest.display());
     Ok(())
 }

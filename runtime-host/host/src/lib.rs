@@ -3,4 +3,5 @@
 //! the binary `funnelweb` adds a command line.
 
 pub mod app;
+pub mod runtime_config;
 pub mod stores;

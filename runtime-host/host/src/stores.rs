@@ -7,7 +7,11 @@ use funnelweb_factor_documents::{SqliteDocuments, store::Documents};
 use funnelweb_factor_events::{SqliteEvents, store::Events};
 use funnelweb_factor_key_value::{SqliteKeyValues, store::KeyValues};
 use funnelweb_factor_live::{SqliteLive, store::Live};
+use funnelweb_store_mongodb::{MongoDocuments, MongoEvents, MongoSettings, MongoStore};
+use funnelweb_store_redis::{CachedDocuments, RedisKeyValues, RedisLive, RedisStore};
 use funnelweb_tenant_store::TenantStores;
+
+use crate::runtime_config::{LiveBackend, RuntimeConfig};
 
 /// One backend per capability.
 #[derive(Clone)]
@@ -23,6 +27,41 @@ pub struct Stores {
 }
 
 impl Stores {
+    /// The backends that `config` names, each server asked whether it is there.
+    ///
+    /// # Errors
+    /// When the folder cannot be made or a server does not answer as it should.
+    pub async fn open(config: &RuntimeConfig, data_dir: &Path) -> anyhow::Result<Self> {
+        let mut stores = Self::embedded(data_dir)?;
+        let Some(settings) = &config.redis else { return Ok(stores) };
+        let redis = RedisStore::connect(settings).await.context("redis")?;
+        if config.stores.key_value == LiveBackend::Redis {
+            stores.key_values = Arc::new(RedisKeyValues::new(redis.clone()));
+        }
+        if let Some(settings) = &config.mongodb {
+            stores.connect(settings, redis).await.context("mongodb")?;
+        }
+        Ok(stores)
+    }
+
+    /// Puts documents and events into a MongoDB, with live structures and caches
+    /// in Redis.
+    async fn connect(&mut self, settings: &MongoSettings, redis: RedisStore) -> anyhow::Result<()> {
+        let mongo = MongoStore::connect(settings.clone()).await?;
+        // Of the documents it asks for ids only.
+        let live = RedisLive::new(redis.clone(), Arc::new(MongoDocuments::new(Arc::clone(&mongo), None)));
+        let documents = MongoDocuments::new(Arc::clone(&mongo), Some(Arc::new(live.clone())));
+        let documents = Arc::new(CachedDocuments::with_live(Arc::new(documents), redis, live.clone()));
+        let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
+        let sweeper = events.clone();
+        // For as long as the process runs.
+        tokio::spawn(async move { sweeper.keep_sweeping().await });
+        self.documents = documents;
+        self.live = Arc::new(live);
+        self.events = Arc::new(events);
+        Ok(())
+    }
+
     /// The embedded backends: one SQLite file per tenant below `data_dir`.
     ///
     /// # Errors

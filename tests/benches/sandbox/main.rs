@@ -35,7 +35,10 @@ use std::{
 
 use components::{Ask, Components};
 use criterion::{Criterion, criterion_group, criterion_main};
-use funnelweb::app::{App, Options};
+use funnelweb::{
+    app::{App, Options},
+    stores::Stores,
+};
 use funnelweb_demo::World;
 use funnelweb_factor_documents::store::{Collection, Key, NewDocument, Tenant};
 use funnelweb_guest::{
@@ -106,7 +109,7 @@ impl Bench {
         let tenant = Tenant::new("bench").unwrap();
         let app = {
             let _context = runtime.enter();
-            App::load(&options).unwrap()
+            App::load(&options, Stores::embedded(data.path()).unwrap()).unwrap()
         };
         let components = Components::new(app, &tenant);
         let world = common::world();

@@ -217,13 +217,16 @@ impl Documents for SqliteDocuments {
             }
             let mut outcomes = Vec::with_capacity(documents.len());
             let mut seen = HashSet::with_capacity(documents.len());
+            let mut entries = Vec::new();
             for (key, mut body) in documents {
                 let found = tables.find(write, collection, &key)?;
                 if found.is_some() && (!replace || seen.contains(&key)) {
                     outcomes.push(InsertOutcome::Duplicate);
                     continue;
                 }
-                outcomes.push(match tables.put(write, collection, &key, &mut body, found.as_ref(), now_ms) {
+                let found = found.as_ref();
+                let put = tables.put_unlisted(write, collection, &key, &mut body, found, now_ms, &mut entries);
+                outcomes.push(match put {
                     Ok(_) if found.is_some() => InsertOutcome::Replaced,
                     Ok(_) => InsertOutcome::Created,
                     Err(WriteError::Store(error)) => return Err(error),
@@ -231,6 +234,7 @@ impl Documents for SqliteDocuments {
                 });
                 seen.insert(key);
             }
+            tables::list(write, &mut entries)?;
             let number = write.number();
             write.after_commit(move || {
                 for key in seen {

@@ -95,6 +95,25 @@ impl Tables {
         found: Option<&Stored>,
         now_ms: u64,
     ) -> Result<(u64, String), WriteError> {
+        let mut entries = Vec::new();
+        let written = self.put_unlisted(connection, collection, key, body, found, now_ms, &mut entries)?;
+        list(connection, &mut entries)?;
+        Ok(written)
+    }
+
+    /// [`Tables::put`] without the new entries in the index of terms, which are
+    /// added to `entries`.
+    #[expect(clippy::too_many_arguments, reason = "those of `put`, and where entries go")]
+    pub(super) fn put_unlisted(
+        &self,
+        connection: &Connection,
+        collection: Collection,
+        key: &Key,
+        body: &mut Body,
+        found: Option<&Stored>,
+        now_ms: u64,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(u64, String), WriteError> {
         let created_ms = body.created_ms.or(found.map(|found| found.created_ms)).unwrap_or(now_ms);
         let text = body.finish("body", created_ms, now_ms)?;
         let row = body.row.as_ref().map(ItemRow::encode);
@@ -143,9 +162,11 @@ impl Tables {
             let new = (body.status == "active", std::mem::take(&mut body.terms));
             let old_ms = found.map_or(created_ms, |found| found.created_ms);
             if old != new || old_ms != created_ms {
-                let scenario = &key.scenario_id;
-                Place { scenario, created_ms: old_ms, handle }.unlist(connection, &old)?;
-                Place { scenario, created_ms, handle }.list(connection, &new)?;
+                Place { scenario: &key.scenario_id, created_ms: old_ms, handle }.unlist(connection, &old)?;
+                let scenario: Arc<str> = key.scenario_id.as_str().into();
+                let (active, terms) = new;
+                let entry = |term| Entry { scenario: scenario.clone(), term, active, created_ms, handle };
+                entries.extend(terms.into_iter().map(entry));
             }
         }
         Ok((version, text))
@@ -200,24 +221,39 @@ struct Place<'a> {
 }
 
 impl Place<'_> {
-    fn list(&self, connection: &Connection, terms: &(bool, Vec<IndexTerm>)) -> Result<(), Error> {
-        self.each(connection, "INSERT OR IGNORE INTO item_terms VALUES (?, ?, ?, ?, ?, ?)", terms)
-    }
-
-    fn unlist(&self, connection: &Connection, terms: &(bool, Vec<IndexTerm>)) -> Result<(), Error> {
-        let sql = "DELETE FROM item_terms WHERE scenario = ? AND field = ? AND value = ? AND active = ?
-                   AND created_ms = ? AND handle = ?";
-        self.each(connection, sql, terms)
-    }
-
-    fn each(&self, connection: &Connection, sql: &str, (active, terms): &(bool, Vec<IndexTerm>)) -> Result<(), Error> {
-        let mut statement = connection.prepare_cached(sql)?;
+    fn unlist(&self, connection: &Connection, (active, terms): &(bool, Vec<IndexTerm>)) -> Result<(), Error> {
+        let mut delete = connection.prepare_cached(
+            "DELETE FROM item_terms WHERE scenario = ? AND field = ? AND value = ? AND active = ?
+             AND created_ms = ? AND handle = ?",
+        )?;
         for IndexTerm { field, value } in terms {
             let (created_ms, handle) = (self.created_ms.cast_signed(), self.handle.cast_signed());
-            statement.execute(params![self.scenario, *field as i64, value, active, created_ms, handle])?;
+            delete.execute(params![self.scenario, *field as i64, value, active, created_ms, handle])?;
         }
         Ok(())
     }
+}
+
+/// An entry of the index of terms, in the index's order.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Entry {
+    scenario: Arc<str>,
+    term: IndexTerm,
+    active: bool,
+    created_ms: u64,
+    handle: u64,
+}
+
+/// Adds entries to the index of terms. Sorted, since those of many documents
+/// stand beside each other there: each page is found and changed once.
+pub(super) fn list(connection: &Connection, entries: &mut [Entry]) -> Result<(), Error> {
+    entries.sort_unstable();
+    let mut insert = connection.prepare_cached("INSERT OR IGNORE INTO item_terms VALUES (?, ?, ?, ?, ?, ?)")?;
+    for Entry { scenario, term, active, created_ms, handle } in &*entries {
+        let (created_ms, handle) = (created_ms.cast_signed(), handle.cast_signed());
+        insert.execute(params![scenario, term.field as i64, term.value, active, created_ms, handle])?;
+    }
+    Ok(())
 }
 
 /// What is written over a document.

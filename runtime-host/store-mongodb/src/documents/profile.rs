@@ -30,14 +30,15 @@ const PROFILES: Collection = Collection::UserProfiles;
 
 impl MongoStore {
     /// Moves a profile by the events of a batch, unless it was moved by them
-    /// before. One that has no room for more stays as it is.
+    /// before. One that has no room for more stays as it is. Returns the profile
+    /// as it is then.
     pub(crate) async fn move_profile(
         &self,
         tenant: &Tenant,
         key: &Key,
         batch: u128,
         moves: &[Move],
-    ) -> Result<(), Error> {
+    ) -> Result<Option<Document>, Error> {
         let id = self.id_of(tenant, &key.scenario_id, self.handle(&key.id));
         let mut wait = FIRST_WAIT;
         for _ in 0..ATTEMPTS {
@@ -45,11 +46,15 @@ impl MongoStore {
             let found = self.stored(tenant, PROFILES, key).await?;
             let mut batches = found.as_ref().map_or_else(Vec::new, |found| batches(&found.document));
             if batches.chunks(BATCH_BYTES).any(|other| *other == batch.to_be_bytes()) {
-                return Ok(());
+                return Ok(found.map(|found| Document {
+                    key: key.clone(),
+                    body: found.body().to_string(),
+                    version: found.version,
+                }));
             }
             let Some((body, text)) = moved(key, found.as_ref(), moves) else {
                 tracing::warn!(%tenant, scenario = key.scenario_id, "a profile has no room for more and was left as it is");
-                return Ok(());
+                return Ok(None);
             };
             let version = self.next_version(tenant, found.as_ref()).await?;
             let mut document = self.document(tenant, PROFILES, key, &body, version);
@@ -63,13 +68,13 @@ impl MongoStore {
                 Err(WriteError::Store(error)) => return Err(error),
                 Err(error) => {
                     tracing::warn!(%tenant, scenario = key.scenario_id, %error, "a profile cannot be kept");
-                    return Ok(());
+                    return Ok(None);
                 }
             };
             if let Some(version) = written {
                 let written = Document { key: key.clone(), body: text, version };
                 self.wrote(tenant, PROFILES, key, Some(&written));
-                return Ok(());
+                return Ok(Some(written));
             }
             drop(held);
             tokio::time::sleep(jitter(wait)).await;

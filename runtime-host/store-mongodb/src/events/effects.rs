@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 
 use bincode::{Decode, Encode};
-use funnelweb_factor_documents::{profile::Move, store::Key};
+use funnelweb_factor_documents::{
+    profile::Move,
+    store::{Collection, Key},
+};
 use funnelweb_factor_events::store::{Effect, Error, Event, Tenant};
 use funnelweb_factor_live::store::{CountAdd, HotAdd};
-use futures::{StreamExt, TryStreamExt, stream};
+use futures::{StreamExt, stream};
 
 use super::MongoEvents;
 
@@ -101,9 +104,13 @@ impl MongoEvents {
         };
         let profiles = stream::iter(moves)
             .map(|(key, moves)| async move { self.store.move_profile(tenant, &key, number, &moves).await });
-        let profiles = profiles.buffer_unordered(PROFILES_AT_ONCE).try_collect::<()>();
+        let profiles = profiles.buffer_unordered(PROFILES_AT_ONCE).collect::<Vec<_>>();
         // Both to their end: what the one did is not lost when the other fails.
         let (live, profiles) = futures::join!(live, profiles);
-        live.and(profiles)
+        if let Some(watcher) = &self.watcher {
+            let moved: Vec<_> = profiles.iter().flatten().flatten().cloned().collect();
+            watcher.changed(tenant, Collection::UserProfiles, &moved).await;
+        }
+        live.and(profiles.into_iter().try_for_each(|moved| moved.map(drop)))
     }
 }

@@ -37,6 +37,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bson::{Document, doc};
+use funnelweb_factor_documents::store::Watcher;
 use funnelweb_factor_events::{
     check::{check, check_history, check_read},
     store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, StoredEvent, Tenant},
@@ -64,6 +65,8 @@ const TENANTS: usize = 10_000;
 pub struct MongoEvents {
     store: Arc<MongoStore>,
     live: Arc<dyn LiveEffects>,
+    /// Who keeps profiles elsewhere.
+    watcher: Option<Arc<dyn Watcher>>,
     /// An offset that was taken: further ones lie above it.
     taken: Arc<Cache<Tenant, i64>>,
     /// Of this process, for the lease of the sweep.
@@ -75,7 +78,13 @@ impl MongoEvents {
     /// move; `live` is where their other effects go.
     #[must_use]
     pub fn new(store: Arc<MongoStore>, live: Arc<dyn LiveEffects>) -> Self {
-        Self { store, live, taken: Arc::new(Cache::new(TENANTS)), holder: bson::oid::ObjectId::new() }
+        Self { store, live, watcher: None, taken: Arc::new(Cache::new(TENANTS)), holder: bson::oid::ObjectId::new() }
+    }
+
+    /// Tells `watcher` of every profile that events move.
+    #[must_use]
+    pub fn watched_by(self, watcher: Arc<dyn Watcher>) -> Self {
+        Self { watcher: Some(watcher), ..self }
     }
 
     /// How long an append takes at most until its events are written.

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use funnelweb_core::{id, limits};
 use funnelweb_factor_documents::store::{
     Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, NewDocument, Page,
-    Precondition, Query, Tenant, Term, WriteError,
+    Precondition, Query, Tenant, Term, Watcher, WriteError,
 };
 
 use self::{
@@ -62,8 +62,7 @@ impl<D: Documents + ?Sized> CachedDocuments<D> {
         }
     }
 
-    /// These documents changed in the store and are so now. An older one changes
-    /// nothing.
+    /// These documents changed in the store and are so now ([`Watcher`]).
     pub async fn refresh(&self, tenant: &Tenant, collection: Collection, documents: &[Document]) {
         if is_cached(collection) {
             self.remote.put(tenant, collection, documents).await;
@@ -125,6 +124,13 @@ fn is_cached(collection: Collection) -> bool {
 fn is_valid(collection: Collection, key: &Key) -> bool {
     let same = collection != Collection::Scenarios || key.scenario_id == key.id;
     same && id::check(&key.scenario_id).is_ok() && id::check(&key.id).is_ok()
+}
+
+#[async_trait]
+impl<D: Documents + ?Sized> Watcher for CachedDocuments<D> {
+    async fn changed(&self, tenant: &Tenant, collection: Collection, documents: &[Document]) {
+        self.refresh(tenant, collection, documents).await;
+    }
 }
 
 #[async_trait]

@@ -1,0 +1,195 @@
+//! The runtime configuration (`--runtime-config FILE`): what stands behind each
+//! capability. The manifest says what an application is; this file says what the
+//! deployment gives it.
+//!
+//! ```toml
+//! [stores]
+//! documents = "mongodb"    # or "embedded", the default; events go with them
+//! live = "redis"           # or "embedded"
+//! key_value = "redis"      # or "embedded"
+//!
+//! [mongodb]
+//! url = { env = "FUNNELWEB_MONGODB_URL" }
+//! database = "funnelweb"
+//!
+//! [redis]
+//! urls = [{ env = "FUNNELWEB_REDIS_URL" }]
+//! ```
+//!
+//! Any text may be `{ env = "NAME" }`, and is that variable of the environment
+//! then: secrets need not stand in the file.
+
+use std::path::Path;
+
+use anyhow::{Context as _, anyhow, bail};
+use funnelweb_store_mongodb::MongoSettings;
+use funnelweb_store_redis::RedisSettings;
+use serde::Deserialize;
+use toml::{Table, Value};
+
+/// What stands behind each capability.
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RuntimeConfig {
+    /// Which backend each capability has.
+    pub stores: Backends,
+    /// The MongoDB, for whoever asks for `mongodb`.
+    pub mongodb: Option<MongoSettings>,
+    /// The Redis, for whoever asks for `redis`.
+    pub redis: Option<RedisSettings>,
+}
+
+/// Which backend each capability has.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Backends {
+    /// Scenarios, items, profiles, models, experiments; and the behaviour log.
+    pub documents: DocumentsBackend,
+    /// Hot lists, exposures, counters. Stands with `documents`: events change
+    /// both, so both are embedded or neither is.
+    pub live: LiveBackend,
+    /// The stores of `spin:key-value`.
+    pub key_value: LiveBackend,
+}
+
+/// Behind `documents` and `events`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DocumentsBackend {
+    /// One SQLite file per tenant.
+    #[default]
+    Embedded,
+    /// A MongoDB.
+    MongoDb,
+}
+
+/// Behind `live` and `spin:key-value`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LiveBackend {
+    /// One SQLite file per tenant.
+    #[default]
+    Embedded,
+    /// A Redis, Valkey or Redis Cluster.
+    Redis,
+}
+
+impl RuntimeConfig {
+    /// Reads and checks a file.
+    ///
+    /// # Errors
+    /// The file and the key, and what is wrong with it.
+    pub fn load(file: &Path) -> anyhow::Result<Self> {
+        let text = std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+        let environment = |name: &str| std::env::var(name).ok();
+        Self::parse(&text, &environment).with_context(|| file.display().to_string())
+    }
+
+    /// Reads and checks a text; `environment` gives variables their values.
+    ///
+    /// # Errors
+    /// The key, and what is wrong with it.
+    pub fn parse(text: &str, environment: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<Self> {
+        let mut table: Table = text.parse()?;
+        for (key, value) in &mut table {
+            fill_in(value, key, environment)?;
+        }
+        let config: Self = serde_path_to_error::deserialize(table).map_err(|error| {
+            let path = error.path().to_string();
+            anyhow!("{path}: {}", error.into_inner().message())
+        })?;
+        config.check()?;
+        Ok(config)
+    }
+
+    fn check(&self) -> anyhow::Result<()> {
+        let Backends { documents, live, key_value } = self.stores;
+        if (documents == DocumentsBackend::Embedded) != (live == LiveBackend::Embedded) {
+            bail!(
+                "stores.live: events change documents and live structures together, so \
+                 `documents` and `live` are both embedded or both on servers"
+            );
+        }
+        let needs = |wanted: bool, there: bool, key: &str, of: &str| match (wanted, there) {
+            (true, false) => Err(anyhow!("{key}: missing; stores.{of} needs it")),
+            (false, true) => Err(anyhow!("{key}: no store uses it")),
+            _ => Ok(()),
+        };
+        needs(documents == DocumentsBackend::MongoDb, self.mongodb.is_some(), "mongodb", "documents")?;
+        let redis = live == LiveBackend::Redis || key_value == LiveBackend::Redis;
+        needs(redis, self.redis.is_some(), "redis", if live == LiveBackend::Redis { "live" } else { "key_value" })
+    }
+}
+
+/// Puts variables in the place of every `{ env = "NAME" }` within `value`.
+fn fill_in(value: &mut Value, at: &str, environment: &dyn Fn(&str) -> Option<String>) -> anyhow::Result<()> {
+    match value {
+        Value::Table(table) => {
+            if let (1, Some(name)) = (table.len(), table.get("env").and_then(Value::as_str)) {
+                let found = environment(name).filter(|text| !text.is_empty());
+                let text = found.with_context(|| format!("{at}: the environment variable {name} is not set"))?;
+                *value = Value::String(text);
+                return Ok(());
+            }
+            table.iter_mut().try_for_each(|(key, value)| fill_in(value, &format!("{at}.{key}"), environment))
+        }
+        Value::Array(values) => {
+            let mut values = values.iter_mut().enumerate();
+            values.try_for_each(|(index, value)| fill_in(value, &format!("{at}[{index}]"), environment))
+        }
+        _ => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(text: &str) -> anyhow::Result<RuntimeConfig> {
+        RuntimeConfig::parse(text, &|name| (name == "SECRET").then(|| "redis://:pw@cache:6379".to_owned()))
+    }
+
+    fn error(text: &str) -> String {
+        format!("{:#}", parse(text).err().unwrap())
+    }
+
+    #[test]
+    fn nothing_said_is_all_embedded() {
+        assert_eq!(parse("").unwrap().stores, Backends::default());
+    }
+
+    #[test]
+    fn shipped_files_are_read() {
+        let shipped = |name: &str| {
+            let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../config").join(name);
+            RuntimeConfig::parse(&std::fs::read_to_string(file).unwrap(), &|name| Some(format!("{name}://x"))).unwrap()
+        };
+        assert_eq!(shipped("embedded.toml").stores, Backends::default());
+        let remote = shipped("remote.toml");
+        assert_eq!(remote.stores.documents, DocumentsBackend::MongoDb);
+        assert_eq!((remote.stores.live, remote.stores.key_value), (LiveBackend::Redis, LiveBackend::Redis));
+        assert_eq!(remote.mongodb.unwrap().url, "FUNNELWEB_MONGODB_URL://x");
+    }
+
+    #[test]
+    fn secrets_come_from_the_environment() {
+        let config = parse("stores.key_value = 'redis'\nredis.urls = [{ env = 'SECRET' }]").unwrap();
+        assert_eq!(config.redis.unwrap().urls, ["redis://:pw@cache:6379"]);
+        let unset = error("stores.key_value = 'redis'\nredis.urls = [{ env = 'NOT_SET' }]");
+        assert_eq!(unset, "redis.urls[0]: the environment variable NOT_SET is not set");
+    }
+
+    #[test]
+    fn what_is_wrong_is_named() {
+        assert!(error("store.documents = 'mongodb'").contains("unknown field `store`"));
+        assert!(error("stores.documents = 'mongo'").starts_with("stores.documents: unknown variant `mongo`"));
+        assert!(error("stores.documents = 'mongodb'").starts_with("stores.live: events change"));
+        let both = "stores = { documents = 'mongodb', live = 'redis' }\n";
+        assert_eq!(error(both), "mongodb: missing; stores.documents needs it");
+        let mongodb = "mongodb = { url = 'mongodb://a', database = 'b' }\n";
+        assert_eq!(error(&format!("{both}{mongodb}")), "redis: missing; stores.live needs it");
+        assert_eq!(error(mongodb), "mongodb: no store uses it");
+        let wrong = format!("{both}{mongodb}redis = {{ urls = ['redis://a'], pool = 3 }}");
+        assert!(error(&wrong).contains("unknown field `pool`"), "{}", error(&wrong));
+    }
+}
