@@ -71,8 +71,8 @@ mod tests {
         assert_eq!(check("a/b"), Err(Error::Character('/', 1)));
         assert_eq!(check("a\0"), Err(Error::Character('\0', 1)));
         assert_eq!(check("é"), Err(Error::Character('é', 0)));
-        assert_eq!(check(&"x".repeat(128)), Ok(()));
-        assert_eq!(check(&"x".repeat(129)), Err(Error::TooLong(129)));
+        assert_eq!(check(&"x".repeat(limits::ID_BYTES)), Ok(()));
+        assert_eq!(check(&"x".repeat(limits::ID_BYTES + 1)), Err(Error::TooLong(limits::ID_BYTES + 1)));
     }
 
     #[test]

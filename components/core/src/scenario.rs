@@ -477,6 +477,56 @@ mod tests {
     }
 
     #[test]
+    fn every_limit_is_what_still_fits() {
+        /// Fits at the limit; one more is refused, and the error names where.
+        fn holds(path: &str, limit: usize, change: impl Fn(&mut Scenario, usize)) {
+            let checked = |count: usize| {
+                let mut scenario = Scenario::parse(VLOG.as_bytes()).unwrap();
+                change(&mut scenario, count);
+                scenario.check()
+            };
+            assert_eq!(checked(limit), Ok(()), "{path}");
+            let error = checked(limit + 1).unwrap_err();
+            assert_eq!(error.field.as_deref(), Some(path));
+            assert!(error.message.contains(&limit.to_string()), "{path}: {}", error.message);
+        }
+        let text = |length: usize| "x".repeat(length);
+        let feature = |name: String| Feature { name, kind: FeatureKind::Numeric, weight: 1.0 };
+        holds("name", limits::NAME_BYTES, |scenario, bytes| scenario.name = Some(text(bytes)));
+        holds("scenario_type", limits::NAME_BYTES, |scenario, bytes| scenario.scenario_type = text(bytes));
+        holds("config.rank.model", limits::ID_BYTES, |scenario, bytes| scenario.config.rank.model = text(bytes));
+        holds("config.rank.version", limits::ID_BYTES, |scenario, bytes| scenario.config.rank.version = text(bytes));
+        holds("config.features.item_features", limits::FEATURES, |scenario, count| {
+            scenario.config.features.item_features = (0..count).map(|at| feature(format!("f{at}"))).collect();
+        });
+        holds("config.features.user_features", limits::FEATURES, |scenario, count| {
+            scenario.config.features.user_features = (0..count).map(|at| feature(format!("f{at}"))).collect();
+        });
+        holds("config.features.user_features[0].name", limits::ID_BYTES, |scenario, bytes| {
+            scenario.config.features.user_features = vec![feature(text(bytes))];
+        });
+        holds("config.recall.strategies", limits::RECALL_STRATEGIES, |scenario, count| {
+            let strategies = &mut scenario.config.recall.strategies;
+            *strategies = vec![strategies[0].clone(); count];
+        });
+        holds("config.recall.strategies[0].limit", limits::RECALL_LIMIT as usize, |scenario, limit| {
+            scenario.config.recall.strategies[0].limit = u32::try_from(limit).unwrap();
+        });
+        holds("config.rerank.rules", limits::RERANK_RULES, |scenario, count| {
+            let rules = &mut scenario.config.rerank.rules;
+            *rules = vec![rules[0].clone(); count];
+        });
+        holds("config.rank.params", limits::PARAMS_BYTES, |scenario, bytes| {
+            scenario.config.rank.params = Map::from_iter([("x".to_owned(), text(bytes - r#"{"x":""}"#.len()).into())]);
+        });
+        for bytes in [limits::ACTION_TYPE_BYTES, limits::ACTION_TYPE_BYTES + 1] {
+            let mut scenario = Scenario::parse(VLOG.as_bytes()).unwrap();
+            scenario.config.behaviors.weights.insert(text(bytes), 1.0);
+            assert_eq!(scenario.check().is_ok(), bytes == limits::ACTION_TYPE_BYTES);
+        }
+    }
+
+    #[test]
     fn weights_of_actions_can_be_overlaid() {
         let behaviors = Behaviors { weights: [("view".to_owned(), 0.5)].into(), ..Behaviors::default() };
         assert_eq!(behaviors.weight("view"), 0.5);

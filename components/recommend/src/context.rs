@@ -97,8 +97,11 @@ mod tests {
     #[test]
     fn what_has_no_place_is_named() {
         assert_eq!(of(json!({"a": {"b": [[1]]}})), Err(Some("context.a.b".to_owned())));
-        assert_eq!(of(json!({"a": "x".repeat(limits::CONTEXT_BYTES)})), Err(Some("context".to_owned())));
-        let many: Map<String, Value> = (0..=limits::CONTEXT_FIELDS).map(|at| (format!("f{at}"), json!(1))).collect();
-        assert_eq!(of(Value::Object(many)), Err(Some("context".to_owned())));
+        let bytes = |bytes: usize| of(json!({"a": "x".repeat(bytes - r#"{"a":""}"#.len())}));
+        assert!(bytes(limits::CONTEXT_BYTES).is_ok());
+        assert_eq!(bytes(limits::CONTEXT_BYTES + 1), Err(Some("context".to_owned())));
+        let fields = |count: usize| of(Value::Object((0..count).map(|at| (format!("f{at}"), json!(1))).collect()));
+        assert!(fields(limits::CONTEXT_FIELDS).is_ok());
+        assert_eq!(fields(limits::CONTEXT_FIELDS + 1), Err(Some("context".to_owned())));
     }
 }

@@ -91,6 +91,19 @@ mod tests {
     }
 
     #[test]
+    fn stages_are_given_the_strongest_preferences() {
+        let of = |count: usize| {
+            let scores: Map<String, Value> = (1..=count).map(|at| (format!("v{at}"), at.into())).collect();
+            let document = serde_json::json!({"preferences": {"category_scores": scores}});
+            user("ann", Some(&document.to_string())).preferences
+        };
+        assert_eq!(of(limits::STAGE_PREFERENCES).len(), limits::STAGE_PREFERENCES);
+        let most = of(limits::STAGE_PREFERENCES + 1);
+        assert_eq!(most.len(), limits::STAGE_PREFERENCES);
+        assert_eq!(most.last().unwrap().value, "v2", "the weakest is left out");
+    }
+
+    #[test]
     fn a_profile_that_does_not_read_is_none() {
         for document in [None, Some("not json"), Some("[]"), Some(r#"{"recent_items":1}"#)] {
             let user = user("ann", document);

@@ -63,6 +63,7 @@ mod tests {
         assert!(!limiter.memory_growing(1000, 1001, None).unwrap());
         assert!(limiter.denied());
         assert_eq!(limiter.peak_bytes(), 1000);
+        assert!(limiter.table_growing(0, limits::TABLE_ELEMENTS, None).unwrap());
         assert!(!limiter.table_growing(0, limits::TABLE_ELEMENTS + 1, None).unwrap());
     }
 }

@@ -276,13 +276,22 @@ impl Suite<'_> {
         let category = |length: usize| json!({"metadata": {"category": "c".repeat(length)}}).to_string();
         insert(category(limits::TERM_BYTES)).await.unwrap();
         is_invalid(insert(category(limits::TERM_BYTES + 1)).await, "category");
-        is_invalid(insert(json!({"metadata": {"tags": vec!["t"; limits::ITEM_TAGS + 1]}}).to_string()).await, "tags");
-        is_invalid(insert(json!({"embedding": vec![0; limits::EMBEDDING_VALUES + 1]}).to_string()).await, "embedding");
+        let tags = |count: usize| json!({"metadata": {"tags": vec!["t"; count]}}).to_string();
+        insert(tags(limits::ITEM_TAGS)).await.unwrap();
+        is_invalid(insert(tags(limits::ITEM_TAGS + 1)).await, "tags");
+        let embedding = |values: usize| json!({"embedding": vec![0; values]}).to_string();
+        insert(embedding(limits::EMBEDDING_VALUES)).await.unwrap();
+        is_invalid(insert(embedding(limits::EMBEDDING_VALUES + 1)).await, "embedding");
         is_invalid(docs.get(t, Items, key("a/b")).await, "keys[0].id");
         is_invalid(docs.get(t, Scenarios, Key::new("a", "b")).await, "scenario");
+        assert_eq!(docs.get_many(t, Items, vec![key("a"); limits::GET_KEYS]).await.unwrap().len(), limits::GET_KEYS);
         is_invalid(docs.get_many(t, Items, vec![key("a"); limits::GET_KEYS + 1]).await, "keys");
-        let many = (0..=limits::INSERT_DOCUMENTS).map(|at| new(&at.to_string(), json!({}))).collect();
-        is_invalid(docs.insert_many(t, Items, many, false).await, "documents");
+        let many = |count: usize| (0..count).map(|at| new(&at.to_string(), json!({}))).collect();
+        let outcomes = docs.insert_many(t, Items, many(limits::INSERT_DOCUMENTS), false).await.unwrap();
+        assert_eq!(outcomes, vec![InsertOutcome::Created; limits::INSERT_DOCUMENTS]);
+        is_invalid(docs.insert_many(t, Items, many(limits::INSERT_DOCUMENTS + 1), false).await, "documents");
+        let page = docs.query(t, Items, Query { limit: limits::PAGE_DOCUMENTS, ..Query::default() }).await.unwrap();
+        assert_eq!(page.documents.len(), limits::PAGE_DOCUMENTS as usize);
         for limit in [0, limits::PAGE_DOCUMENTS + 1] {
             is_invalid(docs.query(t, Items, Query { limit, ..Query::default() }).await, "limit");
         }
@@ -290,8 +299,8 @@ impl Suite<'_> {
         is_invalid(docs.query(t, Items, Query { limit: 1, cursor, ..Query::default() }).await, "cursor");
         let tag = Some("t".to_owned());
         is_invalid(docs.query(t, Experiments, Query { limit: 1, tag, ..Query::default() }).await, "tag");
-        let handles = vec![0; limits::CANDIDATES + 1];
-        is_invalid(docs.item_ids(t, "feed".to_owned(), handles).await, "handles");
+        docs.item_ids(t, "feed".to_owned(), vec![0; limits::CANDIDATES]).await.unwrap();
+        is_invalid(docs.item_ids(t, "feed".to_owned(), vec![0; limits::CANDIDATES + 1]).await, "handles");
         is_invalid(docs.newest_items(t, "feed".to_owned(), vec![(term("title", "x"), 1)]).await, "lists");
         let columns = vec![ColumnSpec { name: "v".to_owned(), kind: ColumnKind::Embedding }];
         is_invalid(docs.item_columns(t, "feed".to_owned(), vec![], columns, 0).await, "columns");

@@ -270,16 +270,30 @@ impl Suite<'_> {
         is_invalid(one(|event| event.body = "[]".to_owned()).await, "events[0].body");
         is_invalid(one(|event| event.body = " ".repeat(limits::DOCUMENT_BYTES + 1)).await, "events[0].body");
         one(|event| event.timestamp_ms += limits::EVENT_FUTURE_MS).await.unwrap();
+        one(|event| {
+            event.event_id = "at-the-limits".to_owned();
+            event.item_id = "x".repeat(limits::ID_BYTES);
+            event.action_type = "x".repeat(limits::ACTION_TYPE_BYTES);
+        })
+        .await
+        .unwrap();
         let with = |effects: Vec<Effect>| self.events.append(t, vec![self.event("f", "ann", "i")], vec![effects]);
         let hot = |weight, half_life_s| vec![Effect::Hot(HotEffect { weight, half_life_s })];
         is_invalid(with(hot(f64::NAN, 1)).await, "weight");
         is_invalid(with(hot(f64::INFINITY, 1)).await, "weight");
         is_invalid(with(hot(1.0, 0)).await, "half-life-s");
+        with(vec![hot(1.0, 1).remove(0); limits::EVENT_EFFECTS]).await.unwrap();
         is_invalid(with(vec![hot(1.0, 1).remove(0); limits::EVENT_EFFECTS + 1]).await, "effects[0]");
         is_invalid(with(vec![Effect::Count(CountEffect { field: String::new(), amount: 1.0 })]).await, "field");
-        let many: Vec<Event> = (0..=limits::EVENTS).map(|at| self.event(&at.to_string(), "ann", "i")).collect();
-        is_invalid(self.events.append(t, many, vec![vec![]; limits::EVENTS + 1]).await, "events");
+        let many = |count: usize| {
+            let events = (0..count).map(|at| self.event(&at.to_string(), "ann", "i")).collect();
+            self.events.append(t, events, vec![vec![]; count])
+        };
+        assert_eq!(many(limits::EVENTS).await.unwrap().len(), limits::EVENTS);
+        is_invalid(many(limits::EVENTS + 1).await, "events");
         is_invalid(self.events.append(t, vec![self.event("g", "ann", "i")], vec![]).await, "effects");
+        let page = self.events.read(t, 0, limits::HISTORY_EVENTS).await.unwrap();
+        assert_eq!(page.len(), limits::HISTORY_EVENTS as usize);
         is_invalid(self.events.read(t, 0, 0).await, "limit");
         is_invalid(self.events.read(t, 0, limits::HISTORY_EVENTS + 1).await, "limit");
     }

@@ -210,6 +210,10 @@ impl Suite<'_> {
     async fn limits_are_errors_that_name_the_argument(&self) {
         let t = &self.tenant("limits");
         let (feed, many) = (|| "feed".to_owned(), || vec![0; limits::CANDIDATES + 1]);
+        let (most, fields) = (vec![0; limits::CANDIDATES], vec!["n".to_owned(); limits::FEATURES]);
+        assert_eq!(self.live.hot_scores(t, feed(), most, 0).await.unwrap().len(), limits::CANDIDATES);
+        assert_eq!(self.live.item_stats(t, feed(), vec![0], fields).await.unwrap().len(), limits::FEATURES);
+        self.live.hot_top(t, feed(), 1, vec![0; limits::HOT_MEMBERS], 0).await.unwrap();
         let expose = async |item: &str| self.live.expose(t, feed(), "ann".to_owned(), vec![item.to_owned()], 1).await;
         is_invalid(expose("a\"b").await, "item-ids[0]");
         is_invalid(expose("").await, "item-ids[0]");
