@@ -9,6 +9,10 @@ use quick_cache::{Equivalent, OptionsBuilder, Weighter, sync::Cache};
 
 use crate::lock;
 
+/// Parts of a cache, each with its share of the bytes. Left to itself, it would
+/// make more on a larger machine, and a large entry would fit in none.
+const PARTS: usize = 4;
+
 /// Generations; more than threads that could meet at one.
 const SHARDS: usize = 64;
 
@@ -26,6 +30,22 @@ pub struct FreshCache<K, V, W> {
     hasher: RandomState,
 }
 
+/// A cache of at most `bytes`, as `weighter` counts them, and of about `items`
+/// entries, one of which may be as large as a quarter of it all.
+pub fn bounded_cache<K, V, W>(items: usize, bytes: u64, weighter: W) -> Cache<K, V, W>
+where
+    K: Hash + Eq,
+    V: Clone,
+    W: Weighter<K, V> + Clone,
+{
+    let options = OptionsBuilder::new().shards(PARTS).estimated_items_capacity(items).weight_capacity(bytes).build();
+    match options {
+        Ok(options) => Cache::with_options(options, weighter, <_>::default(), <_>::default()),
+        // Not reached: all that is required was given.
+        Err(_) => Cache::with_weighter(items, bytes, weighter),
+    }
+}
+
 /// When a reader began to read.
 #[derive(Debug, Clone, Copy)]
 pub struct Stamp(u64);
@@ -38,18 +58,8 @@ where
 {
     /// A cache of at most `bytes`, as `weighter` counts them.
     pub fn new(bytes: u64, weighter: W) -> Self {
-        // Few shards, so that one entry may be large.
-        let options = OptionsBuilder::new()
-            .shards(4)
-            .estimated_items_capacity(usize::try_from(bytes / 1024).unwrap_or(usize::MAX))
-            .weight_capacity(bytes)
-            .build();
-        let capacity = usize::try_from(bytes / 1024).unwrap_or(usize::MAX);
-        let cache = match options {
-            Ok(options) => Cache::with_options(options, weighter, <_>::default(), <_>::default()),
-            // Not reached: all that is required was given.
-            Err(_) => Cache::with_weighter(capacity, bytes, weighter),
-        };
+        let items = usize::try_from(bytes / 1024).unwrap_or(usize::MAX);
+        let cache = bounded_cache(items, bytes, weighter);
         Self { cache, generations: (0..SHARDS).map(|_| Mutex::new(0)).collect(), hasher: RandomState::new() }
     }
 

@@ -43,7 +43,7 @@ mod writer;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use breaker::{Breaker, BreakerSettings};
-pub use cache::{FreshCache, Stamp};
+pub use cache::{FreshCache, Stamp, bounded_cache};
 pub use error::Error;
 pub use file::TenantFile;
 pub use overlay::{Overlay, set_settled, settled};

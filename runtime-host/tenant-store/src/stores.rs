@@ -151,3 +151,22 @@ fn close_oldest(open: &mut HashMap<Tenant, Slot>) {
         spawn_blocking(move || drop(slot));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_files_stay_open() {
+        let folder = tempfile::tempdir().unwrap();
+        let tenant = |at: usize| Tenant::new(&format!("t{at}")).unwrap();
+        let stores = TenantStores::new(folder.path()).unwrap();
+        assert_eq!(stores.capacity, limits::OPEN_TENANTS);
+        let stores = TenantStores { capacity: 3, ..stores };
+        for at in 0..10 {
+            stores.open(&tenant(at)).await.unwrap();
+            assert_eq!(lock(&stores.open).len(), stores.capacity.min(at + 1));
+        }
+        assert!(lock(&stores.open).contains_key(&tenant(9)) && !lock(&stores.open).contains_key(&tenant(0)));
+    }
+}

@@ -241,6 +241,30 @@ async fn parts_register_once_and_before_the_first_file() {
     assert!(matches!(stores.register(Arc::new(Nothing)), Err(Error::Invalid(_))));
 }
 
+/// Weighs a value by itself.
+#[derive(Clone)]
+struct Itself;
+
+impl quick_cache::Weighter<u64, u64> for Itself {
+    fn weight(&self, _: &u64, value: &u64) -> u64 {
+        *value
+    }
+}
+
+#[test]
+fn a_cache_holds_as_many_bytes_as_it_may() {
+    let cache = FreshCache::new(1 << 20, Itself);
+    let held = || (0..4000).filter_map(|key| cache.get(&key)).sum::<u64>();
+    for key in 0..500 {
+        cache.offer(key, 1024, cache.stamp(&key));
+    }
+    assert_eq!(held(), 500 * 1024, "below the limit nothing goes");
+    for key in 0..4000 {
+        cache.offer(key, 1024, cache.stamp(&key));
+    }
+    assert!((1 << 19..=1 << 20).contains(&held()), "{}", held());
+}
+
 #[test]
 fn what_was_read_before_a_change_is_refused_after_it() {
     #[derive(Clone)]

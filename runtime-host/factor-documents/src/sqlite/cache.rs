@@ -9,7 +9,7 @@ use std::{
 };
 
 use funnelweb_core::{limits, row::ItemRow};
-use funnelweb_tenant_store::{FreshCache, Overlay};
+use funnelweb_tenant_store::{FreshCache, Overlay, bounded_cache};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 
 use crate::{
@@ -118,7 +118,7 @@ pub(crate) struct Lists {
 impl Lists {
     fn new() -> Self {
         Self {
-            lists: Cache::with_weighter(10_000, limits::LIST_CACHE_BYTES, Bytes),
+            lists: bounded_cache(10_000, limits::LIST_CACHE_BYTES, Bytes),
             epochs: (0..1024).map(|_| AtomicU64::new(0)).collect(),
             hasher: RandomState::new(),
         }
@@ -176,5 +176,53 @@ impl Caches {
             self.rows.forget(&RowRef { scenario, file: key.file, handle });
             self.lists.advance(key.file, scenario);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of entries that weigh twice the limit together, as many are there as fit.
+    fn holds(limit: u64, weight: u64, there: impl Fn(u64) -> bool) {
+        let count = limit / weight * 2;
+        let held = (0..count).filter(|at| there(*at)).count() as u64 * weight;
+        assert!((limit / 2..=limit).contains(&held), "{held} bytes of {limit}");
+    }
+
+    #[test]
+    fn each_cache_holds_as_many_bytes_as_it_may() {
+        let caches = Caches::new();
+
+        let body = " ".repeat(limits::DOCUMENT_BYTES);
+        let document = Some(Arc::new(Document { key: Key::new("s", "i"), body, version: 1 }));
+        let key = |at: u64| DocumentKey { file: at, collection: Collection::Items, key: Key::new("s", "i") };
+        let weight = Bytes.weight(&key(0), &document);
+        assert!(weight > limits::DOCUMENT_BYTES as u64);
+        for at in 0..limits::DOCUMENT_CACHE_BYTES / weight * 2 {
+            caches.documents.offer(key(at), document.clone(), caches.documents.stamp(&key(at)));
+        }
+        holds(limits::DOCUMENT_CACHE_BYTES, weight, |at| caches.documents.get(&key(at)).is_some());
+
+        let embedding = vec![0.0; 64 * 1024];
+        let fields = Vec::new();
+        let row = ItemRow { id: "i".to_owned(), active: true, created_ms: 0, updated_ms: 0, fields, embedding };
+        let row = Some(Arc::new(row));
+        let key = |at: u64| RowKey { scenario: "s".into(), file: 1, handle: at };
+        let weight = Bytes.weight(&key(0), &row);
+        assert!(weight > 256 * 1024);
+        for at in 0..limits::ROW_CACHE_BYTES / weight * 2 {
+            caches.rows.offer(key(at), row.clone(), caches.rows.stamp(&key(at)));
+        }
+        holds(limits::ROW_CACHE_BYTES, weight, |at| caches.rows.get(&key(at)).is_some());
+
+        let list: Arc<[u64]> = vec![0; limits::CANDIDATES].into();
+        let key = |at: u64| ListKey { file: at, scenario: "s".into(), term: None, limit: 1 };
+        let weight = Bytes.weight(&key(0), &(0, list.clone()));
+        assert!(weight > 8 * limits::CANDIDATES as u64);
+        for at in 0..limits::LIST_CACHE_BYTES / weight * 2 {
+            caches.lists.keep(key(at), 0, list.clone());
+        }
+        holds(limits::LIST_CACHE_BYTES, weight, |at| caches.lists.get(&key(at), 0).is_some());
     }
 }

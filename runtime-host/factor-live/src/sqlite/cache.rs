@@ -182,3 +182,25 @@ impl Drop for Unflushed {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn it_holds_as_many_bytes_as_it_may() {
+        let memory = Memory::new();
+        let field: Box<str> = "x".repeat(1 << 20).into();
+        let counters = Counters::new(0, vec![(field, 1.0)]);
+        let cached = Cached::new(Structure::Stats(Arc::new(Mutex::new(counters))));
+        let key = |at: u64| LiveKey::Stats { file: 1, handle: at };
+        let weight = Bytes.weight(&key(0), &cached);
+        assert!(weight > 1 << 20);
+        let count = limits::LIVE_CACHE_BYTES / weight * 2;
+        for at in 0..count {
+            memory.cache.offer(key(at), cached.clone(), memory.cache.stamp(&key(at)));
+        }
+        let held = (0..count).filter(|at| memory.get(&key(*at)).is_some()).count() as u64 * weight;
+        assert!((limits::LIVE_CACHE_BYTES / 2..=limits::LIVE_CACHE_BYTES).contains(&held), "{held}");
+    }
+}
