@@ -1,5 +1,6 @@
 //! Every limit of the product, with its unit last in its name. Crossing one is a
-//! clear error that names it; each has a test that crosses it.
+//! clear error that names it; each has a test that crosses it, which says its
+//! name. That none is without, `tests/e2e/limits.rs` sees to.
 
 use std::time::Duration;
 
@@ -7,7 +8,7 @@ use std::time::Duration;
 
 /// Bytes in a tenant, scenario, user, item, event or request id.
 pub const ID_BYTES: usize = 128;
-/// Bytes in a scenario's or experiment's display name.
+/// Bytes in a scenario's or experiment's display name, and in a column's.
 pub const NAME_BYTES: usize = 256;
 /// Bytes in an `action_type`.
 pub const ACTION_TYPE_BYTES: usize = 64;
@@ -22,6 +23,8 @@ pub const CONNECTIONS: usize = 1024;
 pub const CONCURRENT_REQUESTS: usize = 256;
 /// Requests that may wait for a turn; one more is a 503 with `Retry-After`.
 pub const QUEUED_REQUESTS: usize = 2048;
+/// Time that a request waits for its turn; then it is a 503 as well.
+pub const QUEUE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Bytes of an ordinary request body.
 pub const BODY_BYTES: usize = 1024 * 1024;
 /// Bytes of a behaviours body (`POST /api/v1/behaviors`).
@@ -32,14 +35,20 @@ pub const IMPORT_BODY_BYTES: u64 = 8 * 1024 * 1024 * 1024;
 pub const LINE_BYTES: usize = 1024 * 1024;
 /// Bytes of all request headers together.
 pub const HEADER_BYTES: usize = 32 * 1024;
-/// Time to receive a request's headers.
+/// Time to receive a request's headers, and that a connection may be without a
+/// request.
 pub const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
-/// Time for one ordinary request, from its headers to its response.
+/// Time that a client may take between two pieces of a request's body.
+pub const BODY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Time for one ordinary request, from its turn to its response.
 pub const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
 /// Time for a streamed import.
 pub const IMPORT_TIMEOUT: Duration = Duration::from_secs(3600);
 /// Time that `SIGTERM` gives requests in flight.
 pub const DRAIN_TIMEOUT: Duration = Duration::from_secs(15);
+/// Time that an outgoing request may take to connect, to its first byte, and
+/// between two bytes, whatever the component asks for.
+pub const OUTBOUND_TIMEOUT: Duration = Duration::from_secs(30);
 
 // --- documents ---
 
@@ -86,6 +95,8 @@ pub const STAGE_PREFERENCES: usize = 64;
 
 /// Items in a slate.
 pub const COUNT: u32 = 200;
+/// Items that a request may exclude.
+pub const EXCLUDED_ITEMS: usize = 1000;
 /// Recall strategies of one scenario (`sources` is a set of 32 bits, the last
 /// of which marks pinned items).
 pub const RECALL_STRATEGIES: usize = 16;
@@ -99,6 +110,9 @@ pub const RERANK_RULES: usize = 16;
 pub const FEATURES: usize = 128;
 /// Columns that one rerank rule may ask for.
 pub const STAGE_COLUMNS: usize = 16;
+/// Columns of a feature table, of all kinds together: those of a scenario's
+/// features and rules, and as many again that the feature stage makes of them.
+pub const TABLE_COLUMNS: usize = 2 * (FEATURES + RERANK_RULES * STAGE_COLUMNS);
 /// Items that one rerank rule may ask to have offered (pins).
 pub const STAGE_ITEMS: usize = 100;
 /// Bytes of one stage's `params`, as JSON.

@@ -3,13 +3,10 @@
 
 use std::{sync::Arc, time::Duration};
 
+use funnelweb_core::limits;
 use funnelweb_manifest::AllowedHosts;
 use http_body_util::BodyExt;
 use wasmtime_wasi_http::{Error, RequestOptions, WasiBody, WasiHttpHooks};
-
-/// Time for a connection, a first byte, or between two bytes, whatever the
-/// component asks for.
-const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The outgoing requests of one component.
 #[derive(Clone)]
@@ -43,7 +40,6 @@ impl WasiHttpHooks for OutboundHttp {
             tracing::warn!(uri = %request.uri(), "outgoing request refused: not among allowed_outbound_hosts");
             return Box::new(async { Err(Error::HttpRequestDenied) });
         }
-        let bounded = |asked: Option<Duration>| Some(asked.map_or(TIMEOUT, |asked| asked.min(TIMEOUT)));
         let asked = options.unwrap_or_default();
         let options = RequestOptions {
             connect_timeout: bounded(asked.connect_timeout),
@@ -54,5 +50,29 @@ impl WasiHttpHooks for OutboundHttp {
             let (response, io) = wasmtime_wasi_http::default_send_request(request, Some(options)).await?;
             Ok((response.map(BodyExt::boxed_unsync), Box::new(io) as Io))
         })
+    }
+}
+
+/// A time that a component asks for, bounded.
+fn bounded(asked: Option<Duration>) -> Option<Duration> {
+    Some(asked.map_or(limits::OUTBOUND_TIMEOUT, |asked| asked.min(limits::OUTBOUND_TIMEOUT)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_component_waits_longer_than_the_limit() {
+        let second = Duration::from_secs(1);
+        for (asked, given) in [
+            (None, limits::OUTBOUND_TIMEOUT),
+            (Some(second), second),
+            (Some(limits::OUTBOUND_TIMEOUT), limits::OUTBOUND_TIMEOUT),
+            (Some(limits::OUTBOUND_TIMEOUT + second), limits::OUTBOUND_TIMEOUT),
+            (Some(Duration::MAX), limits::OUTBOUND_TIMEOUT),
+        ] {
+            assert_eq!(bounded(asked), Some(given), "{asked:?}");
+        }
     }
 }

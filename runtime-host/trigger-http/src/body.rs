@@ -16,6 +16,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use funnelweb_core::limits;
 use http_body::{Body, Frame, SizeHint};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
@@ -23,9 +24,6 @@ use tokio::time::{Instant, Sleep, sleep};
 use wasmtime_wasi_http::{Error, WasiBody};
 
 use crate::workers::Task;
-
-/// How long a client may take between two pieces of its body.
-const STALL: Duration = Duration::from_secs(30);
 
 /// How much of an unwanted body is read, and for how long.
 const UNREAD_BYTES: u64 = 16 * 1024 * 1024;
@@ -82,19 +80,27 @@ impl Drop for Unread {
     }
 }
 
-/// A request body of at most `limit` bytes.
+/// A request body of at most `limit` bytes, whose client does not take longer
+/// than [`limits::BODY_TIMEOUT`] between two pieces.
 pub(crate) fn bounded(incoming: Unread, limit: u64) -> WasiBody {
-    Bounded { incoming, limit, left: limit, stall: Box::pin(sleep(STALL)) }.boxed_unsync()
+    Bounded::new(incoming, limit, limits::BODY_TIMEOUT).boxed_unsync()
 }
 
-struct Bounded {
-    incoming: Unread,
+struct Bounded<B> {
+    incoming: B,
     limit: u64,
     left: u64,
+    stall_timeout: Duration,
     stall: Pin<Box<Sleep>>,
 }
 
-impl Body for Bounded {
+impl<B> Bounded<B> {
+    fn new(incoming: B, limit: u64, stall_timeout: Duration) -> Self {
+        Self { incoming, limit, left: limit, stall_timeout, stall: Box::pin(sleep(stall_timeout)) }
+    }
+}
+
+impl<B: Body<Data = Bytes, Error = hyper::Error> + Unpin> Body for Bounded<B> {
     type Data = Bytes;
     type Error = Error;
 
@@ -104,7 +110,7 @@ impl Body for Bounded {
             ready!(this.stall.as_mut().poll(cx));
             return Poll::Ready(Some(Err(Error::ConnectionReadTimeout)));
         };
-        this.stall.as_mut().reset(Instant::now() + STALL);
+        this.stall.as_mut().reset(Instant::now() + this.stall_timeout);
         Poll::Ready(match frame {
             None => None,
             Some(Err(error)) => Some(Err(Error::Hyper(error))),
@@ -158,5 +164,60 @@ impl Body for Whole {
 
     fn size_hint(&self) -> SizeHint {
         self.body.size_hint()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::VecDeque;
+
+    use super::*;
+
+    /// Pieces that are there at once, and then no end.
+    struct Stalls(VecDeque<&'static [u8]>);
+
+    impl Body for Stalls {
+        type Data = Bytes;
+        type Error = hyper::Error;
+
+        fn poll_frame(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+        ) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+            match self.0.pop_front() {
+                Some(piece) => Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(piece))))),
+                None => Poll::Pending,
+            }
+        }
+    }
+
+    /// The lengths of what comes, and how it ends.
+    async fn read(pieces: &[&'static [u8]], limit: u64, stall_timeout: Duration) -> (Vec<usize>, Error) {
+        let mut body = Bounded::new(Stalls(pieces.iter().copied().collect()), limit, stall_timeout);
+        let mut lengths = Vec::new();
+        loop {
+            match body.frame().await {
+                Some(Ok(frame)) => lengths.push(frame.data_ref().map_or(0, Bytes::len)),
+                Some(Err(error)) => return (lengths, error),
+                None => panic!("it has no end"),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn a_client_that_stalls_is_not_waited_for() {
+        let start = Instant::now();
+        let stall = Duration::from_millis(50);
+        let (lengths, error) = read(&[b"ab", b"c"], 3, stall).await;
+        assert_eq!(lengths, [2, 1]);
+        assert!(matches!(error, Error::ConnectionReadTimeout), "{error:?}");
+        assert!((stall..10 * stall).contains(&start.elapsed()), "{:?}", start.elapsed());
+    }
+
+    #[tokio::test]
+    async fn one_byte_more_than_the_limit_is_refused() {
+        let (lengths, error) = read(&[b"ab", b"cd"], 3, limits::BODY_TIMEOUT).await;
+        assert_eq!(lengths, [2]);
+        assert!(matches!(error, Error::HttpRequestBodySize(Some(3))), "{error:?}");
     }
 }

@@ -118,7 +118,7 @@ impl Endpoint {
             key_value_stores: entry.key_value_stores.clone().into(),
             variables: VariablesCtx::new(Arc::new(entry.resolve_variables(values)?)),
             outbound: OutboundHttp::new(Arc::new(entry.resolve_outbound_hosts(values)?)),
-            timeout: if entry.funnelweb.streaming { limits::IMPORT_TIMEOUT } else { limits::REQUEST_TIMEOUT },
+            timeout: timeout(entry.funnelweb.streaming),
         };
         let shared = Shared { engine: engine.clone(), pre, services: services.clone(), settings, id: Arc::clone(&id) };
         Ok(Self {
@@ -152,7 +152,7 @@ impl Endpoint {
     /// The largest body it is sent, in bytes.
     #[must_use]
     pub fn body_limit(&self) -> u64 {
-        if self.streaming { limits::IMPORT_BODY_BYTES } else { limits::BODY_BYTES as u64 }
+        body_limit(self.streaming)
     }
 
     /// Answers a request with an instance that is bound to `tenant`.
@@ -175,17 +175,14 @@ impl Endpoint {
         };
         let task = Arc::new(Task::new(request_id));
         let limit = self.shared.settings.timeout;
-        let timeout = || ApiError::new(Code::Timeout, format!("no answer within {} s", limit.as_secs()));
         // A guest that computes keeps its pool from seeing that the time is over.
-        let answer = tokio::time::timeout(limit, pool.handle(Arc::clone(&task), request)).await;
-        let answer = answer.map_err(|_| {
+        let answer = in_time(limit, pool.handle(Arc::clone(&task), request)).await.inspect_err(|_| {
             tracing::error!(component = %self.id, request_id = %task.id, "endpoint gave no answer in time");
-            timeout()
         })?;
         let response = answer.map_err(|error| {
             tracing::error!(component = %self.id, request_id = %task.id, error = format!("{error:#}"), "endpoint gave no answer");
             if error.is::<ExpirationError>() {
-                timeout()
+                timed_out(limit)
             } else if error.is::<InstantiationError<Arc<Task>>>() {
                 ApiError::new(Code::Overloaded, "no instance is free")
             } else {
@@ -193,5 +190,41 @@ impl Endpoint {
             }
         })?;
         Ok(response.map(|response| body::whole(response, task)))
+    }
+}
+
+/// Time for one request of an endpoint.
+fn timeout(streaming: bool) -> Duration {
+    if streaming { limits::IMPORT_TIMEOUT } else { limits::REQUEST_TIMEOUT }
+}
+
+/// Bytes of one request's body.
+fn body_limit(streaming: bool) -> u64 {
+    if streaming { limits::IMPORT_BODY_BYTES } else { limits::BODY_BYTES as u64 }
+}
+
+async fn in_time<T>(limit: Duration, answer: impl Future<Output = T>) -> Result<T, ApiError> {
+    tokio::time::timeout(limit, answer).await.map_err(|_| timed_out(limit))
+}
+
+fn timed_out(limit: Duration) -> ApiError {
+    ApiError::new(Code::Timeout, format!("no answer within {} s", limit.as_secs_f32()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_import_may_be_longer_than_another_request() {
+        assert_eq!((timeout(true), timeout(false)), (limits::IMPORT_TIMEOUT, limits::REQUEST_TIMEOUT));
+        assert_eq!((body_limit(true), body_limit(false)), (limits::IMPORT_BODY_BYTES, limits::BODY_BYTES as u64));
+    }
+
+    #[tokio::test]
+    async fn an_answer_that_does_not_come_is_a_timeout() {
+        assert_eq!(in_time(limits::IMPORT_TIMEOUT, async { 7 }).await.ok(), Some(7));
+        let error = in_time(Duration::from_millis(20), std::future::pending::<()>()).await.unwrap_err();
+        assert_eq!((error.code, &*error.message), (Code::Timeout, "no answer within 0.02 s"));
     }
 }

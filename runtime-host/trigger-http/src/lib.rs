@@ -1,9 +1,9 @@
 //! HTTP in front of endpoint components.
 //!
-//! A request passes, in this order: the limits on connections and concurrent
-//! requests ([`server`]), the route of the manifest, the gateway headers
-//! ([`identity`]), and then an instance of the component with the request's
-//! tenant bound to it ([`endpoint`]). An instance is reused, one request at a
+//! A request passes, in this order: the limits on connections (`listener`), the
+//! route of the manifest ([`server`]), the gateway headers ([`identity`]), the
+//! limits on concurrent requests (`queue`), and then an instance of the component
+//! with the request's tenant bound to it ([`endpoint`]). An instance is reused, one request at a
 //! time and for one tenant only, so that what a component keeps in memory can
 //! never reach another tenant.
 //!
@@ -13,6 +13,8 @@
 mod body;
 pub mod endpoint;
 pub mod identity;
+mod listener;
+mod queue;
 pub mod server;
 mod state;
 mod workers;

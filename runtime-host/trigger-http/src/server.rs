@@ -1,4 +1,4 @@
-//! The listener: bounded connections and requests, routing, and draining.
+//! From a request to its component and back: routing, turns, errors.
 
 use std::{
     collections::BTreeMap,
@@ -6,34 +6,26 @@ use std::{
     net::SocketAddr,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering},
+        atomic::{AtomicU64, Ordering},
     },
     time::{Instant, SystemTime},
 };
 
 use bytes::Bytes;
-use funnelweb_core::{
-    error::{ApiError, Code},
-    limits,
-};
+use funnelweb_core::error::{ApiError, Code};
 use funnelweb_manifest::{Match, Request as SpinRequest, Router, spin_headers};
 use funnelweb_tenant_store::Tenant;
 use http::{HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, uri::PathAndQuery};
 use http_body_util::{BodyExt, Full, combinators::UnsyncBoxBody};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::{conn::auto, graceful::GracefulShutdown},
-};
-use tokio::{
-    net::{TcpListener, TcpStream},
-    sync::{Semaphore, watch},
-};
+use hyper::body::Incoming;
+use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     body::{self, Unread},
     endpoint::Endpoint,
     identity::{self, Identity},
+    listener,
+    queue::Queue,
 };
 
 type Body = UnsyncBoxBody<Bytes, wasmtime_wasi_http::Error>;
@@ -42,9 +34,7 @@ type Body = UnsyncBoxBody<Bytes, wasmtime_wasi_http::Error>;
 pub struct Server {
     router: Router,
     endpoints: BTreeMap<String, Endpoint>,
-    /// One permit a request that is in a component.
-    running: Semaphore,
-    waiting: AtomicUsize,
+    queue: Queue,
     /// For the ids of requests that came without one.
     sequence: AtomicU64,
 }
@@ -64,7 +54,8 @@ impl ServerHandle {
     }
 
     /// Takes no new connection, lets requests in flight finish, and returns
-    /// when they have or [`limits::DRAIN_TIMEOUT`] is over.
+    /// when they have or [`DRAIN_TIMEOUT`](funnelweb_core::limits::DRAIN_TIMEOUT)
+    /// is over.
     pub async fn drain(self) {
         let _ = self.stop.send(true);
         let _ = self.task.await;
@@ -77,13 +68,7 @@ impl Server {
     #[must_use]
     pub fn new(router: Router, endpoints: Vec<Endpoint>) -> Self {
         let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id().to_owned(), endpoint)).collect();
-        Self {
-            router,
-            endpoints,
-            running: Semaphore::new(limits::CONCURRENT_REQUESTS),
-            waiting: AtomicUsize::new(0),
-            sequence: AtomicU64::new(0),
-        }
+        Self { router, endpoints, queue: Queue::default(), sequence: AtomicU64::new(0) }
     }
 
     /// Begins to serve.
@@ -94,7 +79,9 @@ impl Server {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
         let (stop, stopped) = watch::channel(false);
-        let task = tokio::spawn(accept(Arc::new(self), listener, stopped));
+        let server = Arc::new(self);
+        let answer = move |request, client| Arc::clone(&server).answer(request, client);
+        let task = tokio::spawn(listener::serve(listener, listener::Limits::default(), stopped, answer));
         Ok(ServerHandle { address, stop, task })
     }
 
@@ -142,96 +129,15 @@ impl Server {
         if declared_length(&request).is_some_and(|length| length > limit) {
             return Err(ApiError::new(Code::BodyTooLarge, format!("the body may have {limit} bytes at most")));
         }
-        let _permit = self.admit().await?;
+        let _turn = self.queue.turn().await?;
         let request = prepare(request, &found, client, limit)?;
         let response = endpoint.handle(tenant, Arc::clone(request_id), request).await?;
         Ok(response)
     }
 
-    /// Waits for a turn; refuses when too many wait already.
-    async fn admit(&self) -> Result<tokio::sync::SemaphorePermit<'_>, ApiError> {
-        let overloaded = || ApiError::new(Code::Overloaded, "more requests than are taken at once");
-        if let Ok(permit) = self.running.try_acquire() {
-            return Ok(permit);
-        }
-        let waiting = Waiting::enter(&self.waiting).ok_or_else(overloaded)?;
-        let permit = self.running.acquire().await.map_err(|_| overloaded())?;
-        drop(waiting);
-        Ok(permit)
-    }
-
     fn new_request_id(&self) -> String {
         let started = SystemTime::UNIX_EPOCH.elapsed().map_or(0, |elapsed| elapsed.as_micros());
         format!("gen-{started:x}-{:x}", self.sequence.fetch_add(1, Ordering::Relaxed))
-    }
-}
-
-/// A place in the queue, left when dropped.
-struct Waiting<'a>(&'a AtomicUsize);
-
-impl<'a> Waiting<'a> {
-    fn enter(count: &'a AtomicUsize) -> Option<Self> {
-        let place = Self(count);
-        (count.fetch_add(1, Ordering::Relaxed) < limits::QUEUED_REQUESTS).then_some(place)
-    }
-}
-
-impl Drop for Waiting<'_> {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-async fn accept(server: Arc<Server>, listener: TcpListener, mut stopped: watch::Receiver<bool>) {
-    let graceful = GracefulShutdown::new();
-    let connections = Arc::new(Semaphore::new(limits::CONNECTIONS));
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        .timer(TokioTimer::new())
-        .header_read_timeout(limits::HEADER_TIMEOUT)
-        .max_buf_size(limits::HEADER_BYTES);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_header_list_size(limits::HEADER_BYTES as u32)
-        .max_concurrent_streams(u32::try_from(limits::CONCURRENT_REQUESTS).unwrap_or(u32::MAX));
-    loop {
-        let next = async {
-            let permit = Arc::clone(&connections).acquire_owned().await.ok()?;
-            Some((listener.accept().await, permit))
-        };
-        let (accepted, permit) = tokio::select! {
-            next = next => match next { Some(next) => next, None => break },
-            _ = stopped.changed() => break,
-        };
-        let (stream, client): (TcpStream, _) = match accepted {
-            Ok(accepted) => accepted,
-            Err(error) => {
-                // Out of file descriptors, usually: others must close first.
-                tracing::warn!(%error, "connection not accepted");
-                tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-                continue;
-            }
-        };
-        let _ = stream.set_nodelay(true);
-        let server = Arc::clone(&server);
-        let service = service_fn(move |request| {
-            let server = Arc::clone(&server);
-            async move { Ok::<_, std::convert::Infallible>(server.answer(request, client).await) }
-        });
-        let connection = builder.serve_connection(TokioIo::new(stream), service).into_owned();
-        let connection = graceful.watch(connection);
-        tokio::spawn(async move {
-            if let Err(error) = connection.await {
-                tracing::debug!(%client, %error, "connection ended");
-            }
-            drop(permit);
-        });
-    }
-    drop(listener);
-    if tokio::time::timeout(limits::DRAIN_TIMEOUT, graceful.shutdown()).await.is_err() {
-        tracing::warn!("requests in flight were cut off after {:?}", limits::DRAIN_TIMEOUT);
     }
 }
 
