@@ -17,6 +17,9 @@ use crate::{runner::Runner, stages::StageState};
 /// former is stopped by its own clock, which says so precisely.
 const GRACE: Duration = Duration::from_millis(5);
 
+/// In Wasmtime's words; it has no type for this that can be named.
+const OUT_OF_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+
 /// Why a stage gave no answer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Failure {
@@ -85,6 +88,12 @@ fn explain(store: &Store<StageState>, error: &wasmtime::Error, timeout: Duration
     }
     let printed = store.data().log.take();
     let cause = error.root_cause();
+    if cause.to_string().contains(OUT_OF_FUEL) {
+        return Failure::failed(format!(
+            "an answer of more bytes than its limit of {} MiB",
+            limits::STAGE_ANSWER_BYTES / 1024 / 1024
+        ));
+    }
     Failure::failed(bounded(
         last_words(&printed).map_or_else(|| cause.to_string(), |words| format!("{words} ({cause})")),
     ))

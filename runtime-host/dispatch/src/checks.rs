@@ -8,6 +8,7 @@ use funnelweb_bindings::{
     types::{ParamError, Personal, Requirements},
 };
 use funnelweb_core::limits;
+use funnelweb_tenant_store::bounded_cache;
 use quick_cache::{Weighter, sync::Cache};
 
 use crate::{
@@ -38,7 +39,7 @@ pub(crate) struct Checks(Cache<CheckKey, Remembered, Bytes>);
 
 impl Checks {
     pub(crate) fn new() -> Self {
-        Self(Cache::with_weighter(CHECKS, limits::CHECK_CACHE_BYTES, Bytes))
+        Self(bounded_cache(CHECKS, limits::CHECK_CACHE_BYTES, Bytes))
     }
 
     fn get(&self, key: &CheckKey) -> Option<Result<Requirements, CheckError>> {
@@ -158,4 +159,46 @@ fn within_limits(requirements: Requirements) -> Result<Requirements, ParamError>
 /// For a report.
 pub(crate) fn describe(error: &ParamError) -> String {
     format!("params{}: {}", error.path, error.message)
+}
+
+#[cfg(test)]
+mod tests {
+    use funnelweb_bindings::types::{ColumnKind, ColumnSpec};
+
+    use super::*;
+
+    fn needs(columns: usize, name_bytes: usize, items: usize) -> Requirements {
+        let column = ColumnSpec { name: "x".repeat(name_bytes), kind: ColumnKind::Numeric };
+        Requirements { columns: vec![column; columns], items: vec![0; items], personal: Personal::empty() }
+    }
+
+    #[test]
+    fn a_stage_may_need_so_much() {
+        let (columns, bytes, items) = (limits::STAGE_COLUMNS, limits::NAME_BYTES, limits::STAGE_ITEMS);
+        assert!(within_limits(needs(columns, bytes, items)).is_ok());
+        for (more, said) in [
+            (needs(columns + 1, 1, 0), format!("{} columns, {columns} is", columns + 1)),
+            (needs(1, bytes + 1, 0), format!("{} bytes in a column's name, {bytes} is", bytes + 1)),
+            (needs(0, 0, items + 1), format!("{} items, {items} is", items + 1)),
+        ] {
+            let error = within_limits(more).unwrap_err();
+            assert!(error.message.contains(&said), "{}", error.message);
+        }
+    }
+
+    #[test]
+    fn answers_are_remembered_up_to_so_many_bytes() {
+        let checks = Checks::new();
+        let params = "x".repeat(limits::PARAMS_BYTES);
+        let key = |at: usize| (0_u8, at.to_string(), params.clone());
+        let remembered = || Remembered { answer: Ok(needs(0, 0, 0)), until: None };
+        let weight = Bytes.weight(&key(1000), &remembered());
+        assert!(weight > limits::PARAMS_BYTES as u64);
+        let count = usize::try_from(limits::CHECK_CACHE_BYTES / weight * 2).unwrap();
+        for at in 0..count {
+            checks.0.insert(key(at), remembered());
+        }
+        let held = (0..count).filter(|at| checks.get(&key(*at)).is_some()).count() as u64 * weight;
+        assert!((limits::CHECK_CACHE_BYTES / 2..=limits::CHECK_CACHE_BYTES).contains(&held), "{held}");
+    }
 }

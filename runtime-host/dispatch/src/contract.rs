@@ -3,7 +3,7 @@
 //! promise was broken.
 
 use funnelweb_bindings::types::Table;
-use funnelweb_core::handles::HandleSet;
+use funnelweb_core::{handles::HandleSet, limits};
 
 /// A ranker's scores: one per candidate, finite.
 ///
@@ -58,11 +58,19 @@ pub fn partition(offered: &[u64], kept: &[u64], removed: &[u64]) -> Result<(), S
     if left.is_empty() { Ok(()) } else { Err(format!("{} candidates are lost", left.len())) }
 }
 
-/// A table is as large as it says, has no infinity, and its cells lie inside.
+/// A table is as large as it says, has no infinity, its cells lie inside, and it
+/// has neither more columns nor longer names than fit the limits.
 ///
 /// # Errors
 /// The promise that was broken.
 pub fn table(table: &Table) -> Result<(), String> {
+    let names = || table.numeric_names.iter().chain(&table.categorical_names).chain(&table.multi_names);
+    let within = |what: &str, got: usize, limit: usize| {
+        if got <= limit { Ok(()) } else { Err(format!("{got} {what}, {limit} is the most")) }
+    };
+    within("columns", names().count(), limits::TABLE_COLUMNS)?;
+    within("bytes in a column's name", names().map(String::len).max().unwrap_or_default(), limits::NAME_BYTES)?;
+    within("values in an embedding", table.embedding_dim as usize, limits::EMBEDDING_VALUES)?;
     let rows = table.rows as usize;
     let sized = |what: &str, got: usize, columns: usize| {
         if got == rows * columns { Ok(()) } else { Err(format!("{got} {what} cells for {rows} rows of {columns}")) }
@@ -132,5 +140,46 @@ mod tests {
         assert!(table(&Table { numeric: vec![1.0, f32::INFINITY], ..good.clone() }).is_err());
         assert!(table(&Table { multi_offsets: vec![0, 2, 1], ..good.clone() }).is_err());
         assert!(table(&Table { multi_values: vec![], ..good }).is_err());
+    }
+
+    /// A table of two rows in which nothing is missing.
+    fn sized(numeric_names: Vec<String>, categorical: usize, multi: usize, embedding_dim: usize) -> Table {
+        let names = |count: usize| (0..count).map(|at| at.to_string()).collect();
+        Table {
+            rows: 2,
+            numeric: vec![1.0; 2 * numeric_names.len()],
+            numeric_names,
+            categorical_names: names(categorical),
+            categorical: vec![0; 2 * categorical],
+            multi_names: names(multi),
+            multi_offsets: vec![0; 2 * multi + 1],
+            multi_values: vec![],
+            embedding_dim: u32::try_from(embedding_dim).unwrap(),
+            embeddings: vec![1.0; 2 * embedding_dim],
+        }
+    }
+
+    #[test]
+    fn tables_have_so_many_columns() {
+        let most = limits::TABLE_COLUMNS;
+        let plain = |count: usize| (0..count).map(|at| at.to_string()).collect::<Vec<_>>();
+        // Of one kind, or of all of them.
+        assert_eq!(table(&sized(plain(most), 0, 0, 0)), Ok(()));
+        assert_eq!(table(&sized(plain(most - 20), 10, 10, 0)), Ok(()));
+        for (numeric, categorical, multi) in [(most + 1, 0, 0), (0, most + 1, 0), (0, 0, most + 1), (most - 19, 10, 10)]
+        {
+            let refused = table(&sized(plain(numeric), categorical, multi, 0)).unwrap_err();
+            assert_eq!(refused, format!("{} columns, {most} is the most", most + 1));
+        }
+    }
+
+    #[test]
+    fn names_and_embeddings_are_so_long() {
+        let named = |bytes: usize| table(&sized(vec!["x".repeat(bytes)], 0, 0, 0));
+        assert_eq!(named(limits::NAME_BYTES), Ok(()));
+        assert!(named(limits::NAME_BYTES + 1).unwrap_err().contains("bytes in a column's name"));
+        let wide = |values: usize| table(&sized(vec![], 0, 0, values));
+        assert_eq!(wide(limits::EMBEDDING_VALUES), Ok(()));
+        assert!(wide(limits::EMBEDDING_VALUES + 1).unwrap_err().contains("values in an embedding"));
     }
 }
