@@ -186,6 +186,7 @@ fn the_limits_are_those_of_the_code() {
         ("/Profile/properties/recent_items/maxItems", limits::PROFILE_RECENT_ITEMS),
         ("/Profile/properties/preferences/additionalProperties/maxProperties", limits::PROFILE_PREFERENCES),
         ("/RecommendRequest/properties/count/maximum", limits::COUNT as usize),
+        ("/RecommendRequest/properties/exclude_items/maxItems", limits::EXCLUDED_ITEMS),
     ] {
         assert_eq!(schemas.pointer(pointer), Some(&json!(limit)), "{pointer}");
     }

@@ -10,9 +10,6 @@ use serde_json::{Map, Value};
 
 use crate::context;
 
-/// Items that a request may exclude.
-const EXCLUDED_ITEMS: usize = 1000;
-
 /// The body of `POST /api/v1/recommend`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -51,8 +48,8 @@ impl Request {
         if !(1..=limits::COUNT).contains(&self.count) {
             return Err(invalid("count".to_owned(), format!("must be 1 to {}, got {}", limits::COUNT, self.count)));
         }
-        if self.exclude_items.len() > EXCLUDED_ITEMS {
-            let message = format!("must be at most {EXCLUDED_ITEMS} long, got {}", self.exclude_items.len());
+        if self.exclude_items.len() > limits::EXCLUDED_ITEMS {
+            let message = format!("must be at most {} long, got {}", limits::EXCLUDED_ITEMS, self.exclude_items.len());
             return Err(invalid("exclude_items".to_owned(), message));
         }
         for (at, item) in self.exclude_items.iter().enumerate() {
@@ -91,6 +88,20 @@ mod tests {
         assert_eq!(refused(r#"{"scenario_id":"s","cuont":3}"#).0, Code::InvalidField);
         assert_eq!(refused("{").0, Code::InvalidJson);
         assert_eq!(refused("{}").0, Code::InvalidField);
+    }
+
+    #[test]
+    fn every_limit_is_what_still_fits() {
+        let fault = |count: u32, excluded: usize| {
+            let body = serde_json::json!({"scenario_id": "s", "count": count, "exclude_items": vec!["i"; excluded]});
+            let error = serde_json::from_value::<Request>(body).unwrap().check().err()?;
+            Some((error.field.unwrap_or_default(), error.message))
+        };
+        assert_eq!(fault(limits::COUNT, limits::EXCLUDED_ITEMS), None);
+        let (field, message) = fault(limits::COUNT + 1, 0).unwrap();
+        assert!(field == "count" && message.contains(&limits::COUNT.to_string()), "{field} {message}");
+        let (field, message) = fault(1, limits::EXCLUDED_ITEMS + 1).unwrap();
+        assert!(field == "exclude_items" && message.contains(&limits::EXCLUDED_ITEMS.to_string()), "{field} {message}");
     }
 
     #[test]
