@@ -66,8 +66,9 @@ impl Written {
     }
 }
 
-fn server_with(port: u16) -> Server {
-    let manifest = Written::new(&manifest());
+/// A server of this manifest, whose outgoing requests may go to `port`.
+fn server_with(manifest: &str, port: u16) -> Server {
+    let manifest = Written::new(manifest);
     let args = vec!["--variable".into(), format!("probe_port={port}").into()];
     let server = Server::with(Options { manifest: manifest.path(), args, ..Options::default() });
     // It is read once, at the start; a restart would need it again.
@@ -75,10 +76,10 @@ fn server_with(port: u16) -> Server {
     server
 }
 
-/// The server that these tests share. Outgoing requests may go to `upstream`.
-fn server() -> &'static Server {
+/// The server that tests with guests share. Outgoing requests may go to `upstream`.
+pub fn server() -> &'static Server {
     static SERVER: OnceLock<Server> = OnceLock::new();
-    SERVER.get_or_init(|| server_with(upstream()))
+    SERVER.get_or_init(|| server_with(&manifest(), upstream()))
 }
 
 /// The port of a little HTTP server, which says the path it was asked for.
@@ -122,7 +123,7 @@ fn settles_below(server: &Server, bytes: u64) {
 const ITEMS: usize = 30;
 
 /// A funnel of the product's own stages, with one more rule where one is given.
-fn scenario(change: impl FnOnce(&mut Value)) -> Value {
+pub fn scenario(change: impl FnOnce(&mut Value)) -> Value {
     let mut scenario = json!({
         "scenario_id": "feed",
         "scenario_type": "vlog",
@@ -139,7 +140,7 @@ fn scenario(change: impl FnOnce(&mut Value)) -> Value {
 }
 
 /// With the hostile stage in a role, besides what does its work as it should.
-fn with_hostile(role: &str, params: &Value) -> Value {
+pub fn with_hostile(role: &str, params: &Value) -> Value {
     scenario(|config| match role {
         "recall" => {
             let channel = json!({"name": "hostile", "limit": 40, "params": params});
@@ -155,7 +156,7 @@ fn with_hostile(role: &str, params: &Value) -> Value {
 }
 
 /// A tenant with the plain scenario and its items.
-fn tenant(server: &Server, name: &str) -> Client {
+pub fn tenant(server: &Server, name: &str) -> Client {
     let client = server.tenant(name);
     client.put("/api/v1/scenarios/feed", &scenario(|_| {})).expect(201);
     let items: Vec<Value> = (0..ITEMS)
@@ -168,22 +169,32 @@ fn tenant(server: &Server, name: &str) -> Client {
     client
 }
 
-fn put(client: &Client, scenario: &Value) {
+/// Replaces the tenant's scenario.
+pub fn put(client: &Client, scenario: &Value) {
     client.put("/api/v1/scenarios/feed", scenario).expect(200);
 }
 
 /// What a recommendation was.
 #[derive(Debug)]
-struct Slate {
-    items: Vec<String>,
+pub struct Slate {
+    /// Item ids.
+    pub items: Vec<String>,
     /// Stage and reason.
-    degraded: Vec<(String, String)>,
-    elapsed: Duration,
+    pub degraded: Vec<(String, String)>,
+    /// How long it took.
+    pub elapsed: Duration,
 }
 
-fn recommend(client: &Client) -> Slate {
+/// Ten items for the user.
+pub fn recommend(client: &Client) -> Slate {
+    recommend_as(client, &json!({}))
+}
+
+/// Ten items for the user in this context.
+fn recommend_as(client: &Client, context: &Value) -> Slate {
     let start = Instant::now();
-    let reply = client.post("/api/v1/recommend", &json!({"scenario_id": "feed", "count": 10})).expect(200).json();
+    let body = json!({"scenario_id": "feed", "count": 10, "context": context});
+    let reply = client.post("/api/v1/recommend", &body).expect(200).json();
     let elapsed = start.elapsed();
     let text = |value: &Value| value.as_str().unwrap().to_owned();
     let items = reply["items"].as_array().unwrap().iter().map(|item| text(&item["item_id"])).collect();
@@ -256,6 +267,7 @@ fn beside_a_neighbour(name: &str, attacks: impl FnOnce(&Server)) {
 
 const TIMED_OUT: &str = "no answer within 250 ms";
 const OUT_OF_MEMORY: &str = "more memory than its limit of 64 MiB";
+const OUT_OF_BYTES: &str = "an answer of more bytes than its limit of 32 MiB";
 
 /// What each attack is reported as; nothing where it is none.
 fn attacks(role: &str) -> Vec<(&'static str, &'static str)> {
@@ -349,6 +361,42 @@ fn whatever_a_stage_does_its_request_is_answered() {
     });
 }
 
+/// With the hostile stage for the one of the features, which is the only one that
+/// reads what it does from the request.
+#[test]
+fn whatever_the_feature_stage_does_its_request_is_answered() {
+    let features = guests_folder().join("features.wasm").display().to_string();
+    let text = manifest().replace(&features, &guests_folder().join("hostile.wasm").display().to_string());
+    let server = server_with(&text, upstream());
+    let client = tenant(&server, "features");
+    for (attack, reason) in [
+        ("none", String::new()),
+        ("trap", "unreachable".to_owned()),
+        ("loop", TIMED_OUT.to_owned()),
+        ("sleep", TIMED_OUT.to_owned()),
+        ("bomb", OUT_OF_MEMORY.to_owned()),
+        ("complain", "no! no! ".to_owned()),
+        ("many-names", format!("10000 columns, {} is the most", limits::TABLE_COLUMNS)),
+        ("long-name", format!("1000000 bytes in a column's name, {} is the most", limits::NAME_BYTES)),
+        ("wide", format!("5000 values in an embedding, {} is the most", limits::EMBEDDING_VALUES)),
+        ("short", "29 numeric cells for 30 rows of 1".to_owned()),
+        ("infinite", "a numeric cell is infinite".to_owned()),
+        ("astray", "the offsets of the multi-categorical cells do not fit".to_owned()),
+        ("long", "31 rows for 30 candidates".to_owned()),
+        ("lose", "29 rows for 30 candidates".to_owned()),
+        ("invent", "was not offered".to_owned()),
+        ("keep-removed", "30 rows for 29 candidates".to_owned()),
+    ] {
+        let slate = recommend_as(&client, &json!({"attack": attack}));
+        let case = format!("{attack}: {slate:?}");
+        assert_eq!(slate.items.len(), 10, "{case}");
+        assert!(slate.elapsed < limits::STAGE_TIMEOUT + MARGIN, "{case}");
+        let said = slate.degraded.iter().find(|(stage, _)| stage == "features").map(|(_, reason)| reason.as_str());
+        assert_eq!(said.is_none(), reason.is_empty(), "{case}");
+        assert!(said.unwrap_or_default().contains(&reason), "{case}");
+    }
+}
+
 /// The ranker that fails is replaced by `linear`, not by nothing.
 #[test]
 fn a_ranker_that_fails_is_stood_in_for() {
@@ -414,7 +462,7 @@ fn whatever_check_does_the_scenario_is_refused_with_a_reason() {
             ("many-columns", "10000 columns, 16 is the most"),
             ("many-items", "1000000 items, 100 is the most"),
             ("long-name", "1000000 bytes in a column's name"),
-            ("amplify", ""),
+            ("amplify", OUT_OF_BYTES),
         ] {
             for role in ["recall", "rank", "rerank"] {
                 for _ in 0..2 {
@@ -495,7 +543,8 @@ fn check_sees_no_tenant() {
 
 // --- endpoints ---
 
-fn ask(client: &Client, ask: &Value) -> Value {
+/// What `probe` answers.
+pub fn ask(client: &Client, ask: &Value) -> Value {
     let reply = client.post("/probe/x", ask).expect(200);
     reply.json()
 }

@@ -9,7 +9,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use funnelweb_guest::types::{ColumnKind, ColumnSpec, ParamError, Requirements, StageError, StageErrorCode};
+use funnelweb_guest::types::{
+    Attribute, ColumnKind, ColumnSpec, ParamError, Requirements, StageError, StageErrorCode, Table,
+};
 use serde::Deserialize;
 
 /// Longer than any deadline.
@@ -23,11 +25,58 @@ pub(crate) struct Params {
     pub(crate) attack: Attack,
     #[serde(default)]
     check: Attack,
+    /// How deep `recurse` goes; without end unless said otherwise.
+    depth: Option<u64>,
+    /// How much `complain` says.
+    #[serde(default = "many_words")]
+    bytes: usize,
+}
+
+fn many_words() -> usize {
+    4 * MANY
 }
 
 impl Params {
     pub(crate) fn parse(params: &str) -> Self {
         serde_json::from_str(params).unwrap_or_else(|error| panic!("params: {error}"))
+    }
+
+    /// The feature stage has no params: a request's `context` says what it does.
+    pub(crate) fn of_context(context: &[Attribute]) -> Self {
+        let given = context.iter().find(|attribute| attribute.name == "attack").and_then(|given| given.values.first());
+        Self::parse(&format!("{{\"attack\":\"{}\"}}", given.map_or("none", String::as_str)))
+    }
+
+    /// The attacks that need no list.
+    pub(crate) fn run(&self) -> Result<(), StageError> {
+        self.begin(self.attack)
+    }
+
+    fn begin(&self, attack: Attack) -> Result<(), StageError> {
+        match attack {
+            Attack::Trap => process::abort(),
+            Attack::Panic => panic!("the stage has had enough"),
+            Attack::Exit => process::exit(0),
+            Attack::Loop => spin(LONG),
+            Attack::Slow => spin(Duration::from_millis(150)),
+            Attack::Recurse => {
+                hint::black_box(self.depth.map_or_else(|| recurse(0), descend));
+            }
+            Attack::Grow => return Err(said(format!("had {} MiB", grow()))),
+            Attack::Bomb => bomb(),
+            Attack::Print => loop {
+                println!("{}", "spam ".repeat(1000));
+            },
+            Attack::Sleep => thread::sleep(LONG),
+            Attack::Reach => return Err(said(reach())),
+            Attack::Count => {
+                static CALLS: AtomicU32 = AtomicU32::new(0);
+                return Err(said(format!("call {}", CALLS.fetch_add(1, Ordering::Relaxed) + 1)));
+            }
+            Attack::Complain => return Err(said("no! ".repeat(self.bytes / 4))),
+            _ => {}
+        }
+        Ok(())
     }
 }
 
@@ -55,7 +104,7 @@ pub(crate) enum Attack {
     Reach,
     /// Says how often it was called.
     Count,
-    /// Fails with a message without end.
+    /// Fails with a long message.
     Complain,
 
     // To the contract.
@@ -68,9 +117,19 @@ pub(crate) enum Attack {
     Lose,
     KeepRemoved,
 
+    // To the feature table.
+    /// Columns without end; they have all their cells.
+    ManyNames,
+    /// An embedding of many values.
+    Wide,
+    /// Offsets that point past the values.
+    Astray,
+
     // To `check`.
     ManyColumns,
     ManyItems,
+
+    // To both.
     /// A column whose name is long.
     LongName,
     /// Names that share one text, which is many times larger outside.
@@ -80,8 +139,9 @@ pub(crate) enum Attack {
 /// The stage's `check`, which is attacked itself when the params say so.
 pub(crate) fn check(params: &str) -> Result<Requirements, ParamError> {
     let invalid = |message: String| ParamError { path: "/check".to_owned(), message };
-    let attack = Params::parse(params).check;
-    attack.run().map_err(|error| invalid(error.message))?;
+    let params = Params::parse(params);
+    let attack = params.check;
+    params.begin(attack).map_err(|error| invalid(error.message))?;
     let column = |name: String| ColumnSpec { name, kind: ColumnKind::Numeric };
     let mut needs = Requirements::columns([]);
     match attack {
@@ -95,34 +155,6 @@ pub(crate) fn check(params: &str) -> Result<Requirements, ParamError> {
 }
 
 impl Attack {
-    /// The attacks that need no list.
-    pub(crate) fn run(self) -> Result<(), StageError> {
-        match self {
-            Self::Trap => process::abort(),
-            Self::Panic => panic!("the stage has had enough"),
-            Self::Exit => process::exit(0),
-            Self::Loop => spin(LONG),
-            Self::Slow => spin(Duration::from_millis(150)),
-            Self::Recurse => {
-                hint::black_box(recurse(0));
-            }
-            Self::Grow => return Err(said(format!("had {} MiB", grow()))),
-            Self::Bomb => bomb(),
-            Self::Print => loop {
-                println!("{}", "spam ".repeat(1000));
-            },
-            Self::Sleep => thread::sleep(LONG),
-            Self::Reach => return Err(said(reach())),
-            Self::Count => {
-                static CALLS: AtomicU32 = AtomicU32::new(0);
-                return Err(said(format!("call {}", CALLS.fetch_add(1, Ordering::Relaxed) + 1)));
-            }
-            Self::Complain => return Err(said("no! ".repeat(MANY))),
-            _ => {}
-        }
-        Ok(())
-    }
-
     /// The attacks on the list that is returned.
     pub(crate) fn spoil(self, handles: &mut Vec<u64>, scores: &mut Vec<f32>) {
         match self {
@@ -149,8 +181,47 @@ impl Attack {
     }
 }
 
+/// A table of `rows` rows and no columns, or of what the attack makes of it.
+pub(crate) fn table(attack: Attack, rows: usize) -> Table {
+    let mut table = Table::empty(u32::try_from(rows).unwrap_or(u32::MAX));
+    let mut add = |name: String| {
+        table.numeric_names.push(name);
+        table.numeric.resize(table.numeric_names.len() * rows, 1.0);
+    };
+    match attack {
+        Attack::ManyNames => (0..MANY / 100).for_each(|at| add(at.to_string())),
+        Attack::LongName => add("x".repeat(MANY)),
+        Attack::Short => {
+            add("x".to_owned());
+            table.numeric.pop();
+        }
+        Attack::Infinite => {
+            add("x".to_owned());
+            table.numeric.fill(f32::INFINITY);
+        }
+        Attack::Wide => {
+            table.embedding_dim = 5000;
+            table.embeddings = vec![1.0; rows * 5000];
+        }
+        Attack::Astray => {
+            table.multi_names.push("x".to_owned());
+            table.multi_offsets = (0..=rows).map(|at| u32::try_from(at * MANY).unwrap_or(u32::MAX)).collect();
+        }
+        Attack::Long => table.rows += 1,
+        _ => {}
+    }
+    table
+}
+
 fn said(message: String) -> StageError {
     StageError { code: StageErrorCode::Internal, message }
+}
+
+/// Goes so deep and comes back; a call needs a little of the host's stack and
+/// nothing of the guest's own, and cannot be made a loop.
+#[inline(never)]
+fn descend(depth: u64) -> u64 {
+    if depth == 0 { 1 } else { descend(depth - 1).wrapping_mul(31) ^ depth.rotate_left(7) }
 }
 
 fn spin(time: Duration) {

@@ -1,5 +1,6 @@
-//! A stage that does harm. One component stands for three: it exports recall,
-//! rank and rerank, and its params say what it does:
+//! A stage that does harm. One component stands for all: it exports every role,
+//! and its params say what it does (as the feature stage, which has none, the
+//! request's `context`):
 //!
 //! ```json
 //! {"attack": "loop"}
@@ -7,13 +8,15 @@
 //! ```
 //!
 //! With `none` it behaves: as a recall channel it finds nothing, as a ranker it
-//! keeps the scores, as a rule it keeps the list.
+//! keeps the scores, as a rule it keeps the list, as the feature stage it has no
+//! column.
 #![allow(clippy::panic, clippy::print_stdout, reason = "its purpose")]
 
 mod attack;
 
-use attack::{Attack, Params};
+use attack::{Attack, Params, table};
 use funnelweb_guest::{
+    features::{self, FeatureTable, FeaturesRequest},
     rank::{self, RankRequest},
     recall::{self, RecallRequest, Recalled},
     rerank::{self, RerankRequest, Reranked},
@@ -29,13 +32,31 @@ impl recall::Guest for Stage {
     }
 
     fn recall(request: RecallRequest) -> Result<Recalled, StageError> {
-        let attack = Params::parse(&request.params).attack;
-        attack.run()?;
+        let params = Params::parse(&request.params);
+        params.run()?;
+        let attack = params.attack;
         // It knows no item, so all that it offers is made up.
         let count = if attack == Attack::None { 0 } else { u64::from(request.limit) };
         let (mut handles, mut scores) = ((1..=count).collect(), vec![1.0; count as usize]);
         attack.spoil(&mut handles, &mut scores);
         Ok(Recalled { handles, scores })
+    }
+}
+
+impl features::Guest for Stage {
+    fn extract(request: FeaturesRequest) -> Result<FeatureTable, StageError> {
+        let params = Params::of_context(&request.context.context);
+        params.run()?;
+        let attack = params.attack;
+        let handles = request.candidates.handles;
+        let removed = match attack {
+            Attack::Invent => vec![handles.first().map_or(0, |handle| handle ^ 1)],
+            // It has a row nevertheless.
+            Attack::KeepRemoved => handles.iter().take(1).copied().collect(),
+            _ => Vec::new(),
+        };
+        let rows = if attack == Attack::Lose { handles.len().saturating_sub(1) } else { handles.len() };
+        Ok(FeatureTable { items: table(attack, rows), user: table(Attack::None, 1), removed })
     }
 }
 
@@ -45,8 +66,9 @@ impl rank::Guest for Stage {
     }
 
     fn rank(request: RankRequest) -> Result<Vec<f32>, StageError> {
-        let attack = Params::parse(&request.params).attack;
-        attack.run()?;
+        let params = Params::parse(&request.params);
+        params.run()?;
+        let attack = params.attack;
         let mut scores = request.candidates.scores;
         attack.spoil(&mut Vec::new(), &mut scores);
         Ok(scores)
@@ -59,8 +81,9 @@ impl rerank::Guest for Stage {
     }
 
     fn rerank(request: RerankRequest) -> Result<Reranked, StageError> {
-        let attack = Params::parse(&request.params).attack;
-        attack.run()?;
+        let params = Params::parse(&request.params);
+        params.run()?;
+        let attack = params.attack;
         let (mut handles, mut scores) = (request.candidates.handles, request.candidates.scores);
         attack.spoil(&mut handles, &mut scores);
         // What it keeps it also removes.
@@ -70,5 +93,6 @@ impl rerank::Guest for Stage {
 }
 
 funnelweb_guest::export_recall!(Stage);
+funnelweb_guest::export_features!(Stage);
 funnelweb_guest::export_rank!(Stage);
 funnelweb_guest::export_rerank!(Stage);

@@ -86,6 +86,8 @@ enum Ask {
     },
     /// Panics after a first piece of its response.
     BreakOff,
+    /// Takes memory until it is refused, and says how much it had.
+    Grow,
     /// Takes memory and does not expect to be refused.
     Bomb,
     /// Random bytes in one call.
@@ -154,6 +156,17 @@ async fn answer(ask: Ask, headers: &HeaderMap) -> Value {
         Ask::Sleep { ms } => {
             sleep(Duration::from_millis(ms)).await;
             json!({})
+        }
+        Ask::Grow => {
+            let mut had: Vec<Vec<u8>> = Vec::new();
+            loop {
+                let mut more = Vec::new();
+                if more.try_reserve_exact(1 << 20).is_err() {
+                    break json!({"mib": had.len()});
+                }
+                more.push(1);
+                had.push(hint::black_box(more));
+            }
         }
         Ask::Bomb => {
             let mut had: Vec<u64> = Vec::new();
