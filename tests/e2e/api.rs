@@ -110,6 +110,44 @@ fn scenarios_are_listed_in_pages() {
     assert_eq!(ids("/api/v1/scenarios?status=active"), ["s0", "s2", "s4", "s6"]);
 }
 
+/// An item that is older than its place here keeps its age; one that says
+/// nothing has that of its first writing.
+#[test]
+fn the_time_of_an_items_creation_is_the_clients() {
+    let client = shared().tenant("api-created");
+    feed(&client);
+    let given = |id: &str, created: Value| json!({"item_id": id, "created_at": created});
+    let created = |id: &str| {
+        let body = client.get(&format!("/api/v1/items/feed/{id}")).expect(200).json();
+        assert!(body["updated_at"].as_str().unwrap() > "2026", "{body}");
+        body["created_at"].as_str().unwrap().to_owned()
+    };
+    // Created one by one, by PUT, in a list, by lines, as text and as a number.
+    client.post("/api/v1/items/feed", &given("one", json!("2021-05-04T03:02:01Z"))).expect(201);
+    assert_eq!(created("one"), "2021-05-04T03:02:01.000Z");
+    client.put("/api/v1/items/feed/put", &json!({"created_at": 1_609_459_200})).expect(201);
+    assert_eq!(created("put"), "2021-01-01T00:00:00.000Z");
+    client.post("/api/v1/items/feed", &json!([given("listed", json!(1_609_459_200_123_u64))])).expect(200);
+    assert_eq!(created("listed"), "2021-01-01T00:00:00.123Z");
+    import(&client, &[given("line", json!("2020-02-02"))]);
+    assert_eq!(created("line"), "2020-02-02T00:00:00.000Z");
+    // Replaced, alone and by an import.
+    client.put("/api/v1/items/feed/one", &json!({"created_at": "2022-01-01T00:00:00Z"})).expect(200);
+    assert_eq!(created("one"), "2022-01-01T00:00:00.000Z");
+    let lines = ndjson(&[given("line", json!("2019-01-01"))]);
+    let path = "/api/v1/items/feed?on_duplicate=replace";
+    let report = client.call("POST", path).body("application/x-ndjson", lines).expect(200).json();
+    assert_eq!(report["replaced"], 1, "{report}");
+    assert_eq!(created("line"), "2019-01-01T00:00:00.000Z");
+    // What says nothing of it changes nothing about it.
+    client.put("/api/v1/items/feed/one", &json!({"metadata": {"title": "x"}})).expect(200);
+    client.patch("/api/v1/items/feed/line", &json!({"metadata": {"title": "x"}})).expect(200);
+    assert_eq!((&*created("one"), &*created("line")), ("2022-01-01T00:00:00.000Z", "2019-01-01T00:00:00.000Z"));
+    // And lists are in the order of it.
+    let newest = strings(&client.get("/api/v1/items/feed").expect(200).json()["items"], "item_id");
+    assert_eq!(newest, ["one", "listed", "put", "line"]);
+}
+
 #[test]
 fn items_from_creation_to_deletion() {
     let client = shared().tenant("api-items");

@@ -240,8 +240,13 @@ impl Server {
     /// Sends bytes on a connection of its own, and returns all that comes back
     /// until the server closes it; send `Connection: close`.
     pub fn raw(&self, bytes: &[u8]) -> String {
+        self.raw_within(bytes, END)
+    }
+
+    /// [`Self::raw`], or what has come when nothing more came for so long.
+    pub fn raw_within(&self, bytes: &[u8], pause: Duration) -> String {
         let mut stream = TcpStream::connect(self.address()).unwrap();
-        stream.set_read_timeout(Some(END)).unwrap();
+        stream.set_read_timeout(Some(pause)).unwrap();
         // It may answer and close before it has read everything.
         let _ = stream.write_all(bytes);
         let mut answer = Vec::new();

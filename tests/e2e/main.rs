@@ -18,5 +18,6 @@ mod goldens;
 mod guests;
 mod harness;
 mod isolation;
+mod limits;
 mod remote;
 mod truth;
