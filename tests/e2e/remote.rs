@@ -54,7 +54,8 @@ impl Process {
         let mut places = std::env::split_paths(&path).chain([ours]).map(|folder| folder.join("redis-server"));
         let named = std::env::var_os("FUNNELWEB_REDIS_SERVER").map(PathBuf::from);
         let program = named.or_else(|| places.find(|place| place.is_file()));
-        let program = program.expect("there is no redis-server: run `cargo xtask redis-servers`");
+        let missing = || panic!("there is no redis-server: run `cargo xtask redis-servers`");
+        let program = program.unwrap_or_else(missing);
         Self::start(&program, |port, folder| {
             let text = format!("--port {port} --bind 127.0.0.1 --save  --appendonly no --dir {}", folder.display());
             text.split(' ').map(str::to_owned).collect()
