@@ -294,17 +294,17 @@ fn faults_of_source_and_state_are_told_before_anything_is_sent() {
 #[test]
 fn the_demo_loads_and_loading_it_again_changes_nothing() {
     let server = Server::start();
-    let size = Size { items: 2_500, users: 20, events: 1_500 };
+    let size = Size { items: 5_500, users: 20, events: 1_500 };
     let world = funnelweb_demo::World::new(World::News, size, 1, 1_767_225_600_000).unwrap();
     let mut tasks = Vec::new();
     let loaded =
         load_demo(&server.client(), &world, &mut |progress| tasks.push((progress.task.to_owned(), progress.done)))
             .unwrap();
-    assert_eq!((loaded.items.created, loaded.behaviors.accepted), (2_500, 1_500));
-    let expected = [("news items", 2_000), ("news items", 2_500), ("news behaviors", 1_000), ("news behaviors", 1_500)];
+    assert_eq!((loaded.items.created, loaded.behaviors.accepted), (5_500, 1_500));
+    let expected = [("news items", 5_000), ("news items", 5_500), ("news behaviors", 1_000), ("news behaviors", 1_500)];
     assert_eq!(tasks, expected.map(|(task, done)| (task.to_owned(), done)));
     let again = load_demo(&server.client(), &world, &mut |_| ()).unwrap();
-    assert_eq!((again.items.replaced, again.behaviors.duplicates), (2_500, 1_500));
+    assert_eq!((again.items.replaced, again.behaviors.duplicates), (5_500, 1_500));
     let seen = server.seen.lock().unwrap();
     let (method, path, _, _) = &seen.requests[0];
     assert_eq!((method.as_str(), path.as_str()), ("PUT", "/api/v1/scenarios/news_main_feed"));
