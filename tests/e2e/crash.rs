@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use funnelweb_core::limits;
 use serde_json::{Value, json};
 
 use crate::{
@@ -200,6 +201,9 @@ fn nothing_acknowledged_is_lost_and_nothing_half_applied() {
     assert!(server.sigterm().success());
 }
 
+/// Items that an import writes at once.
+const BATCH: usize = limits::INSERT_DOCUMENTS;
+
 #[test]
 fn a_long_import_that_is_cut_off_keeps_whole_batches() {
     let mut server = Server::start();
@@ -211,7 +215,8 @@ fn a_long_import_that_is_cut_off_keeps_whole_batches() {
         spawn(move || client.call("POST", "/api/v1/items/feed").body("application/x-ndjson", lines).try_send().is_ok())
     };
     crate::harness::eventually("items to arrive", Duration::from_secs(20), || {
-        (client.get("/api/v1/items/feed/i03999").send().status == 200).then_some(())
+        let second = format!("/api/v1/items/feed/i{:05}", 2 * BATCH - 1);
+        (client.get(&second).send().status == 200).then_some(())
     });
     server.kill9();
     assert!(!sender.join().unwrap(), "it was too late to cut it off");
@@ -219,7 +224,7 @@ fn a_long_import_that_is_cut_off_keeps_whole_batches() {
     let client = server.tenant("crash-long");
     let mut ids = strings(&Value::Array(all_pages(&client, "/api/v1/items/feed?limit=1000", "items")), "item_id");
     ids.sort();
-    // The first so many thousands, in the order in which they were sent.
-    assert!(ids.len() >= 4000 && ids.len() < 60_000 && ids.len().is_multiple_of(2000), "{}", ids.len());
+    // The first so many batches, in the order in which they were sent.
+    assert!(ids.len() >= 2 * BATCH && ids.len() < 60_000 && ids.len().is_multiple_of(BATCH), "{}", ids.len());
     assert_eq!(ids.last().unwrap(), &format!("i{:05}", ids.len() - 1));
 }

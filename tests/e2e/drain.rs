@@ -8,12 +8,18 @@ use std::{
     time::Duration,
 };
 
+use funnelweb_core::limits;
 use serde_json::{Value, json};
 
 use crate::{
     fixtures::{all_pages, feed, item},
     harness::{Server, eventually},
 };
+
+/// Items that an import writes at once.
+const BATCH: usize = limits::INSERT_DOCUMENTS;
+/// Items of the whole import.
+const ALL: usize = BATCH + 3000;
 
 /// Sends one chunk of a chunked body.
 fn chunk(stream: &mut TcpStream, text: &str) {
@@ -42,9 +48,9 @@ fn a_request_in_flight_finishes_and_no_new_one_begins() {
     // Its connection stays open, idle; it must not hold anything up.
     client.get("/api/v1/scenarios").expect(200);
     let mut stream = open_import(&server);
-    chunk(&mut stream, &lines(0, 3000));
+    chunk(&mut stream, &lines(0, BATCH + 1000));
     eventually("the import to be under way", Duration::from_secs(10), || {
-        (client.get("/api/v1/items/feed/i01999").send().status == 200).then_some(())
+        (client.get(&format!("/api/v1/items/feed/i{:05}", BATCH - 1)).send().status == 200).then_some(())
     });
 
     let (address, pid) = (server.address(), server.pid());
@@ -52,11 +58,11 @@ fn a_request_in_flight_finishes_and_no_new_one_begins() {
     eventually("new connections to be refused", Duration::from_secs(5), || TcpStream::connect(address).err());
     assert!(Path::new(&format!("/proc/{pid}")).exists(), "it did not wait");
 
-    chunk(&mut stream, &lines(3000, 5000));
+    chunk(&mut stream, &lines(BATCH + 1000, ALL));
     stream.write_all(b"0\r\n\r\n").unwrap();
     let mut answer = String::new();
     stream.read_to_string(&mut answer).unwrap();
-    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains("\"created\":5000"), "{answer}");
+    assert!(answer.starts_with("HTTP/1.1 200 ") && answer.contains(&format!("\"created\":{ALL}")), "{answer}");
 
     let status = server.wait();
     assert_eq!(status.code(), Some(0), "{}", server.log());
@@ -64,7 +70,7 @@ fn a_request_in_flight_finishes_and_no_new_one_begins() {
 
     server.restart();
     let client = server.tenant("drain");
-    assert_eq!(all_pages(&client, "/api/v1/items/feed?limit=1000", "items").len(), 5000);
+    assert_eq!(all_pages(&client, "/api/v1/items/feed?limit=1000", "items").len(), ALL);
     assert_eq!(server.sigterm().code(), Some(0));
 }
 
