@@ -100,6 +100,7 @@ impl MongoStore {
             let text = |found: &BsonDocument, field: &str| found.get_str(field).unwrap_or_default().to_owned();
             if let Some((live, scenario)) = forget {
                 let ids = page.iter().map(|found| text(found, id)).collect();
+                let ids = self.items_of_none_other(tenant, scenario, ids).await?;
                 live.forget_scenario(tenant, scenario, ids).await?;
             }
             self.raise_floor(tenant, page.iter().map(version).max().unwrap_or(0)).await?;
@@ -119,6 +120,29 @@ impl MongoStore {
             }
             drop(held);
         }
+    }
+
+    /// Those of a scenario's items that no other scenario has: counters are of items
+    /// and go with the last scenario that has them.
+    async fn items_of_none_other(
+        &self,
+        tenant: &Tenant,
+        scenario: &str,
+        mut ids: Vec<String>,
+    ) -> Result<Vec<String>, Error> {
+        let find = Find {
+            filter: doc! {
+                "tenant_id": tenant.as_str(),
+                "scenario_id": { "$ne": scenario },
+                "item_id": { "$in": &ids },
+            },
+            fields: Some(doc! { "_id": 0, "item_id": 1 }),
+            ..Find::default()
+        };
+        let found = self.find(shape(Collection::Items).name, &find).await?;
+        let others: BTreeSet<&str> = found.iter().filter_map(|other| other.get_str("item_id").ok()).collect();
+        ids.retain(|id| !others.contains(id.as_str()));
+        Ok(ids)
     }
 
     /// Deletes the events that fit, a stretch of the log at a time; how many.
