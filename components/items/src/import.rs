@@ -62,10 +62,11 @@ pub(crate) struct Report {
     pub(crate) errors: LineErrors,
 }
 
-/// An import under way. `S` writes a batch and says what became of each item.
-pub(crate) struct Import<'a, S> {
+/// An import under way. `S` begins to write a batch; what it returns waits for the
+/// end and says what became of each item. Meanwhile the next batch is read.
+pub(crate) struct Import<'a, S, F> {
     splitter: Splitter,
-    batch: Batch<'a, S>,
+    batch: Batch<'a, S, F>,
 }
 
 enum Splitter {
@@ -74,7 +75,9 @@ enum Splitter {
     Records(Box<Records>),
 }
 
-struct Batch<'a, S> {
+struct Batch<'a, S, F> {
+    /// The batch before, which is being written.
+    begun: Option<Begun<F>>,
     scenario_id: &'a str,
     on_duplicate: OnDuplicate,
     insert: S,
@@ -84,12 +87,22 @@ struct Batch<'a, S> {
     /// Where in the batch an item is, by its handle.
     places: HashMap<u64, usize>,
     bytes: usize,
+    /// Lines of a batch that was begun and is not known to be written.
+    unwritten: usize,
     report: Report,
 }
 
-impl<'a, S> Import<'a, S>
+/// A batch that is being written.
+struct Begun<F> {
+    finish: F,
+    /// Of each document: its item, and the lines it stands for.
+    documents: Vec<(String, (u64, Vec<u64>))>,
+}
+
+impl<'a, S, F> Import<'a, S, F>
 where
-    S: FnMut(&[NewDocument], bool) -> Result<Vec<InsertOutcome>, ApiError>,
+    S: FnMut(&[NewDocument], bool) -> Result<F, ApiError>,
+    F: FnOnce() -> Result<Vec<InsertOutcome>, ApiError>,
 {
     pub(crate) fn new(scenario_id: &'a str, on_duplicate: OnDuplicate, media: Media, insert: S) -> Self {
         let splitter = match media {
@@ -98,6 +111,8 @@ where
             Media::Csv => Splitter::Records(Box::new(Records::new(limits::LINE_BYTES, COLUMNS))),
         };
         let batch = Batch {
+            begun: None,
+            unwritten: 0,
             scenario_id,
             on_duplicate,
             insert,
@@ -129,7 +144,8 @@ where
             Splitter::Elements(elements) => elements.finish().map(drop),
             Splitter::Records(records) => records.finish(&mut |number, record| batch.record(number, record)),
         };
-        result.and_then(|()| self.batch.flush()).map_err(|error| self.so_far(error))?;
+        let written = result.and_then(|()| self.batch.flush()).and_then(|()| self.batch.settle());
+        written.map_err(|error| self.so_far(error))?;
         let mut report = self.batch.report;
         report.errors.sort();
         Ok(report)
@@ -137,9 +153,9 @@ where
 
     /// An error that ends the import, saying how far it came.
     pub(crate) fn so_far(&self, mut error: ApiError) -> ApiError {
-        let Batch { lines, report, .. } = &self.batch;
+        let Batch { lines, unwritten, report, .. } = &self.batch;
         if report.lines > 0 {
-            let pending: usize = lines.iter().map(|(_, more)| 1 + more.len()).sum();
+            let pending = unwritten + count(lines.iter());
             let done = report.created + report.replaced;
             error.message = format!(
                 "{}; the import ended after {} lines: {done} items are stored, {pending} were not yet written",
@@ -150,9 +166,10 @@ where
     }
 }
 
-impl<S> Batch<'_, S>
+impl<S, F> Batch<'_, S, F>
 where
-    S: FnMut(&[NewDocument], bool) -> Result<Vec<InsertOutcome>, ApiError>,
+    S: FnMut(&[NewDocument], bool) -> Result<F, ApiError>,
+    F: FnOnce() -> Result<Vec<InsertOutcome>, ApiError>,
 {
     fn line(&mut self, number: u64, line: Line<'_>) -> Result<(), ApiError> {
         match line {
@@ -226,15 +243,32 @@ where
         }
     }
 
+    /// Begins to write the batch, and takes note of what became of the one before.
     fn flush(&mut self) -> Result<(), ApiError> {
         if self.documents.is_empty() {
             return Ok(());
         }
-        let outcomes = (self.insert)(&self.documents, self.on_duplicate == OnDuplicate::Replace)?;
+        let finish = (self.insert)(&self.documents, self.on_duplicate == OnDuplicate::Replace)?;
+        let before = self.begun.take();
+        let ids = self.documents.drain(..).map(|document| document.key.id);
+        let begun = Begun { finish, documents: ids.zip(self.lines.drain(..)).collect() };
+        self.unwritten += count(begun.documents.iter().map(|(_, lines)| lines));
+        self.begun = Some(begun);
+        self.places.clear();
+        self.bytes = 0;
+        before.map_or(Ok(()), |before| self.note(before))
+    }
+
+    /// Waits for what is being written.
+    fn settle(&mut self) -> Result<(), ApiError> {
+        self.begun.take().map_or(Ok(()), |begun| self.note(begun))
+    }
+
+    fn note(&mut self, begun: Begun<F>) -> Result<(), ApiError> {
+        let outcomes = (begun.finish)()?;
+        self.unwritten -= count(begun.documents.iter().map(|(_, lines)| lines));
         let report = &mut self.report;
-        for ((outcome, document), (first, more)) in
-            outcomes.iter().zip(self.documents.drain(..)).zip(self.lines.drain(..))
-        {
+        for (outcome, (item_id, (first, more))) in outcomes.iter().zip(begun.documents) {
             match outcome {
                 InsertOutcome::Created => {
                     report.created += 1;
@@ -242,7 +276,7 @@ where
                 }
                 InsertOutcome::Replaced => report.replaced += 1 + more.len() as u64,
                 InsertOutcome::Duplicate if self.on_duplicate == OnDuplicate::Skip => report.skipped += 1,
-                InsertOutcome::Duplicate => report.errors.push(first, exists(&document.key.id)),
+                InsertOutcome::Duplicate => report.errors.push(first, exists(&item_id)),
                 InsertOutcome::Collision => {
                     for line in std::iter::once(first).chain(more) {
                         report.errors.push(line, collision());
@@ -250,10 +284,13 @@ where
                 }
             }
         }
-        self.places.clear();
-        self.bytes = 0;
         Ok(())
     }
+}
+
+/// How many lines stand behind documents.
+fn count<'a>(lines: impl Iterator<Item = &'a (u64, Vec<u64>)>) -> usize {
+    lines.map(|(_, more)| 1 + more.len()).sum()
 }
 
 /// The error that an item exists.

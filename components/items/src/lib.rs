@@ -65,7 +65,10 @@ async fn add(head: &Head, scenario_id: &str, mut body: Body) -> Result<Reply, Ap
     if one {
         return create(scenario_id, body).await;
     }
-    let insert = |documents: &[_], replace| Ok(documents::insert_many(Collection::Items, documents, replace)?);
+    let insert = |documents: &[_], replace| {
+        let insertion = documents::insert_many(Collection::Items, documents, replace)?;
+        Ok(move || Ok(insertion.finish()?))
+    };
     let mut import = Import::new(scenario_id, on_duplicate, media, insert);
     while let Some(chunk) = body.chunk(limits::IMPORT_BODY_BYTES).await.map_err(|error| import.so_far(error))? {
         import.push(&chunk)?;

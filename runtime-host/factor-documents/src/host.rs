@@ -5,31 +5,42 @@ use std::sync::Arc;
 
 use funnelweb_bindings::{
     capabilities::{
-        documents::{self as wit, Host},
+        documents::{self as wit, Host, HostInsertion},
         errors,
     },
     types,
 };
 use funnelweb_tenant_store::host::bound;
-use wasmtime::component::{HasData, Linker};
+use tokio::{sync::Mutex, task::JoinHandle};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use crate::store::{
-    Collection, ColumnKind, ColumnSpec, Document, Documents, InsertOutcome, Key, NewDocument, Page, Precondition,
-    Query, Range, Sort, Table, Tenant, Term, WriteError,
+    Collection, ColumnKind, ColumnSpec, Document, Documents, Error, InsertOutcome, Key, NewDocument, Page,
+    Precondition, Query, Range, Sort, Table, Tenant, Term, WriteError,
 };
 
+/// Inserts that one instance may have begun and not dropped.
+const INSERTIONS: usize = 16;
+
 /// What one instance may do: the documents of one tenant, or of none.
-#[derive(Clone)]
 pub struct DocumentsCtx {
     store: Arc<dyn Documents>,
     tenant: Option<Tenant>,
+    insertions: ResourceTable,
+    /// Held by the insert that is being made.
+    turn: Arc<Mutex<()>>,
 }
+
+/// An insert that a task of its own makes; none when its outcome was given.
+struct Inserting(Option<JoinHandle<Result<Vec<InsertOutcome>, Error>>>);
 
 impl DocumentsCtx {
     /// Without a tenant every call is denied.
     #[must_use]
     pub fn new(store: Arc<dyn Documents>, tenant: Option<Tenant>) -> Self {
-        Self { store, tenant }
+        let mut insertions = ResourceTable::new();
+        insertions.set_max_capacity(INSERTIONS);
+        Self { store, tenant, insertions, turn: Arc::default() }
     }
 
     fn tenant(&self) -> Result<&Tenant, errors::Error> {
@@ -79,10 +90,18 @@ impl Host for DocumentsCtx {
         collection: wit::Collection,
         documents: Vec<wit::NewDocument>,
         replace: bool,
-    ) -> Result<Vec<wit::InsertOutcome>, errors::Error> {
+    ) -> Result<Resource<wit::Insertion>, errors::Error> {
+        let tenant = self.tenant()?.clone();
         let documents = documents.into_iter().map(|new| NewDocument { key: new.key.into(), body: new.body }).collect();
-        let outcomes = self.store.insert_many(self.tenant()?, collection.into(), documents, replace).await?;
-        Ok(outcomes.into_iter().map(Into::into).collect())
+        let turn = Arc::clone(&self.turn).lock_owned().await;
+        let store = Arc::clone(&self.store);
+        let inserting = tokio::spawn(async move {
+            let _turn = turn;
+            store.insert_many(&tenant, collection.into(), documents, replace).await
+        });
+        let pushed = self.insertions.push(Inserting(Some(inserting)));
+        let pushed = pushed.map_err(|_| errors::Error::Invalid(format!("insertions: at most {INSERTIONS} at once")))?;
+        Ok(Resource::new_own(pushed.rep()))
     }
 
     async fn replace(
@@ -157,6 +176,23 @@ impl Host for DocumentsCtx {
 
     async fn item_ids(&mut self, scenario_id: String, handles: Vec<u64>) -> Result<Vec<Option<String>>, errors::Error> {
         self.store.item_ids(self.tenant()?, scenario_id, handles).await.map_err(Into::into)
+    }
+}
+
+impl HostInsertion for DocumentsCtx {
+    async fn finish(&mut self, insertion: Resource<wit::Insertion>) -> Result<Vec<wit::InsertOutcome>, errors::Error> {
+        let inserting = self.insertions.get_mut(&Resource::<Inserting>::new_borrow(insertion.rep()));
+        let inserting = inserting.ok().and_then(|inserting| inserting.0.take());
+        let inserting = inserting.ok_or_else(|| errors::Error::Invalid("insertion: it is finished".to_owned()))?;
+        let outcomes = inserting
+            .await
+            .map_err(|error| errors::Error::Unavailable(format!("the insert was abandoned: {error}")))??;
+        Ok(outcomes.into_iter().map(Into::into).collect())
+    }
+
+    async fn drop(&mut self, insertion: Resource<wit::Insertion>) -> wasmtime::Result<()> {
+        self.insertions.delete(Resource::<Inserting>::new_own(insertion.rep()))?;
+        Ok(())
     }
 }
 

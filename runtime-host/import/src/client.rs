@@ -16,8 +16,9 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// Lines sent in one request, unless said otherwise.
-pub const CHUNK_LINES: usize = limits::INSERT_DOCUMENTS;
+/// Lines sent in one request, unless said otherwise: several batches, since the
+/// server reads one while it writes the one before.
+pub const CHUNK_LINES: usize = 4 * limits::INSERT_DOCUMENTS;
 /// Bytes sent in one request: half of what a behaviours body may hold.
 pub const CHUNK_BYTES: usize = limits::BEHAVIORS_BODY_BYTES / 2;
 /// Bytes read of an answer.

@@ -42,7 +42,10 @@ fn import(
     text: &[u8],
     chunk: usize,
 ) -> Result<Report, ApiError> {
-    let insert = |documents: &[NewDocument], replace| Ok(store.borrow_mut().insert(documents, replace));
+    let insert = |documents: &[NewDocument], replace| {
+        let outcomes = store.borrow_mut().insert(documents, replace);
+        Ok(move || Ok(outcomes))
+    };
     let mut import = Import::new("s1", on, media, insert);
     for chunk in text.chunks(chunk) {
         import.push(chunk)?;
@@ -115,18 +118,19 @@ fn batches_are_bounded_and_an_end_says_how_far_it_came() {
     import(&store, OnDuplicate::Replace, Media::Ndjson, lines.as_bytes(), 1000).unwrap();
     assert_eq!(store.borrow().batches, [BATCH_ITEMS, BATCH_ITEMS, 5]);
 
-    let mut left = 1;
+    // The second batch is not written; the third is being read.
+    let mut begun = 0;
     let insert = |documents: &[NewDocument], _| {
-        left -= 1;
-        if left < 0 {
-            return Err(ApiError::new(Code::StoreUnavailable, "the disk is full"));
-        }
-        Ok(vec![InsertOutcome::Created; documents.len()])
+        begun += 1;
+        let (number, outcomes) = (begun, vec![InsertOutcome::Created; documents.len()]);
+        let full = || ApiError::new(Code::StoreUnavailable, "the disk is full");
+        Ok(move || if number == 2 { Err(full()) } else { Ok(outcomes) })
     };
     let mut import = Import::new("s1", OnDuplicate::Replace, Media::Ndjson, insert);
-    let error = import.push(lines.as_bytes()).unwrap_err();
+    import.push(lines.as_bytes()).unwrap();
+    let error = import.finish().unwrap_err();
     assert_eq!(error.code, Code::StoreUnavailable);
-    let end = format!("{BATCH_ITEMS} items are stored, {BATCH_ITEMS} were not");
+    let end = format!("{BATCH_ITEMS} items are stored, {} were not", BATCH_ITEMS + 5);
     assert!(error.message.contains(&end), "{}", error.message);
 }
 
