@@ -2,12 +2,11 @@
 
 use std::{
     future::Future,
-    hash::{BuildHasher, Hasher, RandomState},
     time::{Duration, Instant},
 };
 
 use bson::Document;
-use funnelweb_tenant_store::Error;
+use funnelweb_tenant_store::{Refused, jitter};
 use futures::TryStreamExt;
 use mongodb::error::{Error as DriverError, ErrorKind, WriteFailure};
 
@@ -78,13 +77,6 @@ fn is_down(error: &DriverError) -> bool {
     }
 }
 
-/// A share of `wait`, each time another one: callers that failed together do not
-/// come back together.
-pub(crate) fn jitter(wait: Duration) -> Duration {
-    let share = RandomState::new().build_hasher().finish() % 1000;
-    wait.mul_f64(0.5 + share as f64 / 2000.0)
-}
-
 impl MongoStore {
     /// Calls the server once.
     pub(crate) async fn once<T, F>(&self, what: &'static str, work: impl FnOnce() -> F) -> Result<T, Failure>
@@ -98,17 +90,16 @@ impl MongoStore {
     where
         F: Future<Output = Result<T, DriverError>>,
     {
-        let call = || async {
-            match tokio::time::timeout(time, work()).await {
-                Ok(Err(error)) if is_down(&error) => Err(Error::Unavailable(format!("mongodb: {what}: {error}"))),
-                Ok(answer) => Ok(answer),
-                Err(_) => Err(Error::Unavailable(format!("mongodb: {what}: no answer in {} ms", time.as_millis()))),
-            }
-        };
-        match self.breaker.call(call).await {
+        let call = async || match tokio::time::timeout(time, work()).await {
+            Ok(Err(error)) if is_down(&error) => Err(Failure::Down(format!("mongodb: {what}: {error}"))),
             Ok(answer) => answer.map_err(|error| Failure::Refused(what, Box::new(error))),
-            Err(error) => Err(Failure::Down(error.to_string())),
-        }
+            Err(_) => Err(Failure::Down(format!("mongodb: {what}: no answer in {} ms", time.as_millis()))),
+        };
+        let answer = self.breaker.call(|failure| matches!(failure, Failure::Down(_)), call).await;
+        answer.map_err(|refused| match refused {
+            Refused::Failed(failure) => failure,
+            Refused::Open => Failure::Down(format!("mongodb: {what}: not tried, the calls before failed")),
+        })
     }
 
     /// Calls the server, and again when it did not answer: for what changes

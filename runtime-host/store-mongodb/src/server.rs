@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bson::{Document, doc, oid::ObjectId};
 use funnelweb_core::id;
 use funnelweb_factor_documents::backend::HandleOf;
-use funnelweb_tenant_store::{Breaker, BreakerSettings, Clock, Error, Tenant};
+use funnelweb_tenant_store::{Breaker, Clock, Error, Tenant};
 use mongodb::{
     Client, Collection, Database,
     options::{
@@ -113,7 +113,7 @@ impl MongoStore {
             abilities,
             settings,
             environment,
-            breaker: Breaker::new("mongodb", BreakerSettings::default()),
+            breaker: Breaker::of("mongodb"),
             locks: Locks::new(),
             caches: Caches::new(),
         };

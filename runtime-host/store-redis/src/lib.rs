@@ -11,7 +11,7 @@
 //! them is named `{<key>}:<what>` and so on the same node. All share one
 //! [`RedisStore`]: its connections are made again when they break, a call has a
 //! deadline, is tried again when that is harmless, and is not made at all while a
-//! [`breaker`] is open. Every call of ours may be made twice with the effect of
+//! [`Breaker`](funnelweb_tenant_store::Breaker) is open. Every call of ours may be made twice with the effect of
 //! one, so that is always.
 //!
 //! ```no_run
@@ -28,7 +28,6 @@
 //! # drop(documents); Ok(()) }
 //! ```
 
-pub mod breaker;
 mod cache;
 mod command;
 mod key_values;

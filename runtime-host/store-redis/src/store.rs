@@ -9,12 +9,11 @@ use std::{
     time::Duration,
 };
 
-use funnelweb_tenant_store::Error;
+use funnelweb_tenant_store::{Breaker, Error, Refused, jitter};
 use redis::{Cmd, RedisError, Value, cmd};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
-    breaker::{Breaker, Refused, jitter},
     command::{Command, list, text},
     keys::Keys,
     link::{Borrowed, Link},
@@ -25,9 +24,6 @@ use crate::{
 const RETRIES: u32 = 2;
 /// Before the first of them; the second waits twice as long.
 const BACKOFF: Duration = Duration::from_millis(25);
-/// Calls in a row that get no answer until no more are made for a while.
-const BREAK_AFTER: u32 = 5;
-const BREAK_FOR: std::ops::Range<Duration> = Duration::from_millis(200)..Duration::from_secs(2);
 /// Keys that a server looks at in one step of a search.
 const SCAN_STEP: usize = 2000;
 
@@ -73,7 +69,7 @@ impl RedisStore {
         let store = Self(Arc::new(Inner {
             name,
             link: Link::new(settings)?,
-            breaker: Breaker::new(BREAK_AFTER, BREAK_FOR),
+            breaker: Breaker::of("redis"),
             deadline: settings.response_timeout(),
             keys: Keys::new(&settings.key_prefix),
             cluster: settings.cluster,

@@ -1,215 +1,242 @@
-//! A circuit breaker: a server that is down costs a timeout now and then, not one
-//! per request.
+//! A circuit breaker: a server that does not answer is left alone for a while, so
+//! that it does not cost every request a timeout.
+//!
+//! ```
+//! # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
+//! use std::time::Duration;
+//! use funnelweb_tenant_store::{Breaker, Refused};
+//!
+//! let breaker = Breaker::new("redis", 2, Duration::from_millis(50)..Duration::from_secs(1));
+//! for _ in 0..2 {
+//!     let down = breaker.call(|_| true, async || Err::<(), _>("down")).await;
+//!     assert_eq!(down, Err(Refused::Failed("down")));
+//! }
+//! // From now on nobody waits.
+//! assert_eq!(breaker.call(|_: &&str| true, async || Ok(7)).await, Err(Refused::Open));
+//! tokio::time::sleep(Duration::from_millis(100)).await;
+//! assert_eq!(breaker.call(|_: &&str| true, async || Ok(7)).await, Ok(7));
+//! # });
+//! ```
 
 use std::{
-    future::Future,
+    hash::{BuildHasher, RandomState},
+    ops::Range,
     sync::Mutex,
     time::{Duration, Instant},
 };
 
-use crate::{Error, lock};
+use crate::lock;
 
-/// When a breaker opens and for how long.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BreakerSettings {
-    /// Failures in a row that open it, at least 1.
-    pub failures: u32,
-    /// How long it stays open the first time; twice as long after each probe
-    /// that fails.
-    pub open_first: Duration,
-    /// How long it stays open at most.
-    pub open_most: Duration,
-}
+/// Of [`Breaker::of`]: calls in a row without an answer until no more are made, and
+/// for how long.
+const THRESHOLD: u32 = 5;
+const OPEN: Range<Duration> = Duration::from_millis(200)..Duration::from_secs(2);
 
-impl Default for BreakerSettings {
-    fn default() -> Self {
-        Self { failures: 5, open_first: Duration::from_millis(200), open_most: Duration::from_secs(5) }
-    }
-}
-
-/// Closed while calls work. After a number of failures in a row it is open: calls
-/// fail at once. When its time is up it is half-open: one call is let through as
-/// a probe, which closes it or opens it for longer.
+/// Lets calls through while they succeed.
 ///
-/// [`Error::Unavailable`] is a failure, anything else shows that the server
-/// answers.
-///
-/// ```
-/// # tokio::runtime::Builder::new_current_thread().enable_time().build().unwrap().block_on(async {
-/// use funnelweb_tenant_store::{Breaker, BreakerSettings, Error};
-///
-/// let breaker = Breaker::new("redis", BreakerSettings { failures: 1, ..BreakerSettings::default() });
-/// let down = || async { Err::<(), _>(Error::Unavailable("connection refused".to_owned())) };
-/// assert!(breaker.call(down).await.is_err());
-/// let reached = breaker.call(|| async { unreachable!("it is open") }).await;
-/// # let _: Result<(), _> = reached;
-/// # });
-/// ```
+/// Closed, it counts failures in a row; at the threshold it opens and refuses
+/// calls. When its time is over it lets one through: on success it closes, on
+/// failure it opens for twice as long.
+#[derive(Debug)]
 pub struct Breaker {
     name: &'static str,
-    settings: BreakerSettings,
+    threshold: u32,
+    open: Range<Duration>,
     state: Mutex<State>,
 }
 
-#[derive(Debug, Clone, Copy)]
-enum State {
-    Closed {
-        /// In a row.
-        failures: u32,
-    },
-    Open {
-        until: Instant,
-        /// For how long it was opened.
-        length: Duration,
-        /// Whether a probe is on its way; it is half-open.
-        probing: bool,
-    },
+#[derive(Debug, Default)]
+struct State {
+    failures: u32,
+    open_until: Option<Instant>,
+    /// How often it opened since it was closed.
+    opened: u32,
+    probing: bool,
 }
 
-/// Takes note of how a call ended, also of one that was dropped.
-struct Outcome<'a> {
+/// Why a call has no result.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum Refused<E> {
+    /// It was not made: the calls before it failed.
+    #[error("not tried, the calls before failed")]
+    Open,
+    /// It was made and failed.
+    #[error(transparent)]
+    Failed(E),
+}
+
+/// A call that was let through. When it is dropped without a result it counts as
+/// nothing: whoever waited for it has left.
+struct Passage<'a> {
     breaker: &'a Breaker,
     probe: bool,
-    told: bool,
 }
 
 impl Breaker {
-    /// A closed one; `name` is what messages call the server.
+    /// Opens after `threshold` failures in a row, for the start of `open` at first
+    /// and never longer than its end; `name` is what the log calls the server.
     #[must_use]
-    pub fn new(name: &'static str, settings: BreakerSettings) -> Self {
-        Self { name, settings, state: Mutex::new(State::Closed { failures: 0 }) }
+    pub fn new(name: &'static str, threshold: u32, open: Range<Duration>) -> Self {
+        Self { name, threshold, open, state: Mutex::default() }
     }
 
-    /// Runs `work`, or fails at once while the breaker is open.
+    /// One that fits a server in the same network.
+    #[must_use]
+    pub fn of(name: &'static str) -> Self {
+        Self::new(name, THRESHOLD, OPEN)
+    }
+
+    /// Makes the call unless the breaker is open. `is_failure` says of an error
+    /// whether the server is to blame; any other is an answer.
     ///
     /// # Errors
-    /// Those of `work`; `unavailable` while the breaker is open.
-    pub async fn call<T, F>(&self, work: impl FnOnce() -> F) -> Result<T, Error>
-    where
-        F: Future<Output = Result<T, Error>>,
-    {
-        let mut outcome = Outcome { breaker: self, probe: self.enter()?, told: false };
-        let result = work().await;
-        outcome.told = true;
+    /// See [`Refused`].
+    pub async fn call<T, E>(
+        &self,
+        is_failure: impl Fn(&E) -> bool,
+        call: impl AsyncFnOnce() -> Result<T, E>,
+    ) -> Result<T, Refused<E>> {
+        let Some(passage) = self.admit(Instant::now()) else { return Err(Refused::Open) };
+        let result = call().await;
         match &result {
-            Err(Error::Unavailable(_)) => self.failed(outcome.probe),
-            Ok(_) | Err(_) => self.worked(),
+            Err(error) if is_failure(error) => self.failed(passage.probe, Instant::now()),
+            _ => self.succeeded(),
         }
-        result
+        result.map_err(Refused::Failed)
     }
 
-    /// Whether a call now would fail at once.
+    /// Whether calls are refused, or were until one finds out.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        match *lock(&self.state) {
-            State::Closed { .. } => false,
-            State::Open { until, probing, .. } => probing || Instant::now() < until,
-        }
+        lock(&self.state).open_until.is_some()
     }
 
-    /// Whether the call that may begin now is a probe.
-    fn enter(&self) -> Result<bool, Error> {
+    fn admit(&self, now: Instant) -> Option<Passage<'_>> {
         let mut state = lock(&self.state);
-        let State::Open { until, probing, .. } = &mut *state else { return Ok(false) };
-        let wait = until.saturating_duration_since(Instant::now());
-        if *probing || !wait.is_zero() {
-            let name = self.name;
-            return Err(Error::Unavailable(format!("{name} does not answer; next try in {} ms", wait.as_millis())));
-        }
-        *probing = true;
-        Ok(true)
+        let probe = match state.open_until {
+            None => false,
+            Some(until) if now < until || state.probing => return None,
+            Some(_) => true,
+        };
+        state.probing = probe;
+        Some(Passage { breaker: self, probe })
     }
 
-    fn worked(&self) {
-        let mut state = lock(&self.state);
-        if matches!(*state, State::Open { .. }) {
+    fn succeeded(&self) {
+        let before = std::mem::take(&mut *lock(&self.state));
+        if before.open_until.is_some() {
             tracing::info!(server = self.name, "the server answers again");
         }
-        *state = State::Closed { failures: 0 };
     }
 
-    fn failed(&self, probe: bool) {
-        let BreakerSettings { failures: most, open_first, open_most } = self.settings;
+    fn failed(&self, probe: bool, now: Instant) {
         let mut state = lock(&self.state);
-        let length = match &mut *state {
-            State::Closed { failures } => {
-                *failures += 1;
-                if *failures < most {
-                    return;
-                }
+        // A call from before it opened says nothing new.
+        if state.open_until.is_some() && !probe {
+            return;
+        }
+        state.failures += 1;
+        if probe || state.failures >= self.threshold {
+            let longer = self.open.start.saturating_mul(2_u32.saturating_pow(state.opened));
+            state.open_until = Some(now + jitter(longer.min(self.open.end)));
+            state.opened += 1;
+            if state.opened == 1 {
                 tracing::warn!(server = self.name, "the server does not answer; calls fail at once for a while");
-                open_first
             }
-            State::Open { length, .. } if probe => length.saturating_mul(2).min(open_most),
-            // One that began before it opened tells nothing new.
-            State::Open { .. } => return,
-        };
-        *state = State::Open { until: Instant::now() + length, length, probing: false };
+        }
     }
 }
 
-impl Drop for Outcome<'_> {
+impl Drop for Passage<'_> {
     fn drop(&mut self) {
-        if self.probe && !self.told {
-            // The caller gave up: it is not known, and the next one may try.
-            if let State::Open { probing, .. } = &mut *lock(&self.breaker.state) {
-                *probing = false;
-            }
+        if self.probe {
+            lock(&self.breaker.state).probing = false;
         }
     }
+}
+
+/// Half to all of `most`, at random, so that those who failed together do not
+/// come again together.
+#[must_use]
+pub fn jitter(most: Duration) -> Duration {
+    // Every `RandomState` has keys of its own.
+    let random = RandomState::new().hash_one(0) % 1024;
+    most / 2 + most.mul_f64(random as f64 / 2048.0)
 }
 
 #[cfg(test)]
 mod tests {
-    use std::sync::atomic::{AtomicU32, Ordering};
-
     use super::*;
 
-    const SETTINGS: BreakerSettings =
-        BreakerSettings { failures: 2, open_first: Duration::from_millis(20), open_most: Duration::from_millis(40) };
+    const OPEN: Duration = Duration::from_secs(8);
 
-    async fn fail(breaker: &Breaker, calls: &AtomicU32) {
-        let work = || async {
-            calls.fetch_add(1, Ordering::Relaxed);
-            Err::<(), _>(Error::Unavailable("down".to_owned()))
-        };
-        assert!(matches!(breaker.call(work).await, Err(Error::Unavailable(_))));
+    fn breaker() -> (Breaker, Instant) {
+        (Breaker::new("test", 3, OPEN..OPEN * 4), Instant::now())
+    }
+
+    #[test]
+    fn opens_after_failures_in_a_row_only() {
+        let (breaker, now) = breaker();
+        for _ in 0..2 {
+            breaker.failed(false, now);
+        }
+        breaker.succeeded();
+        for _ in 0..2 {
+            breaker.failed(false, now);
+        }
+        assert!(breaker.admit(now).is_some());
+        breaker.failed(false, now);
+        assert!(breaker.admit(now).is_none());
+        assert!(breaker.admit(now + OPEN / 2 - Duration::from_millis(1)).is_none());
+    }
+
+    #[test]
+    fn half_open_lets_one_through_and_a_failure_opens_for_longer() {
+        let (breaker, now) = breaker();
+        for _ in 0..3 {
+            breaker.failed(false, now);
+        }
+        let later = now + OPEN;
+        let probe = breaker.admit(later).unwrap();
+        assert!(probe.probe);
+        assert!(breaker.admit(later).is_none());
+        // What began before it opened does not prolong it.
+        breaker.failed(false, later);
+        breaker.failed(true, later);
+        drop(probe);
+        assert!(breaker.admit(later + OPEN - Duration::from_millis(1)).is_none());
+        let probe = breaker.admit(later + 2 * OPEN).unwrap();
+        breaker.succeeded();
+        drop(probe);
+        assert!(breaker.admit(later + 2 * OPEN).is_some());
+        assert!(!breaker.admit(later + 2 * OPEN).unwrap().probe);
+    }
+
+    #[test]
+    fn a_probe_that_was_given_up_makes_place_for_the_next() {
+        let (breaker, now) = breaker();
+        for _ in 0..3 {
+            breaker.failed(false, now);
+        }
+        drop(breaker.admit(now + OPEN).unwrap());
+        assert!(breaker.admit(now + OPEN).is_some());
     }
 
     #[tokio::test]
-    async fn opens_probes_and_closes() {
-        let (breaker, calls) = (Breaker::new("test", SETTINGS), AtomicU32::new(0));
-        fail(&breaker, &calls).await;
-        assert!(!breaker.is_open());
-        // A refusal is an answer: what failed before it counts no more.
-        let _ = breaker.call(|| async { Err::<(), _>(Error::invalid("x", "y")) }).await;
-        for _ in 0..5 {
-            fail(&breaker, &calls).await;
-        }
-        assert_eq!((calls.load(Ordering::Relaxed), breaker.is_open()), (3, true));
-        tokio::time::sleep(SETTINGS.open_first).await;
-        // A probe that fails opens it again, for longer.
-        for _ in 0..5 {
-            fail(&breaker, &calls).await;
-        }
-        assert_eq!(calls.load(Ordering::Relaxed), 4);
-        tokio::time::sleep(2 * SETTINGS.open_first).await;
-        assert_eq!(breaker.call(|| async { Ok(7) }).await, Ok(7));
-        assert!(!breaker.is_open());
+    async fn an_error_that_is_an_answer_closes() {
+        let breaker = Breaker::new("test", 1, OPEN..OPEN);
+        let answer = breaker.call(|error| *error == "down", async || Err::<(), _>("wrong type")).await;
+        assert_eq!(answer, Err(Refused::Failed("wrong type")));
+        assert!(breaker.admit(Instant::now()).is_some());
+        breaker.call(|error| *error == "down", async || Err::<(), _>("down")).await.unwrap_err();
+        assert_eq!(breaker.call(|_: &&str| true, async || Ok(1)).await, Err(Refused::Open));
     }
 
-    #[tokio::test]
-    async fn one_probe_at_a_time_and_a_dropped_one_does_not_block() {
-        let (breaker, calls) = (Breaker::new("test", SETTINGS), AtomicU32::new(0));
-        fail(&breaker, &calls).await;
-        fail(&breaker, &calls).await;
-        tokio::time::sleep(SETTINGS.open_first).await;
-        let hangs = breaker.call(std::future::pending::<Result<(), Error>>);
-        let other = async {
-            fail(&breaker, &calls).await;
-            assert_eq!(calls.load(Ordering::Relaxed), 2, "a second call went through beside the probe");
-        };
-        tokio::select! { biased; _ = hangs => {}, () = other => {} }
-        assert_eq!(breaker.call(|| async { Ok(1) }).await, Ok(1));
+    #[test]
+    fn jitter_is_half_to_all() {
+        for _ in 0..100 {
+            let delay = jitter(Duration::from_millis(100));
+            assert!((50..=100).contains(&delay.as_millis()), "{delay:?}");
+        }
     }
 }

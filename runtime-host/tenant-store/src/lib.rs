@@ -42,7 +42,7 @@ mod writer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-pub use breaker::{Breaker, BreakerSettings};
+pub use breaker::{Breaker, Refused, jitter};
 pub use cache::{FreshCache, Stamp, bounded_cache};
 pub use error::Error;
 pub use file::TenantFile;

@@ -18,7 +18,7 @@ use super::{
     Stored, binary, own,
     write::{ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, too_many_writers},
 };
-use crate::{call::jitter, codec::OWN, server::MongoStore};
+use crate::{codec::OWN, server::MongoStore};
 use funnelweb_core::time;
 
 /// Batches that a profile remembers.
@@ -77,7 +77,7 @@ impl MongoStore {
                 return Ok(Some(written));
             }
             drop(held);
-            tokio::time::sleep(jitter(wait)).await;
+            tokio::time::sleep(funnelweb_tenant_store::jitter(wait)).await;
             wait = (2 * wait).min(LONGEST_WAIT);
         }
         Err(too_many_writers())

@@ -18,7 +18,7 @@ use mongodb::ClientSession;
 use super::{Shape, Stored, own, shape, version};
 use crate::{
     cache::{DocumentKey, Kept},
-    call::{Failure, jitter},
+    call::Failure,
     codec::OWN,
     server::MongoStore,
 };
@@ -89,7 +89,7 @@ impl MongoStore {
                 }
                 return Ok(answer);
             }
-            tokio::time::sleep(jitter(wait)).await;
+            tokio::time::sleep(funnelweb_tenant_store::jitter(wait)).await;
             wait = (2 * wait).min(LONGEST_WAIT);
         }
         Err(too_many_writers().into())
@@ -284,7 +284,7 @@ impl MongoStore {
                     Err(failure) if failure.is_transient() => {}
                     Err(failure) => return Err(failure.into()),
                 }
-                tokio::time::sleep(jitter(wait)).await;
+                tokio::time::sleep(funnelweb_tenant_store::jitter(wait)).await;
                 wait = (2 * wait).min(LONGEST_WAIT);
                 continue;
             }

@@ -13,7 +13,7 @@ use serde_json::{Map, Value};
 
 use super::{BATCHES, INTERACTIONS, MongoEvents, effects::Batch};
 use crate::{
-    call::{Failure, Find, jitter},
+    call::{Failure, Find},
     codec::{Frame, OWN, date},
     documents::{binary, own},
     server::{MongoStore, object_id},
@@ -242,7 +242,7 @@ impl MongoEvents {
                     }
                 }
             }
-            tokio::time::sleep(jitter(wait)).await;
+            tokio::time::sleep(funnelweb_tenant_store::jitter(wait)).await;
             wait *= 2;
         }
         Err(Error::Unavailable("mongodb: other writers came between each time".to_owned()))
