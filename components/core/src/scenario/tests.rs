@@ -1,0 +1,107 @@
+use super::*;
+
+const VLOG: &str = r#"{
+  "scenario_id": "vlog_main_feed", "scenario_type": "vlog",
+  "config": {
+    "features": {
+      "item_features": [
+        {"name": "duration", "type": "numeric", "weight": 1.0},
+        {"name": "category", "type": "categorical", "weight": 1.5}
+      ],
+      "user_features": [{"name": "favorite_categories", "type": "multi_categorical"}]
+    },
+    "recall": {"strategies": [{"name": "hot_items", "weight": 0.2, "limit": 50}]},
+    "rank": {"model": "deepfm", "version": "v1.0", "objective": "watch_time"},
+    "rerank": {"rules": [{"name": "freshness", "weight": 0.2, "params": {"decay_days": 7}}]}
+  }
+}"#;
+
+fn refused(from: &str, to: &str) -> (Code, String) {
+    let body = VLOG.replacen(from, to, 1);
+    assert_ne!(body, VLOG);
+    let error = Scenario::parse(body.as_bytes()).unwrap_err();
+    (error.code, error.field.unwrap_or_default())
+}
+
+#[test]
+fn the_design_s_config_is_read() {
+    let scenario = Scenario::parse(VLOG.as_bytes()).unwrap();
+    assert_eq!(scenario.status, Status::Active);
+    assert_eq!(scenario.config.features.user_features[0].weight, 1.0);
+    assert!(scenario.config.exposure.enabled);
+    assert_eq!(scenario.config.exposure.ttl_s(), 86_400);
+    let again: Scenario = serde_json::from_str(&serde_json::to_string(&scenario).unwrap()).unwrap();
+    assert_eq!(again, scenario);
+}
+
+#[test]
+fn every_fault_names_its_path() {
+    let config = |path: &str| (Code::InvalidConfig, path.to_owned());
+    assert_eq!(refused("\"limit\": 50", "\"limit\": 0"), config("config.recall.strategies[0].limit"));
+    assert_eq!(refused("\"limit\": 50", "\"limit\": \"x\""), config("config.recall.strategies[0].limit"));
+    assert_eq!(refused("\"weight\": 0.2", "\"weight\": 1e39"), config("config.recall.strategies[0].weight"));
+    assert_eq!(refused("\"numeric\"", "\"number\""), config("config.features.item_features[0].type"));
+    assert_eq!(refused("\"category\"", "\"duration\""), config("config.features.item_features[1].name"));
+    assert_eq!(refused("\"decay_days\": 7}}]}", "\"decay_days\": 7}}]}, \"rerankk\": {}"), config("config.rerankk"));
+    assert_eq!(refused("vlog_main_feed", "a/b"), (Code::InvalidField, "scenario_id".to_owned()));
+    assert_eq!(refused("\"scenario_type\": \"vlog\",", ""), (Code::InvalidField, String::new()));
+    assert_eq!(refused("{", "[").0, Code::InvalidJson);
+}
+
+#[test]
+fn every_limit_is_what_still_fits() {
+    /// Fits at the limit; one more is refused, and the error names where.
+    fn holds(path: &str, limit: usize, change: impl Fn(&mut Scenario, usize)) {
+        let checked = |count: usize| {
+            let mut scenario = Scenario::parse(VLOG.as_bytes()).unwrap();
+            change(&mut scenario, count);
+            scenario.check()
+        };
+        assert_eq!(checked(limit), Ok(()), "{path}");
+        let error = checked(limit + 1).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some(path));
+        assert!(error.message.contains(&limit.to_string()), "{path}: {}", error.message);
+    }
+    let text = |length: usize| "x".repeat(length);
+    let feature = |name: String| Feature { name, kind: FeatureKind::Numeric, weight: 1.0 };
+    holds("name", limits::NAME_BYTES, |scenario, bytes| scenario.name = Some(text(bytes)));
+    holds("scenario_type", limits::NAME_BYTES, |scenario, bytes| scenario.scenario_type = text(bytes));
+    holds("config.rank.model", limits::ID_BYTES, |scenario, bytes| scenario.config.rank.model = text(bytes));
+    holds("config.rank.version", limits::ID_BYTES, |scenario, bytes| scenario.config.rank.version = text(bytes));
+    holds("config.features.item_features", limits::FEATURES, |scenario, count| {
+        scenario.config.features.item_features = (0..count).map(|at| feature(format!("f{at}"))).collect();
+    });
+    holds("config.features.user_features", limits::FEATURES, |scenario, count| {
+        scenario.config.features.user_features = (0..count).map(|at| feature(format!("f{at}"))).collect();
+    });
+    holds("config.features.user_features[0].name", limits::ID_BYTES, |scenario, bytes| {
+        scenario.config.features.user_features = vec![feature(text(bytes))];
+    });
+    holds("config.recall.strategies", limits::RECALL_STRATEGIES, |scenario, count| {
+        let strategies = &mut scenario.config.recall.strategies;
+        *strategies = vec![strategies[0].clone(); count];
+    });
+    holds("config.recall.strategies[0].limit", limits::RECALL_LIMIT as usize, |scenario, limit| {
+        scenario.config.recall.strategies[0].limit = u32::try_from(limit).unwrap();
+    });
+    holds("config.rerank.rules", limits::RERANK_RULES, |scenario, count| {
+        let rules = &mut scenario.config.rerank.rules;
+        *rules = vec![rules[0].clone(); count];
+    });
+    holds("config.rank.params", limits::PARAMS_BYTES, |scenario, bytes| {
+        scenario.config.rank.params = Map::from_iter([("x".to_owned(), text(bytes - r#"{"x":""}"#.len()).into())]);
+    });
+    for bytes in [limits::ACTION_TYPE_BYTES, limits::ACTION_TYPE_BYTES + 1] {
+        let mut scenario = Scenario::parse(VLOG.as_bytes()).unwrap();
+        scenario.config.behaviors.weights.insert(text(bytes), 1.0);
+        assert_eq!(scenario.check().is_ok(), bytes == limits::ACTION_TYPE_BYTES);
+    }
+}
+
+#[test]
+fn weights_of_actions_can_be_overlaid() {
+    let behaviors = Behaviors { weights: [("view".to_owned(), 0.5)].into(), ..Behaviors::default() };
+    assert_eq!(behaviors.weight("view"), 0.5);
+    assert_eq!(behaviors.weight("purchase"), 8.0);
+    assert_eq!(behaviors.weight("hum"), 0.0);
+}
