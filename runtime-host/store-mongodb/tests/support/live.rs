@@ -86,8 +86,25 @@ impl LiveEffects for MemoryLive {
 
 #[async_trait]
 impl Live for MemoryLive {
-    async fn hot_top(&self, _: &Tenant, _: String, _: u32, _: Vec<u64>, _: u64) -> Result<Scored, Error> {
-        unimplemented!("no suite here asks for it")
+    async fn hot_top(
+        &self,
+        tenant: &Tenant,
+        scenario_id: String,
+        limit: u32,
+        exclude: Vec<u64>,
+        now_ms: u64,
+    ) -> Result<Scored, Error> {
+        let state = self.state.lock().unwrap();
+        let Some((half_life_s, list)) = state.hot.get(&(tenant.clone(), scenario_id)) else {
+            return Ok(Scored::default());
+        };
+        let score = |(handle, (score, at_ms)): (&u64, &(f64, u64))| {
+            ((score * decay::factor(*at_ms, now_ms, *half_life_s)) as f32, *handle)
+        };
+        let mut all: Vec<_> = list.iter().filter(|(handle, _)| !exclude.contains(handle)).map(score).collect();
+        all.sort_by(|one, other| other.0.total_cmp(&one.0).then(one.1.cmp(&other.1)));
+        let (scores, handles) = all.into_iter().take(limit as usize).unzip();
+        Ok(Scored { handles, scores })
     }
 
     async fn hot_scores(
