@@ -3,8 +3,9 @@
 //! document in a query, and the columns of item rows.
 
 use funnelweb_core::limits;
+use serde_json::Value;
 
-use crate::store::{Collection, Error, Precondition, Query, Sort, Term, WriteError};
+use crate::store::{Collection, Error, Key, NewDocument, Precondition, Query, Sort, Term, WriteError};
 pub use crate::{
     body::{Body, Field, IndexTerm, OWN_FIELDS_BYTES, check_key, parse},
     columns::Plan,
@@ -49,6 +50,42 @@ impl Cursor {
         let cursor = Self { sort, created_ms: number(text.get(1..17)?)?, handle: number(text.get(17..)?)? };
         (cursor.encode() == text).then_some(cursor)
     }
+}
+
+/// What the keys of a call must be.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn check_keys(collection: Collection, keys: &[Key]) -> Result<(), Error> {
+    Error::check_count("keys", keys.len(), 0, limits::GET_KEYS)?;
+    let mut keys = keys.iter().enumerate();
+    keys.try_for_each(|(at, key)| check_key(format_args!("keys[{at}]"), collection, key))
+}
+
+/// Checks documents that are to be inserted and derives what goes with them, on
+/// a thread that may be kept busy.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub async fn prepare(collection: Collection, documents: Vec<NewDocument>) -> Result<Vec<(Key, Body)>, Error> {
+    Error::check_count("documents", documents.len(), 0, limits::INSERT_DOCUMENTS)?;
+    let prepare = move |(at, NewDocument { key, body }): (usize, NewDocument)| {
+        check_key(format_args!("documents[{at}].key"), collection, &key)?;
+        let name = format!("documents[{at}].body");
+        let body = Body::new(&*name, collection, &key, parse(&name, &body)?)?;
+        Ok((key, body))
+    };
+    let prepared = tokio::task::spawn_blocking(move || documents.into_iter().enumerate().map(prepare).collect());
+    prepared.await.map_err(|error| Error::Unavailable(format!("the work was abandoned: {error}")))?
+}
+
+/// Reads a merge patch.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn parse_patch(text: &str) -> Result<Value, Error> {
+    let patch = parse("merge-patch", text)?;
+    if patch.is_object() { Ok(patch) } else { Err(Error::invalid("merge-patch", "must be a JSON object")) }
 }
 
 /// What a query must be, before the store is asked.

@@ -21,6 +21,7 @@
 //! # Ok::<_, Error>(()) }).unwrap();
 //! ```
 
+pub mod check;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 mod decay;

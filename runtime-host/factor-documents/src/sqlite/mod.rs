@@ -11,12 +11,11 @@ use std::{collections::HashSet, sync::Arc};
 use async_trait::async_trait;
 use funnelweb_core::{id, limits, row::ItemRow};
 use funnelweb_tenant_store::{Durability, Purge, TenantStores, Write};
-use tokio::task::spawn_blocking;
 
 use self::cache::{Caches, DocumentKey, ListKey, RowKey, RowRef};
 pub use self::tables::{Stored, Tables};
 use crate::{
-    backend::{HandleOf, check_lists, check_precondition, check_query},
+    backend::{HandleOf, check_keys, check_lists, check_precondition, check_query, parse_patch, prepare},
     body::{self, Body, check_key},
     columns::Plan,
     merge_patch,
@@ -122,10 +121,6 @@ impl SqliteDocuments {
     }
 }
 
-async fn blocking<T: Send + 'static>(work: impl FnOnce() -> Result<T, Error> + Send + 'static) -> Result<T, Error> {
-    spawn_blocking(work).await.map_err(|error| Error::Unavailable(format!("the work was abandoned: {error}")))?
-}
-
 #[async_trait]
 impl Documents for SqliteDocuments {
     async fn get(&self, tenant: &Tenant, collection: Collection, key: Key) -> Result<Option<Document>, Error> {
@@ -138,10 +133,7 @@ impl Documents for SqliteDocuments {
         collection: Collection,
         keys: Vec<Key>,
     ) -> Result<Vec<Option<Document>>, Error> {
-        Error::check_count("keys", keys.len(), 0, limits::GET_KEYS)?;
-        for (at, key) in keys.iter().enumerate() {
-            check_key(format_args!("keys[{at}]"), collection, key)?;
-        }
+        check_keys(collection, &keys)?;
         let file = self.stores.open(tenant).await?;
         let cache = &self.tables.caches.documents;
         let number = file.number();
@@ -194,20 +186,9 @@ impl Documents for SqliteDocuments {
         documents: Vec<NewDocument>,
         replace: bool,
     ) -> Result<Vec<InsertOutcome>, Error> {
-        Error::check_count("documents", documents.len(), 0, limits::INSERT_DOCUMENTS)?;
         // JSON is read before the writer's turn comes, not during it.
         let bytes = documents.iter().map(|document| document.body.len()).sum();
-        let documents = blocking(move || {
-            let prepare = |(at, document): (usize, NewDocument)| {
-                let NewDocument { key, body } = document;
-                check_key(format_args!("documents[{at}].key"), collection, &key)?;
-                let name = format!("documents[{at}].body");
-                let body = Body::new(&*name, collection, &key, body::parse(&name, &body)?)?;
-                Ok((key, body))
-            };
-            documents.into_iter().enumerate().map(prepare).collect::<Result<Vec<_>, Error>>()
-        })
-        .await?;
+        let documents = prepare(collection, documents).await?;
         let now_ms = self.stores.now_ms();
         let tables = self.tables.clone();
         let file = self.stores.open(tenant).await?;
@@ -272,10 +253,7 @@ impl Documents for SqliteDocuments {
         when: Precondition,
     ) -> Result<Document, WriteError> {
         check_key("key", collection, &key)?;
-        let patch = body::parse("merge-patch", &merge_patch)?;
-        if !patch.is_object() {
-            return Err(Error::invalid("merge-patch", "must be a JSON object").into());
-        }
+        let patch = parse_patch(&merge_patch)?;
         let now_ms = self.stores.now_ms();
         self.write(tenant, collection, key, when, move |tables, write, key, found| {
             let Some(found) = found else { return Err(WriteError::Conflict(0)) };

@@ -8,7 +8,7 @@ mod tables;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use funnelweb_core::{id, limits};
+use funnelweb_core::id;
 use funnelweb_tenant_store::{Durability, Stamp, TenantFile, TenantStores, lock, settled};
 use rusqlite::params;
 
@@ -18,6 +18,7 @@ pub use self::{
     tables::Tables,
 };
 use crate::{
+    check,
     exposures::{ExposureSet, Shown},
     hot::HotList,
     store::{Error, Live, Scored, Tenant},
@@ -88,8 +89,7 @@ impl Live for SqliteLive {
         mut exclude: Vec<u64>,
         now_ms: u64,
     ) -> Result<Scored, Error> {
-        Error::check_count("limit", limit as usize, 0, limits::CANDIDATES)?;
-        Error::check_count("exclude", exclude.len(), 0, limits::HOT_MEMBERS)?;
+        check::hot_top(&scenario_id, limit, &exclude)?;
         let list = self.hot(tenant, &scenario_id).await?;
         exclude.sort_unstable();
         let top = lock(&list).top(limit as usize, &exclude, now_ms);
@@ -103,7 +103,7 @@ impl Live for SqliteLive {
         handles: Vec<u64>,
         now_ms: u64,
     ) -> Result<Vec<f32>, Error> {
-        Error::check_count("handles", handles.len(), 0, limits::CANDIDATES)?;
+        check::hot_scores(&scenario_id, &handles)?;
         let list = self.hot(tenant, &scenario_id).await?;
         let scores = lock(&list).scores(&handles, now_ms);
         Ok(scores)
@@ -117,12 +117,7 @@ impl Live for SqliteLive {
         item_ids: Vec<String>,
         ttl_s: u32,
     ) -> Result<(), Error> {
-        Error::check_id("scenario-id", &scenario_id)?;
-        Error::check_id("user-id", &user_id)?;
-        Error::check_count("item-ids", item_ids.len(), 0, limits::CANDIDATES)?;
-        for (at, item) in item_ids.iter().enumerate() {
-            Error::check_id(format_args!("item-ids[{at}]"), item)?;
-        }
+        check::expose(&scenario_id, &user_id, &item_ids)?;
         if item_ids.is_empty() || ttl_s == 0 {
             return Ok(());
         }
@@ -164,8 +159,7 @@ impl Live for SqliteLive {
     }
 
     async fn exposed(&self, tenant: &Tenant, scenario_id: String, user_id: String) -> Result<Vec<u64>, Error> {
-        Error::check_id("scenario-id", &scenario_id)?;
-        Error::check_id("user-id", &user_id)?;
+        check::exposed(&scenario_id, &user_id)?;
         let file = self.stores.open(tenant).await?;
         let key = LiveKey::Exposed { file: file.number(), scenario: scenario_id.into(), user: user_id.into() };
         // In this order: what leaves the first is in the second by then.
@@ -194,9 +188,7 @@ impl Live for SqliteLive {
         handles: Vec<u64>,
         fields: Vec<String>,
     ) -> Result<Vec<f64>, Error> {
-        Error::check_id("scenario-id", &scenario_id)?;
-        Error::check_count("handles", handles.len(), 0, limits::CANDIDATES)?;
-        Error::check_count("fields", fields.len(), 0, limits::FEATURES)?;
+        check::item_stats(&scenario_id, &handles, &fields)?;
         let file = self.stores.open(tenant).await?;
         let number = file.number();
         let memory = &self.tables.memory;

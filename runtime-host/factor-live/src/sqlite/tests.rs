@@ -1,5 +1,6 @@
 //! The conformance suite on SQLite, and what is particular to it.
 
+use funnelweb_core::limits;
 use std::{
     path::Path,
     sync::atomic::{AtomicU64, Ordering},

@@ -19,6 +19,7 @@
 //! call can be repeated. `delete_user` and `delete_scenario` are many steps on every
 //! server and can be repeated; what a request needs goes last.
 
+mod insert;
 mod profile;
 mod purge;
 mod read;
@@ -28,9 +29,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use bson::{Document as BsonDocument, doc};
-use funnelweb_core::limits;
 use funnelweb_factor_documents::{
-    backend::{Body, Plan, check_key, check_lists, check_query, parse},
+    backend::{Body, Plan, check_key, check_keys, check_lists, check_query, parse, parse_patch, prepare},
     merge_patch as merge,
     store::{
         Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, NewDocument, Page,
@@ -202,10 +202,7 @@ impl Documents for MongoDocuments {
         collection: Collection,
         keys: Vec<Key>,
     ) -> Result<Vec<Option<Document>>, Error> {
-        Error::check_count("keys", keys.len(), 0, limits::GET_KEYS)?;
-        for (at, key) in keys.iter().enumerate() {
-            check_key(format_args!("keys[{at}]"), collection, key)?;
-        }
+        check_keys(collection, &keys)?;
         let found = self.store.documents(tenant, collection, keys).await?;
         Ok(found.into_iter().map(|document| document.as_deref().cloned()).collect())
     }
@@ -217,18 +214,7 @@ impl Documents for MongoDocuments {
         documents: Vec<NewDocument>,
         replace: bool,
     ) -> Result<Vec<InsertOutcome>, Error> {
-        Error::check_count("documents", documents.len(), 0, limits::INSERT_DOCUMENTS)?;
-        let prepare = move || {
-            let prepare = |(at, document): (usize, NewDocument)| {
-                let NewDocument { key, body } = document;
-                check_key(format_args!("documents[{at}].key"), collection, &key)?;
-                let name = format!("documents[{at}].body");
-                let body = Body::new(&*name, collection, &key, parse(&name, &body)?)?;
-                Ok((key, body))
-            };
-            documents.into_iter().enumerate().map(prepare).collect::<Result<Vec<_>, Error>>()
-        };
-        let documents = blocking(prepare).await?;
+        let documents = prepare(collection, documents).await?;
         self.store.insert_documents(tenant, collection, documents, replace).await
     }
 
@@ -255,10 +241,7 @@ impl Documents for MongoDocuments {
         when: Precondition,
     ) -> Result<Document, WriteError> {
         check_key("key", collection, &key)?;
-        let patch = parse("merge-patch", &merge_patch)?;
-        if !patch.is_object() {
-            return Err(Error::invalid("merge-patch", "must be a JSON object").into());
-        }
+        let patch = parse_patch(&merge_patch)?;
         let change = |found: Option<&Stored>| {
             let Some(found) = found else { return Err(WriteError::Conflict(0)) };
             let mut value = found.body();
@@ -329,12 +312,4 @@ impl Documents for MongoDocuments {
         let rows = self.store.rows(tenant, &scenario_id, &handles).await?;
         Ok(rows.into_iter().map(|row| row.map(|row| row.id.clone())).collect())
     }
-}
-
-/// Work that keeps a thread busy for long.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
-) -> Result<T, Error> {
-    let done = tokio::task::spawn_blocking(work).await;
-    done.map_err(|error| Error::Unavailable(format!("the work was abandoned: {error}")))?
 }

@@ -9,7 +9,10 @@ use std::{sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use funnelweb_core::{id, limits};
 use funnelweb_factor_documents::store::Documents;
-use funnelweb_factor_live::store::{Error, Live, Scored, Tenant};
+use funnelweb_factor_live::{
+    check,
+    store::{Error, Live, Scored, Tenant},
+};
 use funnelweb_tenant_store::Clock;
 use redis::Value;
 
@@ -169,8 +172,7 @@ impl Live for RedisLive {
         mut exclude: Vec<u64>,
         now_ms: u64,
     ) -> Result<Scored, Error> {
-        Error::check_count("limit", limit as usize, 0, limits::CANDIDATES)?;
-        Error::check_count("exclude", exclude.len(), 0, limits::HOT_MEMBERS)?;
+        check::hot_top(&scenario_id, limit, &exclude)?;
         let list = self.hot(tenant, &scenario_id).await?;
         exclude.sort_unstable();
         Ok(list.with(|list| list.top(limit as usize, &exclude, now_ms)))
@@ -183,7 +185,7 @@ impl Live for RedisLive {
         handles: Vec<u64>,
         now_ms: u64,
     ) -> Result<Vec<f32>, Error> {
-        Error::check_count("handles", handles.len(), 0, limits::CANDIDATES)?;
+        check::hot_scores(&scenario_id, &handles)?;
         let list = self.hot(tenant, &scenario_id).await?;
         Ok(list.with(|list| list.scores(&handles, now_ms)))
     }
@@ -196,12 +198,7 @@ impl Live for RedisLive {
         item_ids: Vec<String>,
         ttl_s: u32,
     ) -> Result<(), Error> {
-        Error::check_id("scenario-id", &scenario_id)?;
-        Error::check_id("user-id", &user_id)?;
-        Error::check_count("item-ids", item_ids.len(), 0, limits::CANDIDATES)?;
-        for (at, item) in item_ids.iter().enumerate() {
-            Error::check_id(format_args!("item-ids[{at}]"), item)?;
-        }
+        check::expose(&scenario_id, &user_id, &item_ids)?;
         if item_ids.is_empty() || ttl_s == 0 {
             return Ok(());
         }
@@ -216,8 +213,7 @@ impl Live for RedisLive {
     }
 
     async fn exposed(&self, tenant: &Tenant, scenario_id: String, user_id: String) -> Result<Vec<u64>, Error> {
-        Error::check_id("scenario-id", &scenario_id)?;
-        Error::check_id("user-id", &user_id)?;
+        check::exposed(&scenario_id, &user_id)?;
         if let Some(shown) = self.shown.take(tenant, &scenario_id, &user_id) {
             return Ok(shown);
         }
@@ -233,9 +229,7 @@ impl Live for RedisLive {
         handles: Vec<u64>,
         fields: Vec<String>,
     ) -> Result<Vec<f64>, Error> {
-        Error::check_id("scenario-id", &scenario_id)?;
-        Error::check_count("handles", handles.len(), 0, limits::CANDIDATES)?;
-        Error::check_count("fields", fields.len(), 0, limits::FEATURES)?;
+        check::item_stats(&scenario_id, &handles, &fields)?;
         let mut values = vec![0.0; handles.len() * fields.len()];
         if values.is_empty() {
             return Ok(values);
