@@ -304,6 +304,8 @@ impl Suite<'_> {
         is_invalid(docs.newest_items(t, "feed".to_owned(), vec![(term("title", "x"), 1)]).await, "lists");
         let columns = vec![ColumnSpec { name: "v".to_owned(), kind: ColumnKind::Embedding }];
         is_invalid(docs.item_columns(t, "feed".to_owned(), vec![], columns, 0).await, "columns");
+        // A server without indexes would read them in every later check.
+        assert_eq!(docs.delete_scenario(t, "feed".to_owned()).await, Ok(limits::INSERT_DOCUMENTS as u64 + 1));
     }
 
     /// Items `i0` to `i9`, a second apart; even ones `even`, every third tagged.
@@ -702,6 +704,7 @@ impl Suite<'_> {
             writing.store(false, std::sync::atomic::Ordering::Relaxed);
         };
         tokio::join!(write(0), write(1), read);
+        self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap();
     }
 
     async fn one_of_many_inserts_of_a_key_wins(&self) {
