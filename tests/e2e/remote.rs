@@ -3,83 +3,18 @@
 
 use std::{
     io::{BufRead, BufReader, Write},
-    net::{TcpListener, TcpStream},
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
-    time::{Duration, Instant},
+    net::TcpStream,
+    process::Command,
 };
 
 use bson::{Document, doc};
+use funnelweb_test_servers::{Kind, Server as Process};
 use serde_json::json;
-use tempfile::TempDir;
 
 use crate::{
     fixtures::{FEED, act, import, item, recommend, scenario, slate},
     harness::{Options, Server, workspace},
 };
-
-#[path = "../../runtime-host/xtask/src/servers.rs"]
-mod servers;
-
-/// Time for a server to start.
-const START: Duration = Duration::from_secs(30);
-
-/// A store's server. It is stopped by a shell that waits for the end of its input,
-/// which comes with the end of this process, however it ends.
-struct Process {
-    shell: Child,
-    port: u16,
-    _folder: TempDir,
-}
-
-impl Process {
-    fn start(program: &Path, arguments: impl Fn(u16, &Path) -> Vec<String>) -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let mut shell = Command::new("sh");
-        shell.args(["-c", r#""$0" "$@" </dev/null & read -r _; kill -9 $!; wait"#]).arg(program);
-        shell.args(arguments(port, folder.path())).stdin(Stdio::piped()).stdout(Stdio::null());
-        let this = Self { shell: shell.spawn().unwrap(), port, _folder: folder };
-        let start = Instant::now();
-        while TcpStream::connect(("127.0.0.1", port)).is_err() {
-            assert!(start.elapsed() < START, "{} did not start", program.display());
-            std::thread::sleep(Duration::from_millis(20));
-        }
-        this
-    }
-
-    fn redis() -> Self {
-        let ours = workspace().join("target/servers/redis/bin");
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let mut places = std::env::split_paths(&path).chain([ours]).map(|folder| folder.join("redis-server"));
-        let named = std::env::var_os("FUNNELWEB_REDIS_SERVER").map(PathBuf::from);
-        let program = named.or_else(|| places.find(|place| place.is_file()));
-        let missing = || panic!("there is no redis-server: run `cargo xtask redis-servers`");
-        let program = program.unwrap_or_else(missing);
-        Self::start(&program, |port, folder| {
-            let text = format!("--port {port} --bind 127.0.0.1 --save  --appendonly no --dir {}", folder.display());
-            text.split(' ').map(str::to_owned).collect()
-        })
-    }
-
-    fn ferretdb() -> Self {
-        Self::start(&servers::ferretdb().unwrap(), |port, folder| {
-            let fixed = ["--handler=sqlite", "--debug-addr=-", "--state-dir=-", "--telemetry=disable"];
-            let mut arguments: Vec<String> = fixed.map(str::to_owned).into();
-            arguments.push("--log-level=error".to_owned());
-            arguments.push(format!("--listen-addr=127.0.0.1:{port}"));
-            arguments.push(format!("--sqlite-url=file:{}/", folder.display()));
-            arguments
-        })
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        drop(self.shell.stdin.take());
-        let _ = self.shell.wait();
-    }
-}
 
 /// One line of an answer of Redis to a command, as `redis-cli` would send it.
 fn ask(port: u16, command: &str) -> String {
@@ -97,13 +32,13 @@ fn ttl(port: u16, key: &str) -> i64 {
 
 #[test]
 fn other_programs_find_the_documented_keys_and_collections() {
-    let (redis, mongo) = (Process::redis(), Process::ferretdb());
-    let mongo_url = format!("mongodb://127.0.0.1:{}", mongo.port);
+    let (redis, mongo) = (Process::redis(Kind::Redis, &[]), Process::ferretdb(&[]));
+    let mongo_url = format!("mongodb://127.0.0.1:{}", mongo.port());
     let mut server = Server::with(Options {
         args: vec!["--runtime-config".into(), workspace().join("runtime-host/config/remote.toml").into()],
         env: vec![
             ("FUNNELWEB_MONGODB_URL".to_owned(), mongo_url.clone().into()),
-            ("FUNNELWEB_REDIS_URL".to_owned(), format!("redis://127.0.0.1:{}", redis.port).into()),
+            ("FUNNELWEB_REDIS_URL".to_owned(), format!("redis://127.0.0.1:{}", redis.port()).into()),
         ],
         ..Options::default()
     });
@@ -119,14 +54,14 @@ fn other_programs_find_the_documented_keys_and_collections() {
     let first = slate(&recommend(&client, "bob", 8));
     assert_eq!(first.first().map(String::as_str), Some("i01"), "what is hot: {first:?}");
 
-    let kind = |key: &str| ask(redis.port, &format!("TYPE {key}"));
+    let kind = |key: &str| ask(redis.port(), &format!("TYPE {key}"));
     assert_eq!(kind("hot:items:acme:feed"), "+zset");
     assert_eq!(kind("exposed:acme:ann:feed"), "+set");
-    assert!((86_000..=86_400).contains(&ttl(redis.port, "exposed:acme:ann:feed")));
+    assert!((86_000..=86_400).contains(&ttl(redis.port(), "exposed:acme:ann:feed")));
     assert_eq!(kind("item:stats:acme:i01"), "+hash");
     for key in ["scenario:config:acme:feed", "user:profile:acme:ann:feed"] {
         assert_eq!(kind(key), "+string", "{key}");
-        assert!((3_000..=3_600).contains(&ttl(redis.port, key)), "{key}");
+        assert!((3_000..=3_600).contains(&ttl(redis.port(), key)), "{key}");
     }
 
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();

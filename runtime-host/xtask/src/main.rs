@@ -9,7 +9,6 @@
 mod build;
 mod debian;
 mod redis_servers;
-mod servers;
 mod setup;
 mod shell;
 mod test;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    build, redis_servers, servers, setup,
+    build, redis_servers, setup,
     shell::{cargo, run},
 };
 
@@ -31,7 +31,7 @@ const STEPS: &[Step] = &[
     Step { name: "components", run: build::components },
     Step { name: "test-guests", run: build::test_guests },
     Step { name: "host", run: |root| run(workspace(root, "build").arg("--bins")) },
-    Step { name: "servers", run: servers },
+    Step { name: "ferretdb", run: ferretdb },
     Step { name: "unit", run: |root| run(workspace(root, "test").args(["--exclude", END_TO_END])) },
     Step { name: "end-to-end", run: |root| run(workspace(root, "test").args(["--test", "e2e"])) },
 ];
@@ -50,8 +50,8 @@ fn clippy(root: &Path) -> Result<()> {
 }
 
 /// Those that the unit tests of backends start and no package manager has.
-fn servers(_: &Path) -> Result<()> {
-    let ferretdb = servers::ferretdb().map_err(anyhow::Error::msg)?;
+fn ferretdb(_: &Path) -> Result<()> {
+    let ferretdb = funnelweb_test_servers::ferretdb::binary().map_err(anyhow::Error::msg)?;
     println!("{}", ferretdb.display());
     Ok(())
 }

@@ -1,8 +1,5 @@
-//! Real servers for tests that Debian does not package, built once from source
-//! and kept in the user's cache folder.
-//!
-//! The tests of the backends include this file: the standard library is all that
-//! it needs.
+//! FerretDB, which Debian does not package: built once from source and kept in the
+//! user's cache folder.
 
 use std::{
     env,
@@ -27,7 +24,7 @@ const FERRETDB_BINARY: &str = "FUNNELWEB_FERRETDB";
 ///
 /// # Errors
 /// What failed, and how to do without.
-pub fn ferretdb() -> Result<PathBuf, String> {
+pub fn binary() -> Result<PathBuf, String> {
     if let Some(path) = env::var_os(FERRETDB_BINARY) {
         let path = PathBuf::from(path);
         return if path.is_file() { Ok(path) } else { Err(format!("{FERRETDB_BINARY}: no file {}", path.display())) };

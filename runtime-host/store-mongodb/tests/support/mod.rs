@@ -6,13 +6,9 @@
 
 pub mod live;
 pub mod proxy;
-#[path = "../../../xtask/src/servers.rs"]
-mod servers;
 pub mod translator;
 
 use std::{
-    net::TcpListener,
-    process::{Child, Command, Stdio},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -22,50 +18,13 @@ use std::{
 
 use funnelweb_factor_documents::conformance::handle_of;
 use funnelweb_store_mongodb::{Abilities, Environment, MongoSettings, MongoStore};
-use tempfile::TempDir;
+use funnelweb_test_servers::Server as Process;
 
 /// A server that is there until this is dropped.
 pub struct Server {
     pub url: String,
     pub database: String,
-    process: Option<Ferretdb>,
-}
-
-/// The process, and where it stores. It is stopped by a shell that waits for our
-/// end of its input to close, which it does however this process ends.
-struct Ferretdb {
-    shell: Child,
-    port: u16,
-    folder: TempDir,
-}
-
-impl Ferretdb {
-    fn start(port: u16, folder: TempDir, options: &[&str]) -> Self {
-        let binary = servers::ferretdb().unwrap();
-        let mut shell = Command::new("sh");
-        shell.args(["-c", r#""$0" "$@" </dev/null & read -r _; kill -9 $!; wait"#]).arg(binary);
-        shell.args(["--handler=sqlite", "--debug-addr=-", "--state-dir=-", "--telemetry=disable", "--log-level=error"]);
-        shell.arg(format!("--listen-addr=127.0.0.1:{port}"));
-        shell.arg(format!("--sqlite-url=file:{}/", folder.path().display()));
-        shell.args(options);
-        let shell = shell.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap();
-        Self { shell, port, folder }
-    }
-
-    fn stop(&mut self) {
-        drop(self.shell.stdin.take());
-        let _ = self.shell.wait();
-    }
-}
-
-impl Drop for Ferretdb {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    process: Option<Process>,
 }
 
 impl Server {
@@ -80,8 +39,8 @@ impl Server {
     }
 
     async fn ferretdb_with(options: &[&str]) -> Self {
-        let process = Ferretdb::start(free_port(), tempfile::tempdir().unwrap(), options);
-        let url = format!("mongodb://127.0.0.1:{}/", process.port);
+        let process = Process::ferretdb(options);
+        let url = format!("mongodb://127.0.0.1:{}/", process.port());
         let server = Self { url, database: "funnelweb".to_owned(), process: Some(process) };
         server.wait().await;
         server
@@ -138,9 +97,7 @@ impl Server {
 
     /// Starts it again, with what it had stored.
     pub fn start(&mut self) {
-        let old = self.process.as_mut().unwrap();
-        let folder = std::mem::replace(&mut old.folder, tempfile::tempdir().unwrap());
-        self.process = Some(Ferretdb::start(old.port, folder, &[]));
+        self.process.as_mut().unwrap().restart();
     }
 }
 

@@ -1,52 +1,23 @@
 //! Servers of our own, each on a free port with a folder that goes with it.
 
 use std::{
-    net::TcpListener,
-    path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    path::Path,
     time::{Duration, Instant},
 };
 
 use funnelweb_store_redis::{RedisSettings, RedisStore};
-use tempfile::TempDir;
-
-/// A kind of server.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Kind {
-    Redis,
-    Valkey,
-}
-
-impl Kind {
-    /// The variable, `PATH`, or where `cargo xtask redis-servers` puts it.
-    fn program(self) -> PathBuf {
-        let (variable, name) = match self {
-            Self::Redis => ("FUNNELWEB_REDIS_SERVER", "redis-server"),
-            Self::Valkey => ("FUNNELWEB_VALKEY_SERVER", "valkey-server"),
-        };
-        if let Some(named) = std::env::var_os(variable) {
-            return named.into();
-        }
-        let path = std::env::var_os("PATH").unwrap_or_default();
-        let ours = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../target/servers/redis/bin");
-        let mut places = std::env::split_paths(&path).chain([ours]).map(|folder| folder.join(name));
-        let found = places.find(|place| place.is_file());
-        found.unwrap_or_else(|| panic!("there is no {name}: run `cargo xtask redis-servers`, or set {variable}"))
-    }
-}
+use funnelweb_test_servers::Server as Process;
+pub use funnelweb_test_servers::{Kind, free_port};
 
 /// A running server; it ends with the value, and with this process.
 pub struct Server {
-    kind: Kind,
     pub port: u16,
-    arguments: Vec<String>,
-    folder: TempDir,
-    watch: Child,
+    process: Process,
 }
 
 const PATIENCE_MS: u64 = 30_000;
 
-/// Time for a server to start.
+/// Time for a server to answer.
 const START: Duration = Duration::from_secs(20);
 
 impl Server {
@@ -57,12 +28,8 @@ impl Server {
     /// With more arguments; `{folder}` is the server's folder.
     pub fn with(kind: Kind, arguments: &[&str]) -> Self {
         for _ in 0..10 {
-            let folder = tempfile::tempdir().unwrap();
-            let port = free_port();
-            let fill = |argument: &&str| argument.replace("{folder}", &folder.path().to_string_lossy());
-            let arguments: Vec<String> = arguments.iter().map(fill).collect();
-            let watch = launch(kind, port, folder.path(), &arguments);
-            let server = Self { kind, port, arguments, folder, watch };
+            let process = Process::redis(kind, arguments);
+            let server = Self { port: process.port(), process };
             if server.is_ready() {
                 return server;
             }
@@ -72,21 +39,18 @@ impl Server {
 
     /// Stops it at once, as a crash would; see [`Server::restart`].
     pub fn stop(&mut self) {
-        // It watches this pipe.
-        drop(self.watch.stdin.take());
-        self.watch.wait().unwrap();
+        self.process.stop();
     }
 
     /// Starts it again, on the same port.
     pub fn restart(&mut self) {
-        self.stop();
-        self.watch = launch(self.kind, self.port, self.folder.path(), &self.arguments);
+        self.process.restart();
         assert!(self.is_ready(), "it did not start again");
     }
 
     /// Whether it answers, and is ours: another may have taken the port.
     fn is_ready(&self) -> bool {
-        let folder = self.folder.path().canonicalize().unwrap();
+        let folder = self.folder().canonicalize().unwrap();
         let start = Instant::now();
         while start.elapsed() < START {
             if let Ok(mut connection) = self.client().get_connection_with_timeout(Duration::from_secs(1)) {
@@ -97,13 +61,13 @@ impl Server {
             }
             std::thread::sleep(Duration::from_millis(20));
         }
-        let log = std::fs::read_to_string(self.folder.path().join("log")).unwrap_or_default();
+        let log = std::fs::read_to_string(self.folder().join("log")).unwrap_or_default();
         eprintln!("{log}");
         false
     }
 
     pub fn folder(&self) -> &Path {
-        self.folder.path()
+        self.process.folder()
     }
 
     fn client(&self) -> redis::Client {
@@ -126,35 +90,6 @@ impl Server {
         let settings = RedisSettings { response_timeout_ms: PATIENCE_MS, ..RedisSettings::of(self.url()) };
         RedisStore::connect(&settings).await.unwrap()
     }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        self.stop();
-    }
-}
-
-/// Runs the program under a shell that kills it when our end of the pipe is
-/// closed, by us or by our death.
-fn launch(kind: Kind, port: u16, folder: &Path, arguments: &[String]) -> Child {
-    let watch = "\"$@\" & server=$!; read _; kill -9 $server; wait $server 2>/dev/null; true";
-    let mut command = Command::new("sh");
-    command.args(["-c", watch, "sh"]).arg(kind.program()).current_dir(folder);
-    let given = [
-        ("--port", port.to_string()),
-        ("--bind", "127.0.0.1".to_owned()),
-        ("--dir", folder.display().to_string()),
-        ("--logfile", folder.join("log").display().to_string()),
-        ("--save", String::new()),
-    ];
-    for (name, value) in given {
-        command.arg(name).arg(value);
-    }
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
-}
-
-pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
 }
 
 /// Three primaries that share the slots.
