@@ -61,7 +61,11 @@ pub fn up(root: &Path, arguments: &[OsString]) -> Result<()> {
     Err(command.exec()).context("cannot start target/release/funnelweb")
 }
 
-/// The benches, which need components and host to be built.
+/// The benches, which need components and host to be built: all, or those that the
+/// arguments name.
 pub fn bench(root: &Path, arguments: &[OsString]) -> Result<()> {
-    run(cargo(root).args(["bench", "--package", "funnelweb-benches"]).args(arguments))
+    let named = arguments.iter().any(|argument| argument == "--bench");
+    let all: &[&str] = if named { &[] } else { &["--bench", "sandbox", "--bench", "load"] };
+    // Features as the tests have them: others would build the engine anew.
+    run(cargo(root).args(["bench", "--workspace"]).args(all).args(arguments))
 }

@@ -1,13 +1,16 @@
 //! The load run: the real binary over loopback HTTP, with 100,000 items.
 //!
-//! It starts `target/release/funnelweb up` (or `$FUNNELWEB_BIN`) on a new data
+//! For each of the stores it starts `target/release/funnelweb up` (or `$FUNNELWEB_BIN`) on a new data
 //! directory, imports the catalogue, appends behaviours, starts it again, and
 //! asks for recommendations with one client and with many. Client and server
 //! share the machine, so the client is as small as can be. It prints figures and
 //! asserts no time; it fails when a request fails.
 //!
 //! Settings, from the environment: `FUNNELWEB_BENCH_SECONDS` of each run (10),
-//! `_CLIENTS` (16), and the world's size, `_ITEMS`, `_USERS`, `_EVENTS`.
+//! `_CLIENTS` (16), the world's size, `_ITEMS`, `_USERS`, `_EVENTS`, and `_STORES`:
+//! `embedded`, `remote` (a Redis of its own, and the MongoDB that
+//! `FUNNELWEB_TEST_MONGODB_URL` names, or a FerretDB of its own), or `both`, one
+//! after the other.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -31,7 +34,7 @@ use std::{
 use funnelweb_demo::World;
 use funnelweb_import::Client;
 use http::Connection;
-use server::Server;
+use server::{Server, Stores};
 
 const TENANT: &str = "bench";
 /// Behaviours in one request.
@@ -42,32 +45,61 @@ const SENDERS: usize = 4;
 fn main() -> ExitCode {
     let seconds = Duration::from_secs(common::setting("SECONDS", 10).clamp(1, 600).into());
     let clients = common::setting("CLIENTS", 16).clamp(1, 256) as usize;
+    let stores = std::env::var("FUNNELWEB_BENCH_STORES").unwrap_or_else(|_| "embedded".to_owned());
+    let stores: &[Stores] = match &*stores {
+        "embedded" => &[Stores::Embedded],
+        "remote" => &[Stores::Remote],
+        "both" => &[Stores::Embedded, Stores::Remote],
+        other => panic!("FUNNELWEB_BENCH_STORES is embedded, remote or both, not `{other}`"),
+    };
     let world = common::world();
-
-    let mut server = Server::start();
-    println!("cold start, components compiled: {:.2} s", server.start_time().as_secs_f64());
-    let mut failed = import(&server, &world);
-    failed += behaviors(&server, &world);
-    println!("memory after both: {}\n", server.memory());
-
-    server.restart();
-    println!("warm start: {:.2} s\n", server.start_time().as_secs_f64());
-    let body = common::request(&world);
-    let users: Vec<String> = (0..world.size().users).map(|user| world.user_id(user)).collect();
-    // Every user once, so that what is cached is cached.
-    recommend(&server, &users, &body, 2, Until::Count(users.len()));
-    for clients in [1, clients] {
-        let mut run = recommend(&server, &users, &body, clients, Until::Time(seconds));
-        run.print(clients);
-        failed += run.failed;
+    let figures: Vec<_> = stores.iter().map(|stores| all(*stores, &world, clients, seconds)).collect();
+    if let [embedded, remote] = &*figures {
+        println!(
+            "remote to embedded: p50 of a recommendation {:.2}, behaviours a second {:.2}",
+            remote.recommend_p50.div_duration_f64(embedded.recommend_p50),
+            remote.behaviors_per_second / embedded.behaviors_per_second,
+        );
     }
-    println!("memory: {}", server.memory());
-    server.stop();
+    let failed: usize = figures.iter().map(|figures| figures.failed).sum();
     if failed > 0 {
         eprintln!("{failed} requests or lines failed");
         return ExitCode::FAILURE;
     }
     ExitCode::SUCCESS
+}
+
+/// What two runs are compared by.
+struct Figures {
+    /// Of one client.
+    recommend_p50: Duration,
+    behaviors_per_second: f64,
+    failed: usize,
+}
+
+fn all(stores: Stores, world: &World, clients: usize, seconds: Duration) -> Figures {
+    println!("# {stores:?}\n");
+    let mut server = Server::start(stores);
+    println!("cold start, components compiled: {:.2} s", server.start_time().as_secs_f64());
+    let mut failed = import(&server, world);
+    let (behaviors_per_second, refused) = behaviors(&server, world);
+    failed += refused;
+    println!("memory after both: {}\n", server.memory());
+
+    server.restart();
+    println!("warm start: {:.2} s\n", server.start_time().as_secs_f64());
+    let body = common::request(world);
+    let users: Vec<String> = (0..world.size().users).map(|user| world.user_id(user)).collect();
+    // Every user once, so that what is cached is cached.
+    recommend(&server, &users, &body, 2, Until::Count(users.len()));
+    let mut one = recommend(&server, &users, &body, 1, Until::Time(seconds));
+    one.print(1);
+    let mut many = recommend(&server, &users, &body, clients, Until::Time(seconds));
+    many.print(clients);
+    println!("memory: {}\n", server.memory());
+    server.stop();
+    failed += one.failed + many.failed;
+    Figures { recommend_p50: common::quantile(&mut one.times, 0.5), behaviors_per_second, failed }
 }
 
 /// The catalogue as `funnelweb import` sends it; how many lines failed.
@@ -93,11 +125,11 @@ fn import(server: &Server, world: &World) -> usize {
     count - batch.created as usize
 }
 
-/// All behaviours, in batches; how many batches failed.
-fn behaviors(server: &Server, world: &World) -> usize {
+/// All behaviours, in batches: how many a second, and how many batches failed.
+fn behaviors(server: &Server, world: &World) -> (f64, usize) {
     let lines: Vec<_> = world.events().map(|event| event.to_line()).collect();
     if lines.is_empty() {
-        return 0;
+        return (0.0, 0);
     }
     let bodies: Vec<_> = lines.chunks(BATCH).map(|lines| [b"[", &*lines.join(&b","[..]), b"]"].concat()).collect();
     let next = AtomicUsize::new(0);
@@ -114,15 +146,15 @@ fn behaviors(server: &Server, world: &World) -> usize {
     };
     let (mut times, failed) = in_threads(SENDERS, send);
     let spent = start.elapsed();
+    let per_second = lines.len() as f64 / spent.as_secs_f64();
     println!(
-        "behaviours: {:.0} events/s acknowledged durable (batches of {BATCH}, {SENDERS} connections; a batch p50 {:.1} ms, \
+        "behaviours: {per_second:.0} events/s acknowledged durable (batches of {BATCH}, {SENDERS} connections; a batch p50 {:.1} ms, \
          p99 {:.1} ms; {:.1} µs of the server's processor time each; {failed} batches failed)",
-        lines.len() as f64 / spent.as_secs_f64(),
         millis(common::quantile(&mut times, 0.5)),
         millis(common::quantile(&mut times, 0.99)),
         micros((server.cpu() - cpu).div_f64(lines.len() as f64)),
     );
-    failed
+    (per_second, failed)
 }
 
 /// When a run ends.

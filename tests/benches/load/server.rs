@@ -9,14 +9,44 @@ use std::{
     time::{Duration, Instant},
 };
 
+use funnelweb_test_servers::{Kind, Server as Store};
 use tempfile::TempDir;
 
 use crate::common;
+
+/// Where a server keeps what it is given.
+#[derive(Debug, Clone, Copy)]
+pub enum Stores {
+    /// Its data directory.
+    Embedded,
+    /// Redis and MongoDB.
+    Remote,
+}
 
 /// `funnelweb up` and its data directory.
 pub struct Server {
     folder: TempDir,
     running: Option<Running>,
+    remote: Option<Remote>,
+}
+
+/// The servers of the remote stores.
+struct Remote {
+    redis: Store,
+    mongodb_url: String,
+    // It ends with the run.
+    _ferretdb: Option<Store>,
+}
+
+impl Remote {
+    fn start() -> Self {
+        let redis = Store::redis(Kind::Redis, &[]);
+        if let Ok(mongodb_url) = std::env::var("FUNNELWEB_TEST_MONGODB_URL") {
+            return Self { redis, mongodb_url, _ferretdb: None };
+        }
+        let ferretdb = Store::ferretdb(&[]);
+        Self { redis, mongodb_url: format!("mongodb://127.0.0.1:{}", ferretdb.port()), _ferretdb: Some(ferretdb) }
+    }
 }
 
 struct Running {
@@ -29,9 +59,10 @@ struct Running {
 
 impl Server {
     /// Starts it on a new data directory and a free port.
-    pub fn start() -> Self {
+    pub fn start(stores: Stores) -> Self {
         let folder = tempfile::Builder::new().prefix("funnelweb-load-").tempdir().unwrap();
-        let mut server = Self { folder, running: None };
+        let remote = matches!(stores, Stores::Remote).then(Remote::start);
+        let mut server = Self { folder, running: None, remote };
         server.spawn();
         server
     }
@@ -58,15 +89,15 @@ impl Server {
         assert!(binary.exists(), "{} does not exist; `cargo xtask build` makes it", binary.display());
         let start = Instant::now();
         let log = File::options().create(true).append(true).open(self.log_path()).unwrap();
-        let mut child = Command::new(binary)
-            .current_dir(root)
-            .args(["up", "--listen", "127.0.0.1:0", "--data-dir"])
-            .arg(self.folder.path().join("data"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .unwrap();
+        let mut command = Command::new(binary);
+        command.current_dir(root).args(["up", "--listen", "127.0.0.1:0", "--data-dir"]);
+        command.arg(self.folder.path().join("data")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        if let Some(remote) = &self.remote {
+            command.args(["--runtime-config", "runtime-host/config/remote.toml"]);
+            command.env("FUNNELWEB_MONGODB_URL", &remote.mongodb_url);
+            command.env("FUNNELWEB_REDIS_URL", format!("redis://127.0.0.1:{}", remote.redis.port()));
+        }
+        let mut child = command.spawn().unwrap();
         let mut stdout = BufReader::new(child.stdout.take().unwrap());
         let mut line = String::new();
         stdout.read_line(&mut line).unwrap();
