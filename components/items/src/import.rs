@@ -1,6 +1,6 @@
-//! A stream of items into the store, batch by batch, with a report by line. A
-//! batch is durable before the next one begins; nothing but the batch and the
-//! report is held.
+//! A stream of items into the store, batch by batch, with a report by line. One
+//! batch is read while the one before is written: two batches and the report are
+//! all that is held, and a batch is durable before the next but one is begun.
 //!
 //! The report counts as if each line were written on its own, in order: an item
 //! that stands twice is created and then replaced (or skipped, or refused).

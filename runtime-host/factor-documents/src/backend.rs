@@ -62,21 +62,35 @@ pub fn check_keys(collection: Collection, keys: &[Key]) -> Result<(), Error> {
     keys.try_for_each(|(at, key)| check_key(format_args!("keys[{at}]"), collection, key))
 }
 
-/// Checks documents that are to be inserted and derives what goes with them, on
-/// a thread that may be kept busy.
-///
-/// # Errors
-/// `invalid`, naming the argument and the rule.
-pub async fn prepare(collection: Collection, documents: Vec<NewDocument>) -> Result<Vec<(Key, Body)>, Error> {
-    Error::check_count("documents", documents.len(), 0, limits::INSERT_DOCUMENTS)?;
-    let prepare = move |(at, NewDocument { key, body }): (usize, NewDocument)| {
-        check_key(format_args!("documents[{at}].key"), collection, &key)?;
-        let name = format!("documents[{at}].body");
-        let body = Body::new(&*name, collection, &key, parse(&name, &body)?)?;
-        Ok((key, body))
-    };
-    let prepared = tokio::task::spawn_blocking(move || documents.into_iter().enumerate().map(prepare).collect());
-    prepared.await.map_err(|error| Error::Unavailable(format!("the work was abandoned: {error}")))?
+/// Documents that are to be inserted, checked, and with what is derived of them.
+pub struct Prepared {
+    /// Where they go.
+    pub collection: Collection,
+    /// Of each its key and body, in order.
+    pub documents: Vec<(Key, Body)>,
+    /// Bytes of the bodies as they were given.
+    pub bytes: usize,
+}
+
+impl Prepared {
+    /// Checks and derives on a thread that may be kept busy.
+    ///
+    /// # Errors
+    /// `invalid`, naming the argument and the rule.
+    pub async fn new(collection: Collection, documents: Vec<NewDocument>) -> Result<Self, Error> {
+        Error::check_count("documents", documents.len(), 0, limits::INSERT_DOCUMENTS)?;
+        let bytes = documents.iter().map(|document| document.body.len()).sum();
+        let prepare = move |(at, NewDocument { key, body }): (usize, NewDocument)| {
+            check_key(format_args!("documents[{at}].key"), collection, &key)?;
+            let name = format!("documents[{at}].body");
+            let body = Body::new(&*name, collection, &key, parse(&name, &body)?)?;
+            Ok((key, body))
+        };
+        let all = move || documents.into_iter().enumerate().map(prepare).collect::<Result<_, Error>>();
+        let prepared = tokio::task::spawn_blocking(all).await;
+        let documents = prepared.map_err(|error| Error::Unavailable(format!("the work was abandoned: {error}")))??;
+        Ok(Self { collection, documents, bytes })
+    }
 }
 
 /// Reads a merge patch.

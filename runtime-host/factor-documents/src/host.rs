@@ -1,7 +1,7 @@
 //! The WIT interface `documents` over the trait: conversions, and the tenant,
 //! which no call names.
 
-use std::sync::Arc;
+use std::{convert::Infallible, sync::Arc};
 
 use funnelweb_bindings::{
     capabilities::{
@@ -11,24 +11,25 @@ use funnelweb_bindings::{
     types,
 };
 use funnelweb_tenant_store::host::bound;
-use tokio::{sync::Mutex, task::JoinHandle};
+use tokio::{sync::oneshot, task::JoinHandle};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use crate::store::{
     Collection, ColumnKind, ColumnSpec, Document, Documents, Error, InsertOutcome, Key, NewDocument, Page,
-    Precondition, Query, Range, Sort, Table, Tenant, Term, WriteError,
+    Precondition, Prepared, Query, Range, Sort, Table, Tenant, Term, WriteError,
 };
 
-/// Inserts that one instance may have begun and not dropped.
-const INSERTIONS: usize = 16;
+/// Inserts that one instance may have begun and not dropped: one is written, one
+/// prepared.
+const INSERTIONS: usize = 2;
 
 /// What one instance may do: the documents of one tenant, or of none.
 pub struct DocumentsCtx {
     store: Arc<dyn Documents>,
     tenant: Option<Tenant>,
     insertions: ResourceTable,
-    /// Held by the insert that is being made.
-    turn: Arc<Mutex<()>>,
+    /// Of the insert that was begun last: closed when it is made.
+    last: Option<oneshot::Receiver<Infallible>>,
 }
 
 /// An insert that a task of its own makes; none when its outcome was given.
@@ -40,7 +41,7 @@ impl DocumentsCtx {
     pub fn new(store: Arc<dyn Documents>, tenant: Option<Tenant>) -> Self {
         let mut insertions = ResourceTable::new();
         insertions.set_max_capacity(INSERTIONS);
-        Self { store, tenant, insertions, turn: Arc::default() }
+        Self { store, tenant, insertions, last: None }
     }
 
     fn tenant(&self) -> Result<&Tenant, errors::Error> {
@@ -92,15 +93,23 @@ impl Host for DocumentsCtx {
         replace: bool,
     ) -> Result<Resource<wit::Insertion>, errors::Error> {
         let tenant = self.tenant()?.clone();
-        let documents = documents.into_iter().map(|new| NewDocument { key: new.key.into(), body: new.body }).collect();
-        let turn = Arc::clone(&self.turn).lock_owned().await;
-        let store = Arc::clone(&self.store);
-        let inserting = tokio::spawn(async move {
-            let _turn = turn;
-            store.insert_many(&tenant, collection.into(), documents, replace).await
-        });
-        let pushed = self.insertions.push(Inserting(Some(inserting)));
+        let pushed = self.insertions.push(Inserting(None));
         let pushed = pushed.map_err(|_| errors::Error::Invalid(format!("insertions: at most {INSERTIONS} at once")))?;
+        let documents = documents.into_iter().map(|new| NewDocument { key: new.key.into(), body: new.body }).collect();
+        let (made, last) = oneshot::channel();
+        let (store, before) = (Arc::clone(&self.store), self.last.replace(last));
+        let inserting = tokio::spawn(async move {
+            let _made = made;
+            let prepared = Prepared::new(collection.into(), documents).await;
+            // In the order of the calls.
+            if let Some(before) = before {
+                let _ = before.await;
+            }
+            store.insert_prepared(&tenant, prepared?, replace).await
+        });
+        if let Ok(place) = self.insertions.get_mut(&pushed) {
+            place.0 = Some(inserting);
+        }
         Ok(Resource::new_own(pushed.rep()))
     }
 

@@ -5,6 +5,8 @@
 use async_trait::async_trait;
 pub use funnelweb_tenant_store::{Error, Tenant};
 
+pub use crate::backend::Prepared;
+
 /// A collection of the data model (design §3.1).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Collection {
@@ -238,6 +240,17 @@ pub trait Documents: Send + Sync + 'static {
         tenant: &Tenant,
         collection: Collection,
         documents: Vec<NewDocument>,
+        replace: bool,
+    ) -> Result<Vec<InsertOutcome>, Error> {
+        self.insert_prepared(tenant, Prepared::new(collection, documents).await?, replace).await
+    }
+
+    /// The same, of documents that were checked before: while others are written,
+    /// for example.
+    async fn insert_prepared(
+        &self,
+        tenant: &Tenant,
+        prepared: Prepared,
         replace: bool,
     ) -> Result<Vec<InsertOutcome>, Error>;
 

@@ -16,11 +16,11 @@ use serde_json::Value;
 
 use crate::{Error, Result};
 
-/// Lines sent in one request, unless said otherwise: several batches, since the
+/// Lines sent in one request, unless said otherwise: many batches, since the
 /// server reads one while it writes the one before.
-pub const CHUNK_LINES: usize = 4 * limits::INSERT_DOCUMENTS;
-/// Bytes sent in one request: half of what a behaviours body may hold.
-pub const CHUNK_BYTES: usize = limits::BEHAVIORS_BODY_BYTES / 2;
+pub const CHUNK_LINES: usize = 8 * limits::INSERT_DOCUMENTS;
+/// Bytes of them, for the same reason; of behaviours, half of what a body may hold.
+pub const CHUNK_BYTES: usize = 16 * 1024 * 1024;
 /// Bytes read of an answer.
 const ANSWER_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of an unexpected answer that are shown.
@@ -248,7 +248,7 @@ impl Client {
         lines: impl Iterator<Item = Vec<u8>>,
         progress: &mut dyn FnMut(&Batch),
     ) -> Result<Batch> {
-        let most_lines = chunk_lines(path);
+        let (most_lines, most_bytes) = chunk(path);
         let mut all = Batch::default();
         let mut body = Vec::new();
         let mut count = 0;
@@ -257,7 +257,7 @@ impl Client {
             body.extend_from_slice(&line);
             body.push(b'\n');
             count += 1;
-            let full = lines.peek().is_none_or(|next| body.len() + next.len() >= CHUNK_BYTES);
+            let full = lines.peek().is_none_or(|next| body.len() + next.len() >= most_bytes);
             if count == most_lines || full {
                 let before = all.lines;
                 all.add(self.post_chunk(path, &body)?, |line| before + line);
@@ -329,9 +329,10 @@ impl Client {
     }
 }
 
-/// Lines that one request to a path may carry.
-pub(crate) fn chunk_lines(path: &str) -> usize {
-    if path.starts_with("/api/v1/behaviors") { CHUNK_LINES.min(limits::EVENTS) } else { CHUNK_LINES }
+/// Lines and bytes that one request to a path may carry.
+pub(crate) fn chunk(path: &str) -> (usize, usize) {
+    let to_behaviors = path.starts_with("/api/v1/behaviors");
+    if to_behaviors { (limits::EVENTS, limits::BEHAVIORS_BODY_BYTES / 2) } else { (CHUNK_LINES, CHUNK_BYTES) }
 }
 
 fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<(u16, Vec<u8>), ureq::Error> {

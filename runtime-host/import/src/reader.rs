@@ -6,7 +6,7 @@ use funnelweb_core::id;
 use serde_json::{Map, Value};
 
 use crate::{
-    CHUNK_BYTES, Kind, LineError, Result,
+    Kind, LineError, Result,
     convert::{Plan, Row, Tables},
     mapping::{Layout, SourceSpec},
     source::{Position, Record, Source},
@@ -52,6 +52,7 @@ pub(crate) struct Reader {
     /// run that was cut off are not among them, and are sent once more.
     pub(crate) seen: HashSet<u64>,
     pub(crate) chunk_lines: usize,
+    pub(crate) chunk_bytes: usize,
 }
 
 impl Reader {
@@ -93,7 +94,7 @@ impl Reader {
             for object in converted {
                 match object {
                     Ok(object) => {
-                        if open.lines.len() >= self.chunk_lines || open.body.len() >= CHUNK_BYTES {
+                        if open.lines.len() >= self.chunk_lines || open.body.len() >= self.chunk_bytes {
                             requests.push(std::mem::take(&mut open));
                         }
                         // A map of JSON values: serialising into memory cannot fail.

@@ -12,7 +12,7 @@ use xxhash_rust::xxh3::xxh3_64;
 
 use crate::{
     Batch, Client, Error, Kind, Mapping, Progress, Result, Unit,
-    client::{check, chunk_lines},
+    client::{check, chunk},
     convert::Plan,
     reader::{Chunk, Reader},
     source::{Position, Source, fingerprint, read_tables},
@@ -212,6 +212,7 @@ impl<'o> Import<'o> {
             source = Source::open(&self.options.source, spec, from)?;
         }
         let plan = Plan::new(&mapping);
+        let (most_lines, chunk_bytes) = chunk(&self.path);
         let places = header.as_ref().map(|header| plan.places(&mapping, header)).transpose()?;
         Ok(Reader {
             kind: mapping.kind,
@@ -226,7 +227,8 @@ impl<'o> Import<'o> {
             source,
             rows,
             seen: HashSet::new(),
-            chunk_lines: self.options.chunk_lines.clamp(1, chunk_lines(&self.path)),
+            chunk_lines: self.options.chunk_lines.clamp(1, most_lines),
+            chunk_bytes,
         })
     }
 

@@ -15,13 +15,13 @@ use funnelweb_tenant_store::{Durability, Purge, TenantStores, Write};
 use self::cache::{Caches, DocumentKey, ListKey, RowKey, RowRef};
 pub use self::tables::{Stored, Tables};
 use crate::{
-    backend::{HandleOf, check_keys, check_lists, check_precondition, check_query, parse_patch, prepare},
+    backend::{HandleOf, check_keys, check_lists, check_precondition, check_query, parse_patch},
     body::{self, Body, check_key},
     columns::Plan,
     merge_patch,
     store::{
-        Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, NewDocument, Page,
-        Precondition, Query, Tenant, Term, WriteError,
+        Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, Page, Precondition,
+        Prepared, Query, Tenant, Term, WriteError,
     },
 };
 
@@ -179,16 +179,12 @@ impl Documents for SqliteDocuments {
         Ok(found)
     }
 
-    async fn insert_many(
+    async fn insert_prepared(
         &self,
         tenant: &Tenant,
-        collection: Collection,
-        documents: Vec<NewDocument>,
+        Prepared { collection, documents, bytes }: Prepared,
         replace: bool,
     ) -> Result<Vec<InsertOutcome>, Error> {
-        // JSON is read before the writer's turn comes, not during it.
-        let bytes = documents.iter().map(|document| document.body.len()).sum();
-        let documents = prepare(collection, documents).await?;
         let now_ms = self.stores.now_ms();
         let tables = self.tables.clone();
         let file = self.stores.open(tenant).await?;

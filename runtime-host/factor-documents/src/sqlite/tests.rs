@@ -10,6 +10,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::*;
+use crate::store::NewDocument;
 use crate::{
     conformance::{Suite, handle_of},
     store::{Collection::Items, ColumnKind},

@@ -30,11 +30,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bson::{Document as BsonDocument, doc};
 use funnelweb_factor_documents::{
-    backend::{Body, Plan, check_key, check_keys, check_lists, check_query, parse, parse_patch, prepare},
+    backend::{Body, Plan, check_key, check_keys, check_lists, check_query, parse, parse_patch},
     merge_patch as merge,
     store::{
-        Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, NewDocument, Page,
-        Precondition, Query, Tenant, Term, WriteError,
+        Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, Page, Precondition,
+        Prepared, Query, Tenant, Term, WriteError,
     },
 };
 use funnelweb_factor_live::store::LiveEffects;
@@ -207,14 +207,12 @@ impl Documents for MongoDocuments {
         Ok(found.into_iter().map(|document| document.as_deref().cloned()).collect())
     }
 
-    async fn insert_many(
+    async fn insert_prepared(
         &self,
         tenant: &Tenant,
-        collection: Collection,
-        documents: Vec<NewDocument>,
+        Prepared { collection, documents, .. }: Prepared,
         replace: bool,
     ) -> Result<Vec<InsertOutcome>, Error> {
-        let documents = prepare(collection, documents).await?;
         self.store.insert_documents(tenant, collection, documents, replace).await
     }
 

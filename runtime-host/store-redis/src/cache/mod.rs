@@ -18,8 +18,8 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use async_trait::async_trait;
 use funnelweb_core::{id, limits};
 use funnelweb_factor_documents::store::{
-    Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, NewDocument, Page,
-    Precondition, Query, Tenant, Term, Watcher, WriteError,
+    Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, Page, Precondition, Prepared,
+    Query, Tenant, Term, Watcher, WriteError,
 };
 
 use self::{
@@ -175,18 +175,18 @@ impl<D: Documents + ?Sized> Documents for CachedDocuments<D> {
         Ok(keys.iter().map(|key| known.get(key).cloned().flatten()).collect())
     }
 
-    async fn insert_many(
+    async fn insert_prepared(
         &self,
         tenant: &Tenant,
-        collection: Collection,
-        documents: Vec<NewDocument>,
+        prepared: Prepared,
         replace: bool,
     ) -> Result<Vec<InsertOutcome>, Error> {
+        let collection = prepared.collection;
         if !is_cached(collection) {
-            return self.inner.insert_many(tenant, collection, documents, replace).await;
+            return self.inner.insert_prepared(tenant, prepared, replace).await;
         }
-        let keys: Vec<Key> = documents.iter().map(|document| document.key.clone()).collect();
-        let result = self.inner.insert_many(tenant, collection, documents, replace).await;
+        let keys: Vec<Key> = prepared.documents.iter().map(|(key, _)| key.clone()).collect();
+        let result = self.inner.insert_prepared(tenant, prepared, replace).await;
         let changed = |at: usize| match &result {
             Ok(outcomes) => matches!(outcomes.get(at), Some(InsertOutcome::Created | InsertOutcome::Replaced)),
             Err(Error::Unavailable(_)) => true,

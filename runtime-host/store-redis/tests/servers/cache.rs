@@ -15,7 +15,7 @@ use funnelweb_factor_documents::{
     store::{
         Collection::{self, Scenarios, UserProfiles},
         ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, NewDocument, Page, Precondition,
-        Query, Tenant, Term, WriteError,
+        Prepared, Query, Tenant, Term, WriteError,
     },
 };
 use funnelweb_factor_live::store::Live;
@@ -75,14 +75,13 @@ impl Documents for Inner {
         self.up()?.get_many(tenant, of, keys).await
     }
 
-    async fn insert_many(
+    async fn insert_prepared(
         &self,
         tenant: &Tenant,
-        of: Collection,
-        documents: Vec<NewDocument>,
+        prepared: Prepared,
         replace: bool,
     ) -> Result<Vec<InsertOutcome>, Error> {
-        self.up()?.insert_many(tenant, of, documents, replace).await
+        self.up()?.insert_prepared(tenant, prepared, replace).await
     }
 
     async fn replace(

@@ -11,8 +11,8 @@ use std::{
 use async_trait::async_trait;
 use funnelweb_core::{id::handle, limits};
 use funnelweb_factor_documents::store::{
-    Collection, ColumnSpec, Document, Documents, InsertOutcome, ItemColumns, Key, NewDocument, Page, Precondition,
-    Query, Term, WriteError,
+    Collection, ColumnSpec, Document, Documents, InsertOutcome, ItemColumns, Key, Page, Precondition, Prepared, Query,
+    Term, WriteError,
 };
 use funnelweb_factor_live::{
     conformance::{Change, EffectsSuite, Suite},
@@ -50,13 +50,7 @@ impl Documents for Items {
         Err(unused())
     }
 
-    async fn insert_many(
-        &self,
-        _: &Tenant,
-        _: Collection,
-        _: Vec<NewDocument>,
-        _: bool,
-    ) -> Result<Vec<InsertOutcome>, Error> {
+    async fn insert_prepared(&self, _: &Tenant, _: Prepared, _: bool) -> Result<Vec<InsertOutcome>, Error> {
         Err(unused())
     }
 
