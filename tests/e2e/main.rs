@@ -19,5 +19,6 @@ mod guests;
 mod harness;
 mod isolation;
 mod limits;
+mod outage;
 mod remote;
 mod truth;

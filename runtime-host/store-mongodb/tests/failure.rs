@@ -19,12 +19,9 @@ use funnelweb_core::id::handle;
 use funnelweb_factor_documents::store::{Collection::*, *};
 use funnelweb_factor_events::store::{AppendOutcome, Event, Events};
 use funnelweb_store_mongodb::{MongoDocuments, MongoEvents, MongoSettings, MongoStore};
+use funnelweb_test_servers::proxy::{Fault, Proxy};
 use serde_json::json;
-use support::{
-    Server,
-    live::MemoryLive,
-    proxy::{Fault, Proxy},
-};
+use support::{Server, live::MemoryLive};
 
 const TIMEOUT: Duration = Duration::from_millis(1500);
 
@@ -39,10 +36,10 @@ struct Through {
 /// A store with something in it and in memory, behind a proxy.
 async fn through() -> Through {
     let server = Server::ferretdb().await;
-    let proxy = Proxy::new(&server.url).await;
+    let proxy = Proxy::before(server.port());
     let settings = MongoSettings {
         operation_timeout_ms: TIMEOUT.as_millis() as u64,
-        ..MongoSettings::new(&proxy.url, &server.database)
+        ..MongoSettings::new(format!("mongodb://127.0.0.1:{}/", proxy.port()), &server.database)
     };
     let store = MongoStore::connect(settings).await.unwrap();
     let documents = MongoDocuments::new(store.clone(), None);

@@ -1,5 +1,6 @@
 //! Real servers for tests: each on a free port, with a folder that goes with it,
-//! and gone when the value is, or the process that has it.
+//! and gone when the value is, or the process that has it. And a [`proxy`] that
+//! fails as networks do.
 //!
 //! Nothing is installed. Redis and Valkey are those of the machine or what
 //! `cargo xtask redis-servers` unpacked; FerretDB is built once.
@@ -11,6 +12,7 @@
 )]
 
 pub mod ferretdb;
+pub mod proxy;
 
 use std::{
     net::{TcpListener, TcpStream},

@@ -5,7 +5,6 @@
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
 pub mod live;
-pub mod proxy;
 pub mod translator;
 
 use std::{
@@ -88,6 +87,11 @@ impl Server {
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
         let environment = Environment { clock, handle_of, adjust };
         MongoStore::connect_with(self.settings(), environment).await.unwrap()
+    }
+
+    /// Where it listens, if it is ours.
+    pub fn port(&self) -> u16 {
+        self.process.as_ref().unwrap().port()
     }
 
     /// Kills it, without warning.

@@ -14,9 +14,8 @@ use funnelweb_store_redis::{RedisKeyValues, RedisLive, RedisSettings, RedisStore
 use tokio::time::sleep;
 
 use crate::{
-    harness::{Cluster, Kind, Server},
+    harness::{Cluster, Fault, Kind, Proxy, Server, url},
     live::Items,
-    proxy::{Mode, Proxy},
 };
 
 fn acme() -> Tenant {
@@ -24,7 +23,7 @@ fn acme() -> Tenant {
 }
 
 async fn through(proxy: &Proxy, response_timeout_ms: u64) -> RedisStore {
-    let settings = RedisSettings { response_timeout_ms, ..RedisSettings::of(proxy.url()) };
+    let settings = RedisSettings { response_timeout_ms, ..RedisSettings::of(url(proxy)) };
     RedisStore::connect(&settings).await.unwrap()
 }
 
@@ -48,11 +47,11 @@ async fn recovered(stores: &RedisKeyValues) -> Duration {
 #[tokio::test]
 async fn a_cut_is_an_error_at_once_and_is_recovered_from() {
     let server = Server::start(Kind::Redis);
-    let proxy = Proxy::before(server.port).await;
+    let proxy = Proxy::before(server.port);
     let stores = RedisKeyValues::new(through(&proxy, 2000).await);
     stores.set(&acme(), "default", "k", b"v".to_vec()).await.unwrap();
     for _ in 0..3 {
-        proxy.set(Mode::Cut);
+        proxy.set(Fault::Cut);
         sleep(Duration::from_millis(10)).await;
         for _ in 0..8 {
             let start = Instant::now();
@@ -66,7 +65,7 @@ async fn a_cut_is_an_error_at_once_and_is_recovered_from() {
             is_unavailable(stores.get(&acme(), "default", "k").await);
         }
         assert!(start.elapsed() < Duration::from_millis(500), "{:?}", start.elapsed());
-        proxy.set(Mode::Pass);
+        proxy.set(Fault::None);
         let took = recovered(&stores).await;
         assert!(took < Duration::from_secs(3), "{took:?}");
         assert_eq!(stores.get(&acme(), "default", "k").await, Ok(Some(b"v".to_vec())));
@@ -76,10 +75,10 @@ async fn a_cut_is_an_error_at_once_and_is_recovered_from() {
 #[tokio::test]
 async fn a_server_that_says_nothing_costs_a_deadline_and_not_one_per_request() {
     let server = Server::start(Kind::Valkey);
-    let proxy = Proxy::before(server.port).await;
+    let proxy = Proxy::before(server.port);
     let stores = Arc::new(RedisKeyValues::new(through(&proxy, 300).await));
     stores.set(&acme(), "default", "k", b"v".to_vec()).await.unwrap();
-    proxy.set(Mode::Stall);
+    proxy.set(Fault::Stall);
     let start = Instant::now();
     let calls = (0..20).map(|_| {
         let stores = stores.clone();
@@ -94,7 +93,7 @@ async fn a_server_that_says_nothing_costs_a_deadline_and_not_one_per_request() {
         is_unavailable(stores.get(&acme(), "default", "k").await);
     }
     assert!(start.elapsed() < Duration::from_millis(200), "{:?}", start.elapsed());
-    proxy.set(Mode::Pass);
+    proxy.set(Fault::None);
     let took = recovered(&stores).await;
     assert!(took < Duration::from_secs(3), "{took:?}");
 }
@@ -102,14 +101,14 @@ async fn a_server_that_says_nothing_costs_a_deadline_and_not_one_per_request() {
 #[tokio::test]
 async fn a_reply_that_breaks_off_is_asked_for_again() {
     let server = Server::start(Kind::Redis);
-    let proxy = Proxy::before(server.port).await;
+    let proxy = Proxy::before(server.port);
     let store = through(&proxy, 2000).await;
     let (stores, live) = (RedisKeyValues::new(store.clone()), RedisLive::new(store, Items::new()));
     stores.set(&acme(), "default", "k", vec![7; 100_000]).await.unwrap();
     for batch in 0..10 {
-        proxy.set(Mode::HalfAReply);
+        proxy.set(Fault::HalfAReply);
         assert_eq!(stores.get(&acme(), "default", "k").await.unwrap().map(|value| value.len()), Some(100_000));
-        proxy.set(Mode::HalfAReply);
+        proxy.set(Fault::HalfAReply);
         let count = CountAdd { item_id: "a".to_owned(), field: "n".to_owned(), amount: 1.0 };
         live.apply(&acme(), batch, vec![], vec![count]).await.unwrap();
     }
@@ -120,16 +119,16 @@ async fn a_reply_that_breaks_off_is_asked_for_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_once_however_often_it_is_cut() {
     let server = Server::start(Kind::Redis);
-    let proxy = Arc::new(Proxy::before(server.port).await);
+    let proxy = Arc::new(Proxy::before(server.port));
     let live = RedisLive::new(through(&proxy, 500).await, Items::new());
     let cuts = Arc::new(AtomicUsize::new(0));
     let cutter = {
         let (proxy, cuts) = (proxy.clone(), cuts.clone());
         tokio::spawn(async move {
-            for mode in [Mode::Cut, Mode::HalfAReply, Mode::Stall, Mode::HalfAReply].into_iter().cycle().take(20) {
+            for mode in [Fault::Cut, Fault::HalfAReply, Fault::Stall, Fault::HalfAReply].into_iter().cycle().take(20) {
                 proxy.set(mode);
                 sleep(Duration::from_millis(40)).await;
-                proxy.set(Mode::Pass);
+                proxy.set(Fault::None);
                 sleep(Duration::from_millis(60)).await;
                 cuts.fetch_add(1, Ordering::Relaxed);
             }

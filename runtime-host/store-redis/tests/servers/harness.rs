@@ -7,7 +7,10 @@ use std::{
 
 use funnelweb_store_redis::{RedisSettings, RedisStore};
 use funnelweb_test_servers::Server as Process;
-pub use funnelweb_test_servers::{Kind, free_port};
+pub use funnelweb_test_servers::{
+    Kind, free_port,
+    proxy::{Fault, Proxy},
+};
 
 /// A running server; it ends with the value, and with this process.
 pub struct Server {
@@ -90,6 +93,11 @@ impl Server {
         let settings = RedisSettings { response_timeout_ms: PATIENCE_MS, ..RedisSettings::of(self.url()) };
         RedisStore::connect(&settings).await.unwrap()
     }
+}
+
+/// Of the server behind a proxy.
+pub fn url(proxy: &Proxy) -> String {
+    format!("redis://127.0.0.1:{}", proxy.port())
 }
 
 /// Three primaries that share the slots.

@@ -12,4 +12,3 @@ mod harness;
 mod key_values;
 mod live;
 mod outbound;
-mod proxy;

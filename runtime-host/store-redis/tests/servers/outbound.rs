@@ -6,10 +6,7 @@ use funnelweb_core::limits;
 use funnelweb_store_redis::outbound::{Error, Outbound, Parameter, Reply};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use crate::{
-    harness::{Kind, Server, free_port},
-    proxy::{Mode, Proxy},
-};
+use crate::harness::{Fault, Kind, Proxy, Server, free_port, url};
 
 fn binary(text: &str) -> Parameter {
     Parameter::Binary(text.as_bytes().to_vec())
@@ -112,20 +109,20 @@ async fn a_server_that_is_down_or_silent_is_an_error_in_time() {
     let nobody = outbound.open(&format!("redis://127.0.0.1:{}", free_port())).await;
     assert!(matches!(nobody.err(), Some(Error::Other(_))));
     let server = Server::start(Kind::Redis);
-    let proxy = Proxy::before(server.port).await;
-    let connection = outbound.open(&proxy.url()).await.unwrap();
+    let proxy = Proxy::before(server.port);
+    let connection = outbound.open(&url(&proxy)).await.unwrap();
     connection.set("n", b"1".to_vec()).await.unwrap();
-    proxy.set(Mode::Stall);
+    proxy.set(Fault::Stall);
     let start = Instant::now();
     assert!(matches!(connection.incr("n").await, Err(Error::Other(_))));
     assert!((250..600).contains(&start.elapsed().as_millis()), "{:?}", start.elapsed());
-    assert!(matches!(outbound.open(&proxy.url()).await.err(), Some(Error::Other(_))));
-    proxy.set(Mode::Pass);
+    assert!(matches!(outbound.open(&url(&proxy)).await.err(), Some(Error::Other(_))));
+    proxy.set(Fault::None);
     // It came late, and it was not sent again.
     assert_eq!(connection.get("n").await, Ok(Some(b"2".to_vec())));
-    proxy.set(Mode::Cut);
+    proxy.set(Fault::Cut);
     tokio::time::sleep(Duration::from_millis(20)).await;
-    proxy.set(Mode::Pass);
+    proxy.set(Fault::None);
     assert!(connection.get("n").await.is_err());
-    assert!(outbound.open(&proxy.url()).await.is_ok());
+    assert!(outbound.open(&url(&proxy)).await.is_ok());
 }
