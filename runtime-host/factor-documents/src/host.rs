@@ -314,3 +314,38 @@ impl From<Table> for types::Table {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use funnelweb_tenant_store::TenantStores;
+
+    use super::*;
+    use crate::sqlite::SqliteDocuments;
+
+    fn new(id: &str, body: String) -> wit::NewDocument {
+        let key = wit::Key { scenario_id: "feed".to_owned(), id: id.to_owned() };
+        wit::NewDocument { key, body }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn inserts_are_made_in_the_order_of_the_calls_and_two_at_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = SqliteDocuments::new(Arc::new(TenantStores::new(folder.path()).unwrap())).unwrap();
+        let mut ctx = DocumentsCtx::new(Arc::new(store), Some(Tenant::new("acme").unwrap()));
+        // Much to read before it can be written, and then little.
+        let many = (0..2000).map(|at| new(&format!("i{at}"), format!(r#"{{"list":[{}]}}"#, ["0"; 300].join(","))));
+        let first = ctx.insert_many(wit::Collection::Items, many.collect(), false).await.unwrap();
+        let again = vec![new("i1999", "{}".to_owned()), new("j", "{}".to_owned())];
+        let second = ctx.insert_many(wit::Collection::Items, again, true).await.unwrap();
+        let third = ctx.insert_many(wit::Collection::Items, vec![], true).await;
+        assert!(matches!(third, Err(errors::Error::Invalid(_))));
+        let (one, two) = (Resource::new_borrow(first.rep()), Resource::new_borrow(second.rep()));
+        assert_eq!(ctx.finish(two).await.unwrap(), [wit::InsertOutcome::Replaced, wit::InsertOutcome::Created]);
+        let outcomes = ctx.finish(one).await.unwrap();
+        assert!(outcomes.len() == 2000 && outcomes.iter().all(|outcome| *outcome == wit::InsertOutcome::Created));
+        assert!(ctx.finish(Resource::new_borrow(first.rep())).await.is_err());
+        // The place of one that is dropped is free.
+        ctx.drop(first).await.unwrap();
+        assert!(ctx.insert_many(wit::Collection::Items, vec![], true).await.is_ok());
+    }
+}
