@@ -21,7 +21,13 @@
 
 mod stream;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use funnelweb_core::limits;
 use redis::{
@@ -40,6 +46,9 @@ use self::stream::{Allowance, Limited};
 const COMMAND_BYTES: usize = 64;
 /// Bytes that the commands of one call have beside their arguments.
 const ARGUMENT_BYTES: usize = 16;
+/// Calls in a row that a server may leave without an answer. What was sent is kept
+/// until it is answered, so at one more the connection ends.
+const UNANSWERED_CALLS: usize = 4;
 
 /// The errors of the WIT.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -160,8 +169,14 @@ impl Outbound {
         };
         let (connection, driver) = timeout(self.timeout, connect).await.unwrap_or_else(|_| Err(late(self.timeout)))?;
         let driver = tokio::spawn(driver).abort_handle();
-        let connection = Mutex::new(connection);
-        Ok(Connection { connection, driver, allowance, timeout: self.timeout, _place: place })
+        Ok(Connection {
+            connection: Mutex::new(connection),
+            driver,
+            allowance,
+            unanswered: AtomicUsize::new(0),
+            timeout: self.timeout,
+            _place: place,
+        })
     }
 }
 
@@ -170,6 +185,7 @@ pub struct Connection {
     connection: Mutex<MultiplexedConnection>,
     driver: AbortHandle,
     allowance: Allowance,
+    unanswered: AtomicUsize,
     timeout: Duration,
     _place: OwnedSemaphorePermit,
 }
@@ -290,7 +306,13 @@ impl Connection {
         let asked = async {
             let mut connection = self.connection.lock().await;
             self.allowance.renew();
-            connection.send_packed_command(call).await.and_then(Value::extract_error)
+            if self.unanswered.fetch_add(1, Ordering::Relaxed) == UNANSWERED_CALLS {
+                self.driver.abort();
+            }
+            let reply = connection.send_packed_command(call).await;
+            // Replies come in order: those before it came as well.
+            self.unanswered.store(0, Ordering::Relaxed);
+            reply.and_then(Value::extract_error)
         };
         let reply = timeout(self.timeout, asked).await.map_err(|_| late(self.timeout))?;
         let reply = reply.map_err(|error| match error.code() {

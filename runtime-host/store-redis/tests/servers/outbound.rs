@@ -126,3 +126,25 @@ async fn a_server_that_is_down_or_silent_is_an_error_in_time() {
     assert!(connection.get("n").await.is_err());
     assert!(outbound.open(&url(&proxy)).await.is_ok());
 }
+
+#[tokio::test]
+async fn a_server_that_answers_nothing_any_more_is_left() {
+    let outbound = Outbound::with_timeout(limits::REDIS_TIMEOUT / 10);
+    let server = Server::start(Kind::Redis);
+    let proxy = Proxy::before(server.port);
+    let connection = outbound.open(&url(&proxy)).await.unwrap();
+    let mut late = 0;
+    proxy.set(Fault::Stall);
+    loop {
+        let start = Instant::now();
+        assert!(matches!(connection.set("k", vec![7; 1000]).await, Err(Error::Other(_))));
+        if start.elapsed() < Duration::from_millis(200) {
+            break;
+        }
+        late += 1;
+    }
+    assert_eq!(late, 4);
+    proxy.set(Fault::None);
+    assert!(connection.get("k").await.is_err());
+    assert!(outbound.open(&url(&proxy)).await.is_ok());
+}
