@@ -170,14 +170,18 @@ pub const CHECK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 pub const HOT_MEMBERS: usize = 100_000;
 /// Bytes of a key of `spin:key-value`.
 pub const KEY_VALUE_KEY_BYTES: usize = 1024;
+/// Bytes of a value of `spin:key-value`.
+pub const KEY_VALUE_VALUE_BYTES: usize = 10 * 1024 * 1024;
 /// Connections that components have open to Redis servers of their choice
 /// (`spin:redis`).
 pub const REDIS_CONNECTIONS: usize = 256;
+/// Connections that one endpoint instance has open of them.
+pub const INSTANCE_REDIS_CONNECTIONS: usize = 16;
+/// Bytes of the calls of `spin:redis` that one endpoint instance has under way.
+pub const INSTANCE_REDIS_BYTES: usize = 32 * 1024 * 1024;
 /// Time for one call of `spin:redis`, as for its connection.
 pub const REDIS_TIMEOUT: Duration = Duration::from_secs(3);
 /// Bytes of one command of `spin:redis`.
 pub const REDIS_REQUEST_BYTES: usize = 10 * 1024 * 1024;
 /// Bytes of one reply of `spin:redis`; in memory it may take several times as many.
 pub const REDIS_REPLY_BYTES: usize = 10 * 1024 * 1024;
-/// Bytes of a value of `spin:key-value`.
-pub const KEY_VALUE_VALUE_BYTES: usize = 10 * 1024 * 1024;

@@ -47,6 +47,7 @@ pub mod stages {
 /// What components import of Spin.
 pub mod spin {
     pub use super::generated::spin_key_value::spin::key_value::key_value;
+    pub use super::generated::spin_redis::spin::redis::redis;
     pub use super::generated::spin_variables::spin::variables::variables;
 }
 
@@ -116,6 +117,20 @@ mod generated {
             ",
             imports: {
                 "spin:key-value/key-value.[drop]store": async | store,
+                default: async | store | trappable,
+            },
+        });
+    }
+
+    pub mod spin_redis {
+        wasmtime::component::bindgen!({
+            path: "../../wit/deps/spin-redis@3.0.0",
+            inline: "
+                package funnelweb:spin-redis;
+                world imports { import spin:redis/redis@3.0.0; }
+            ",
+            imports: {
+                "spin:redis/redis.[drop]connection": async | store,
                 default: async | store | trappable,
             },
         });

@@ -10,6 +10,7 @@ use std::{
 use anyhow::{Context as _, bail};
 use funnelweb_dispatch::{Capabilities, Dispatcher};
 use funnelweb_engine::{ComponentCache, Engines};
+use funnelweb_factor_outbound_redis::Outbound;
 use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
 use funnelweb_trigger_http::{Endpoint, Server, ServerHandle, Services};
 use wasmtime::component::Component;
@@ -58,6 +59,7 @@ impl App {
             live: Arc::clone(&stores.live),
             events: Arc::clone(&stores.events),
             key_values: Arc::clone(&stores.key_values),
+            redis: Outbound::new(),
             dispatcher: Arc::clone(&dispatcher),
         };
         let mut endpoints = Vec::new();

@@ -121,7 +121,7 @@ fn usual_port(scheme: &str) -> Option<u16> {
         "mqtt" => Some(1883),
         "mysql" => Some(3306),
         "postgres" => Some(5432),
-        "redis" => Some(6379),
+        "redis" | "rediss" => Some(6379),
         _ => None,
     }
 }
@@ -224,6 +224,8 @@ mod tests {
         assert!(allows("*://example.com:*", "gopher", "example.com", None));
         assert!(!allows("*://example.com:80", "gopher", "example.com", None));
         assert!(allows("redis://cache", "redis", "cache", 6379));
+        assert!(allows("rediss://cache", "rediss", "cache", 6379));
+        assert!(!allows("rediss://cache", "redis", "cache", 6379));
     }
 
     #[test]

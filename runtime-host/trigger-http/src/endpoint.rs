@@ -13,6 +13,7 @@ use funnelweb_factor_events::store::Events;
 use funnelweb_factor_key_value::store::KeyValues;
 use funnelweb_factor_live::store::Live;
 use funnelweb_factor_outbound_http::OutboundHttp;
+use funnelweb_factor_outbound_redis::{Outbound, OutboundRedis};
 use funnelweb_factor_variables::VariablesCtx;
 use funnelweb_manifest::{Component as Entry, UserHeader, Values};
 use funnelweb_tenant_store::Tenant;
@@ -44,6 +45,8 @@ pub struct Services {
     pub events: Arc<dyn Events>,
     /// Key-value stores of all tenants.
     pub key_values: Arc<dyn KeyValues>,
+    /// Connections of all components to Redis servers of their choice.
+    pub redis: Outbound,
     /// The stages.
     pub dispatcher: Arc<Dispatcher>,
 }
@@ -53,7 +56,8 @@ pub(crate) struct Settings {
     pub(crate) environment: BTreeMap<String, String>,
     pub(crate) key_value_stores: Arc<[String]>,
     pub(crate) variables: VariablesCtx,
-    pub(crate) outbound: OutboundHttp,
+    pub(crate) http: OutboundHttp,
+    pub(crate) redis: OutboundRedis,
     /// Time for one request.
     pub(crate) timeout: Duration,
 }
@@ -113,11 +117,13 @@ impl Endpoint {
             ServicePre::new(linker(engine, &entry.funnelweb.grants)?.instantiate_pre(component)?)
         };
         let pre = pre().map_err(|source| Error::Component { id: entry.id.clone(), source })?;
+        let allowed = Arc::new(entry.resolve_outbound_hosts(values)?);
         let settings = Settings {
             environment: entry.environment.clone(),
             key_value_stores: entry.key_value_stores.clone().into(),
             variables: VariablesCtx::new(Arc::new(entry.resolve_variables(values)?)),
-            outbound: OutboundHttp::new(Arc::new(entry.resolve_outbound_hosts(values)?)),
+            http: OutboundHttp::new(Arc::clone(&allowed)),
+            redis: OutboundRedis::new(services.redis.clone(), allowed),
             timeout: timeout(entry.funnelweb.streaming),
         };
         let shared = Shared { engine: engine.clone(), pre, services: services.clone(), settings, id: Arc::clone(&id) };

@@ -10,6 +10,7 @@ use funnelweb_factor_events::host::EventsCtx;
 use funnelweb_factor_key_value::host::KeyValueCtx;
 use funnelweb_factor_live::host::LiveCtx;
 use funnelweb_factor_outbound_http::OutboundHttp;
+use funnelweb_factor_outbound_redis::host::RedisCtx;
 use funnelweb_factor_variables::VariablesCtx;
 use funnelweb_manifest::Grant;
 use funnelweb_tenant_store::Tenant;
@@ -27,12 +28,13 @@ pub(crate) struct EndpointState {
     wasi: WasiCtx,
     table: ResourceTable,
     http: WasiHttpCtx,
-    outbound: OutboundHttp,
+    outbound_http: OutboundHttp,
     documents: DocumentsCtx,
     live: LiveCtx,
     events: EventsCtx,
     dispatch: DispatchCtx,
     key_value: KeyValueCtx,
+    redis: RedisCtx,
     variables: VariablesCtx,
     pub(crate) limiter: Limiter,
     pub(crate) log: Log,
@@ -53,7 +55,7 @@ impl EndpointState {
             wasi: wasi.build(),
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
-            outbound: settings.outbound.clone(),
+            outbound_http: settings.http.clone(),
             documents: DocumentsCtx::new(Arc::clone(&services.documents), tenant()),
             live: LiveCtx::new(Arc::clone(&services.live), tenant()),
             events: EventsCtx::new(Arc::clone(&services.events), tenant()),
@@ -63,6 +65,7 @@ impl EndpointState {
                 tenant(),
                 Arc::clone(&settings.key_value_stores),
             ),
+            redis: RedisCtx::new(settings.redis.clone()),
             variables: settings.variables.clone(),
             limiter: Limiter::new(limits::ENDPOINT_MEMORY_BYTES),
             log,
@@ -85,7 +88,7 @@ impl WasiHttpView for EndpointState {
 
 /// For calls that need a plain function.
 pub(crate) fn http_view(state: &mut EndpointState) -> WasiHttpCtxView<'_> {
-    WasiHttpCtxView { ctx: &mut state.http, table: &mut state.table, hooks: &mut state.outbound }
+    WasiHttpCtxView { ctx: &mut state.http, table: &mut state.table, hooks: &mut state.outbound_http }
 }
 
 /// Every import an endpoint may have: WASI, the Spin interfaces, and what its
@@ -96,6 +99,7 @@ pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Link
     wasmtime_wasi::p3::add_to_linker(&mut linker)?;
     wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
     funnelweb_factor_key_value::host::add_to_linker(&mut linker, |state| &mut state.key_value)?;
+    funnelweb_factor_outbound_redis::host::add_to_linker(&mut linker, |state| &mut state.redis)?;
     funnelweb_factor_variables::add_to_linker(&mut linker, |state| &mut state.variables)?;
     for grant in grants {
         match grant {

@@ -32,6 +32,37 @@ fn a_component_that_imports_what_it_was_not_granted_is_refused() {
     assert!(!approved && said.contains("`stage`") && said.contains("funnelweb:pipeline/recall"), "{said}");
 }
 
+/// A component that imports a resource of an interface, and nothing else.
+fn importing(interface: &str, resource: &str) -> Vec<u8> {
+    let named = |name: &str| [&[0, name.len() as u8], name.as_bytes()].concat();
+    let section = |id: u8, body: Vec<u8>| [vec![id, body.len() as u8], body].concat();
+    // One type, an instance that exports one type: a resource.
+    let types = [vec![1, 0x42, 1, 4], named(resource), vec![3, 1]].concat();
+    let imports = [vec![1], named(interface), vec![5, 0]].concat();
+    [b"\0asm\x0d\0\x01\0".to_vec(), section(7, types), section(10, imports)].concat()
+}
+
+#[test]
+fn standard_interfaces_are_for_endpoints() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("imports.wasm");
+    for (interface, resource) in
+        [("spin:key-value/key-value@3.0.0", "store"), ("spin:redis/redis@3.0.0", "connection")]
+    {
+        fs::write(&path, importing(interface, resource)).unwrap();
+        for role in ["recall", "rank", "rerank"] {
+            let (approved, said) = Written::new(&stage(&path, &format!("role = \"{role}\"\nnames = [\"x\"]"))).check();
+            assert!(!approved && said.contains("`stage`") && said.contains(interface), "{role}: {said}");
+        }
+        // As an endpoint it lacks its export alone.
+        let (approved, said) = Written::new(&stage(&path, "role = \"endpoint\"")).check();
+        assert!(!approved && said.contains("wasi:http/handler") && !said.contains(interface), "{said}");
+    }
+    let (approved, said) =
+        Written::new(&stage(&guests_folder().join("redis_probe.wasm"), "role = \"endpoint\"")).check();
+    assert!(approved, "{said}");
+}
+
 #[test]
 fn what_is_no_component_is_refused() {
     let folder = tempfile::tempdir().unwrap();

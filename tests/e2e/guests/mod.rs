@@ -24,6 +24,7 @@ use serde_json::{Value, json};
 
 mod endpoints;
 mod manifests;
+mod redis;
 mod stages;
 
 pub use endpoints::ask;
