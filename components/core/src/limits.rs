@@ -168,10 +168,14 @@ pub const LIVE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
 pub const CHECK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Members of one hot list; the coldest go first.
 pub const HOT_MEMBERS: usize = 100_000;
-/// Bytes of a key of `spin:key-value`.
+/// Bytes of a key of `spin:key-value` and `wasi:keyvalue`.
 pub const KEY_VALUE_KEY_BYTES: usize = 1024;
-/// Bytes of a value of `spin:key-value`.
+/// Bytes of a value of theirs.
 pub const KEY_VALUE_VALUE_BYTES: usize = 10 * 1024 * 1024;
+/// Keys in one batch of `wasi:keyvalue`.
+pub const KEY_VALUE_BATCH_KEYS: usize = 1000;
+/// Bytes of the values in one batch, of those that are read too.
+pub const KEY_VALUE_BATCH_BYTES: usize = 16 * 1024 * 1024;
 /// Connections that components have open to Redis servers of their choice
 /// (`spin:redis`).
 pub const REDIS_CONNECTIONS: usize = 256;

@@ -1,7 +1,8 @@
-//! Storage for `spin:key-value`: values by key in named stores, per tenant.
+//! Storage for `spin:key-value` and `wasi:keyvalue`: values by key in named stores,
+//! per tenant. Both interfaces are views of the same stores.
 //!
-//! [`store`] holds the trait, [`sqlite`] the embedded backend, `conformance` the
-//! suite that every backend must pass.
+//! [`store`] holds the trait, [`mod@check`] what its arguments must be, [`sqlite`] the
+//! embedded backend, `conformance` the suite that every backend must pass.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -14,9 +15,11 @@
 //! let acme = Tenant::new("acme").unwrap();
 //! stores.set(&acme, "default", "greeting", b"hello".to_vec()).await?;
 //! assert_eq!(stores.get_keys(&acme, "default").await?, ["greeting"]);
+//! assert_eq!(stores.increment(&acme, "default", "visits", 2).await?, 2);
 //! # Ok::<_, Error>(()) }).unwrap();
 //! ```
 
+pub mod check;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
 #[cfg(feature = "host")]

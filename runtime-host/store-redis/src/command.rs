@@ -19,11 +19,15 @@ pub(crate) struct Scripted {
 }
 
 pub(crate) static CACHE_PUT: Scripted = Scripted::new(include_str!("lua/cache_put.lua"));
+pub(crate) static COMPARE_AND_SET: Scripted = Scripted::new(include_str!("lua/compare_and_set.lua"));
 pub(crate) static COUNT: Scripted = Scripted::new(include_str!("lua/count.lua"));
 pub(crate) static EXPOSE: Scripted = Scripted::new(include_str!("lua/expose.lua"));
+pub(crate) static GET_MANY: Scripted = Scripted::new(include_str!("lua/get_many.lua"));
 pub(crate) static HOT_ADD: Scripted = Scripted::new(include_str!("lua/hot_add.lua"));
 pub(crate) static HOT_READ: Scripted = Scripted::new(include_str!("lua/hot_read.lua"));
+pub(crate) static INCREMENT: Scripted = Scripted::new(include_str!("lua/increment.lua"));
 pub(crate) static KEYS: Scripted = Scripted::new(include_str!("lua/keys.lua"));
+pub(crate) static KEYS_PAGE: Scripted = Scripted::new(include_str!("lua/keys_page.lua"));
 
 impl Scripted {
     const fn new(text: &'static str) -> Self {

@@ -3,7 +3,7 @@
 //! | is | stands behind | keys |
 //! |---|---|---|
 //! | [`RedisLive`] | `live`, and the effects of events on it | `hot:items:…`, `exposed:…`, `item:stats:…` |
-//! | [`RedisKeyValues`] | `spin:key-value` | `kv:…` |
+//! | [`RedisKeyValues`] | `spin:key-value`, `wasi:keyvalue` | `kv:…` |
 //! | [`CachedDocuments`] | `documents` of another store | `scenario:config:…`, `user:profile:…` |
 //! | [`outbound`] | `spin:redis` | whatever a component likes, on a server of its choice |
 //!

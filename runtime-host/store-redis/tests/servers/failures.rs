@@ -116,6 +116,22 @@ async fn a_reply_that_breaks_off_is_asked_for_again() {
     assert_eq!(server.say::<String>(&["HGET", "item:stats:acme:a", "n"]), "10");
 }
 
+#[tokio::test]
+async fn an_increment_or_a_swap_whose_reply_breaks_off_is_made_once() {
+    let server = Server::start(Kind::Redis);
+    let proxy = Proxy::before(server.port);
+    let stores = RedisKeyValues::new(through(&proxy, 2000).await);
+    stores.set(&acme(), "default", "k", b"0".to_vec()).await.unwrap();
+    for round in 1..=10 {
+        proxy.set(Fault::HalfAReply);
+        assert_eq!(stores.increment(&acme(), "default", "n", 3).await, Ok(3 * round));
+        proxy.set(Fault::HalfAReply);
+        let (seen, new) = ((round - 1).to_string().into_bytes(), round.to_string().into_bytes());
+        assert_eq!(stores.compare_and_set(&acme(), "default", "k", Some(seen), new).await, Ok(true));
+    }
+    assert_eq!(server.say::<Vec<String>>(&["HMGET", "kv:acme:default", "n", "k"]), ["30", "10"]);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn what_was_acknowledged_is_there_once_however_often_it_is_cut() {
     let server = Server::start(Kind::Redis);
