@@ -176,6 +176,8 @@ pub const KEY_VALUE_VALUE_BYTES: usize = 10 * 1024 * 1024;
 pub const KEY_VALUE_BATCH_KEYS: usize = 1000;
 /// Bytes of the values in one batch, of those that are read too.
 pub const KEY_VALUE_BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Bytes of the values that the compare-and-swap handles of one instance remember.
+pub const INSTANCE_CAS_BYTES: usize = 32 * 1024 * 1024;
 /// Connections that components have open to Redis servers of their choice
 /// (`spin:redis`).
 pub const REDIS_CONNECTIONS: usize = 256;

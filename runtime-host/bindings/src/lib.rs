@@ -51,6 +51,11 @@ pub mod spin {
     pub use super::generated::spin_variables::spin::variables::variables;
 }
 
+/// What components import of `wasi:keyvalue`.
+pub mod wasi_keyvalue {
+    pub use super::generated::wasi_keyvalue::wasi::keyvalue::{atomics, batch, store};
+}
+
 #[allow(missing_docs, unused_qualifications, reason = "generated; its documentation is the WIT's")]
 #[allow(clippy::indexing_slicing, clippy::unwrap_used, clippy::panic, reason = "generated")]
 mod generated {
@@ -143,6 +148,14 @@ mod generated {
                 package funnelweb:spin-variables;
                 world imports { import spin:variables/variables@3.0.0; }
             ",
+        });
+    }
+
+    pub mod wasi_keyvalue {
+        wasmtime::component::bindgen!({
+            path: "../../wit/deps/wasi-keyvalue@0.2.0-draft2",
+            world: "wasi:keyvalue/imports",
+            imports: { default: async | trappable },
         });
     }
 }

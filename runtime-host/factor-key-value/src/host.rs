@@ -1,5 +1,8 @@
-//! The WIT interface `spin:key-value@3.0.0` over the trait. A component opens
-//! the stores its manifest names; each tenant has its own of every name.
+//! The WIT interfaces over the trait: `spin:key-value@3.0.0` here, `wasi:keyvalue` in
+//! `wasi`. A component opens the stores its manifest names; each tenant has its own
+//! of every name.
+
+mod wasi;
 
 use std::sync::Arc;
 
@@ -10,7 +13,7 @@ use wasmtime::component::{
 
 use crate::store::{self, KeyValues, Tenant};
 
-/// Stores that one instance may have open.
+/// Stores, buckets and handles of compare-and-swap that one instance may have open.
 const OPEN_STORES: usize = 256;
 
 /// What one instance may do: the stores of one tenant that its manifest names.
@@ -19,6 +22,8 @@ pub struct KeyValueCtx {
     tenant: Option<Tenant>,
     labels: Arc<[String]>,
     open: ResourceTable,
+    /// Bytes of the values that handles of compare-and-swap remember.
+    remembered: usize,
 }
 
 impl KeyValueCtx {
@@ -27,7 +32,7 @@ impl KeyValueCtx {
     pub fn new(stores: Arc<dyn KeyValues>, tenant: Option<Tenant>, labels: Arc<[String]>) -> Self {
         let mut open = ResourceTable::new();
         open.set_max_capacity(OPEN_STORES);
-        Self { stores, tenant, labels, open }
+        Self { stores, tenant, labels, open, remembered: 0 }
     }
 }
 
@@ -38,15 +43,17 @@ impl HasData for HasKeyValue {
     type Data<'a> = &'a mut KeyValueCtx;
 }
 
-/// Offers `spin:key-value/key-value@3.0.0` to components.
+/// Offers `spin:key-value/key-value@3.0.0` and `wasi:keyvalue@0.2.0-draft2` to
+/// components.
 ///
 /// # Errors
-/// When the interface is in the linker already.
+/// When an interface is in the linker already.
 pub fn add_to_linker<T: Send + 'static>(
     linker: &mut Linker<T>,
     ctx: fn(&mut T) -> &mut KeyValueCtx,
 ) -> wasmtime::Result<()> {
-    wit::add_to_linker::<T, HasKeyValue>(linker, ctx)
+    wit::add_to_linker::<T, HasKeyValue>(linker, ctx)?;
+    wasi::add_to_linker(linker, ctx)
 }
 
 /// What a call needs once it has let go of the instance's data.

@@ -48,7 +48,7 @@ pub struct Backends {
     /// Hot lists, exposures, counters. Stands with `documents`: events change
     /// both, so both are embedded or neither is.
     pub live: LiveBackend,
-    /// The stores of `spin:key-value`.
+    /// The stores of `spin:key-value` and `wasi:keyvalue`.
     pub key_value: LiveBackend,
 }
 
@@ -63,7 +63,7 @@ pub enum DocumentsBackend {
     MongoDb,
 }
 
-/// Behind `live` and `spin:key-value`.
+/// Behind `live` and the key-value stores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum LiveBackend {

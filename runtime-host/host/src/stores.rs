@@ -22,7 +22,7 @@ pub struct Stores {
     pub live: Arc<dyn Live>,
     /// Behaviour logs.
     pub events: Arc<dyn Events>,
-    /// `spin:key-value`.
+    /// `spin:key-value` and `wasi:keyvalue`.
     pub key_values: Arc<dyn KeyValues>,
 }
 

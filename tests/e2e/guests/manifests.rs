@@ -46,9 +46,12 @@ fn importing(interface: &str, resource: &str) -> Vec<u8> {
 fn standard_interfaces_are_for_endpoints() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("imports.wasm");
-    for (interface, resource) in
-        [("spin:key-value/key-value@3.0.0", "store"), ("spin:redis/redis@3.0.0", "connection")]
-    {
+    for (interface, resource) in [
+        ("spin:key-value/key-value@3.0.0", "store"),
+        ("spin:redis/redis@3.0.0", "connection"),
+        ("wasi:keyvalue/store@0.2.0-draft2", "bucket"),
+        ("wasi:keyvalue/atomics@0.2.0-draft2", "cas"),
+    ] {
         fs::write(&path, importing(interface, resource)).unwrap();
         for role in ["recall", "rank", "rerank"] {
             let (approved, said) = Written::new(&stage(&path, &format!("role = \"{role}\"\nnames = [\"x\"]"))).check();
@@ -58,9 +61,10 @@ fn standard_interfaces_are_for_endpoints() {
         let (approved, said) = Written::new(&stage(&path, "role = \"endpoint\"")).check();
         assert!(!approved && said.contains("wasi:http/handler") && !said.contains(interface), "{said}");
     }
-    let (approved, said) =
-        Written::new(&stage(&guests_folder().join("redis_probe.wasm"), "role = \"endpoint\"")).check();
-    assert!(approved, "{said}");
+    for probe in ["redis_probe.wasm", "keyvalue_probe.wasm"] {
+        let (approved, said) = Written::new(&stage(&guests_folder().join(probe), "role = \"endpoint\"")).check();
+        assert!(approved, "{said}");
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use funnelweb_core::limits;
 use serde_json::{Value, json};
 
 mod endpoints;
+mod keyvalue;
 mod manifests;
 mod redis;
 mod stages;
