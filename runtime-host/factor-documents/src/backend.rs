@@ -2,10 +2,13 @@
 //! of them check, order and derive the same: keys and bodies, the place of a
 //! document in a query, and the columns of item rows.
 
-use funnelweb_core::limits;
+use funnelweb_core::{limits, time};
 use serde_json::Value;
 
-use crate::store::{Collection, Error, Key, NewDocument, Precondition, Query, Sort, Term, WriteError};
+use crate::{
+    body::parse_walked,
+    store::{Collection, Document, Error, Key, NewDocument, Precondition, Query, Sort, Term, WriteError},
+};
 pub use crate::{
     body::{Body, Field, IndexTerm, OWN_FIELDS_BYTES, check_key, parse},
     columns::Plan,
@@ -91,6 +94,47 @@ impl Prepared {
         let documents = prepared.map_err(|error| Error::Unavailable(format!("the work was abandoned: {error}")))??;
         Ok(Self { collection, documents, bytes })
     }
+}
+
+/// A document that was walked and is to be restored.
+#[derive(Debug, Clone)]
+pub struct Restored {
+    /// Where it goes.
+    pub key: Key,
+    /// Its body, with the store's own fields set.
+    pub body: Body,
+    /// The text of the body.
+    pub text: String,
+    /// Its version, an `i64` that is not 0.
+    pub version: u64,
+    /// When it was created, in milliseconds since 1970.
+    pub created_ms: u64,
+}
+
+/// Checks documents that are to be restored and derives what goes with them, on a
+/// thread that may be kept busy.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub async fn prepare_restored(collection: Collection, documents: Vec<Document>) -> Result<Vec<Restored>, Error> {
+    Error::check_count("documents", documents.len(), 0, limits::INSERT_DOCUMENTS)?;
+    let prepare = move |(at, Document { key, body, version }): (usize, Document)| {
+        check_key(format_args!("documents[{at}].key"), collection, &key)?;
+        if version == 0 || i64::try_from(version).is_err() {
+            return Err(Error::invalid(format_args!("documents[{at}].version"), "is no version"));
+        }
+        let name = format!("documents[{at}].body");
+        let mut body = Body::new(&*name, collection, &key, parse_walked(&name, &body)?)?;
+        let time = |field: &str| {
+            let time = body.object.get(field).and_then(Value::as_str).and_then(time::parse_ms);
+            time.ok_or_else(|| Error::invalid(&name, format_args!("`{field}` must be a time")))
+        };
+        let (created_ms, updated_ms) = (time("created_at")?, time("updated_at")?);
+        let text = body.finish(&name, created_ms, updated_ms)?;
+        Ok(Restored { key, body, text, version, created_ms })
+    };
+    let prepared = tokio::task::spawn_blocking(move || documents.into_iter().enumerate().map(prepare).collect());
+    prepared.await.map_err(|error| Error::Unavailable(format!("the work was abandoned: {error}")))?
 }
 
 /// Reads a merge patch.

@@ -61,9 +61,20 @@ pub enum Field {
 /// # Errors
 /// `invalid` when it is too long or no JSON.
 pub fn parse(name: impl std::fmt::Display, text: &str) -> Result<Value, Error> {
-    if text.len() > limits::DOCUMENT_BYTES {
-        let rule = format_args!("must be at most {} bytes, got {}", limits::DOCUMENT_BYTES, text.len());
-        return Err(Error::invalid(name, rule));
+    parse_within(name, text, limits::DOCUMENT_BYTES)
+}
+
+/// Reads the text of a body that a store has given, its own fields among it.
+///
+/// # Errors
+/// `invalid` when it is too long or no JSON.
+pub(crate) fn parse_walked(name: impl std::fmt::Display, text: &str) -> Result<Value, Error> {
+    parse_within(name, text, limits::DOCUMENT_BYTES + OWN_FIELDS_BYTES)
+}
+
+fn parse_within(name: impl std::fmt::Display, text: &str, most: usize) -> Result<Value, Error> {
+    if text.len() > most {
+        return Err(Error::invalid(name, format_args!("must be at most {most} bytes, got {}", text.len())));
     }
     serde_json::from_str(text).map_err(|error| Error::invalid(name, error))
 }

@@ -13,6 +13,7 @@
 use std::collections::HashSet;
 
 use funnelweb_core::{id, limits, time};
+use futures::TryStreamExt as _;
 use serde_json::{Value, json};
 
 use crate::store::{Collection::*, *};
@@ -96,6 +97,9 @@ impl Suite<'_> {
         self.one_of_many_inserts_of_a_key_wins().await;
         self.tenants_write_side_by_side().await;
         self.large_documents_are_whole().await;
+        self.a_walk_gives_everything_once().await;
+        self.what_was_walked_is_restored_as_it_was().await;
+        self.what_cannot_be_restored_is_refused().await;
     }
 
     fn tenant(&self, name: &str) -> Tenant {
@@ -762,5 +766,138 @@ impl Suite<'_> {
             }
         };
         tokio::join!(work(&tenants[0]), work(&tenants[1]));
+    }
+
+    async fn walked(&self, t: &Tenant, collection: Collection) -> Vec<Document> {
+        let pages: Vec<Vec<Document>> = self.documents.walk(t, collection).try_collect().await.unwrap();
+        assert!(pages.iter().all(|page| !page.is_empty()));
+        let mut all = pages.concat();
+        all.sort_by(|a, b| a.key.cmp(&b.key));
+        all
+    }
+
+    async fn a_walk_gives_everything_once(&self) {
+        let t = &self.tenant("walk");
+        assert_eq!(self.walked(t, Items).await, []);
+        // The same ids, made at the same time, in two scenarios: several pages.
+        let keys = |scenario: &'static str| (0..260).map(move |at| Key::new(scenario, format!("there{at}")));
+        for scenario in ["feed", "news"] {
+            let body = || json!({"text": "x".repeat(20_000)}).to_string();
+            let new = keys(scenario).map(|key| NewDocument { key, body: body() }).collect();
+            self.documents.insert_many(t, Items, new, false).await.unwrap();
+        }
+        self.insert(&self.tenant("walk-other"), vec![item("elsewhere", "x", &[])]).await;
+        let writing = std::sync::atomic::AtomicBool::new(true);
+        let write = async {
+            let mut round = 0;
+            while writing.load(std::sync::atomic::Ordering::Relaxed) {
+                self.insert(t, vec![item(&format!("new{round}"), "x", &[])]).await;
+                // It moves in the order of time.
+                let body = json!({"created_at": round}).to_string();
+                let touched = key(&format!("there{}", (round * 7) % 260));
+                self.documents.replace(t, Items, touched, body, Precondition::None).await.unwrap();
+                round += 1;
+            }
+        };
+        let read = async {
+            let found = self.walked(t, Items).await;
+            writing.store(false, std::sync::atomic::Ordering::Relaxed);
+            found
+        };
+        let (found, ()) = tokio::join!(read, write);
+        let found: Vec<Key> = found.into_iter().map(|document| document.key).collect();
+        let once: HashSet<&Key> = found.iter().collect();
+        assert_eq!(once.len(), found.len(), "a document came twice");
+        assert!(keys("feed").chain(keys("news")).all(|key| once.contains(&key)));
+        assert!(once.iter().all(|key| key.id.starts_with("there") || key.id.starts_with("new")));
+        self.documents.delete_scenario(t, "feed".to_owned()).await.unwrap();
+        self.documents.delete_scenario(t, "news".to_owned()).await.unwrap();
+    }
+
+    async fn what_was_walked_is_restored_as_it_was(&self) {
+        let (from, to) = (&self.tenant("restore-from"), &self.tenant("restore-to"));
+        let put = async |t: &Tenant, collection, key: Key, body: Value| {
+            self.documents.replace(t, collection, key, body.to_string(), Precondition::None).await.unwrap()
+        };
+        for collection in Collection::ALL {
+            for scenario in ["feed", "news"] {
+                let ids = if collection == Scenarios { vec![scenario] } else { vec!["a", "b", "c"] };
+                for id in ids {
+                    let body =
+                        json!({"n": 1.0, "metadata": {"category": "x", "a.b": [[1]]}, "created_at": "2001-01-01"});
+                    put(from, collection, Key::new(scenario, id), body).await;
+                    (self.advance)(1000);
+                }
+            }
+        }
+        put(from, Items, key("a"), json!({"status": "inactive"})).await;
+        put(from, Items, key("gone"), json!({})).await;
+        let gone = put(from, Items, key("gone"), json!({})).await;
+        self.documents.delete(from, Items, key("gone"), Precondition::None).await.unwrap();
+        (self.advance)(5_000_000);
+        // What is there is written over, and found nowhere afterwards.
+        put(to, Items, key("b"), json!({"metadata": {"category": "other"}})).await;
+        self.documents.newest_items(to, "feed".to_owned(), vec![(term("category", "other"), 5)]).await.unwrap();
+
+        let floor = self.documents.version_floor(from).await.unwrap();
+        assert!(floor >= gone);
+        for _ in 0..2 {
+            for collection in Collection::ALL {
+                let all = self.walked(from, collection).await;
+                self.documents.restore(to, collection, all.clone()).await.unwrap();
+                assert_eq!(self.walked(to, collection).await, all, "{collection:?}");
+                for document in all {
+                    let found = self.documents.get(to, collection, document.key.clone()).await.unwrap();
+                    assert_eq!(found, Some(document));
+                }
+            }
+            self.documents.raise_version_floor(to, floor).await.unwrap();
+            assert_eq!(self.documents.version_floor(to).await.unwrap(), floor);
+        }
+        let lists = || vec![(None, 9), (term("category", "x"), 9), (term("category", "other"), 9)];
+        let columns = || vec![ColumnSpec { name: "created_at".to_owned(), kind: ColumnKind::Timestamp }];
+        let handles = || ["a", "b", "c", "gone"].map(id::handle).to_vec();
+        for scenario in ["feed", "news"] {
+            let derived = async |t: &Tenant| {
+                let query = Query { status: Some("active".to_owned()), limit: 9, ..Query::default() };
+                let scenario = || scenario.to_owned();
+                (
+                    self.documents.newest_items(t, scenario(), lists()).await.unwrap(),
+                    self.documents.item_columns(t, scenario(), handles(), columns(), 2_000_000_000_000).await.unwrap(),
+                    self.documents.item_ids(t, scenario(), handles()).await.unwrap(),
+                    self.documents.query(t, Items, Query { scenario_id: Some(scenario()), ..query }).await.unwrap(),
+                )
+            };
+            assert_eq!(derived(to).await, derived(from).await);
+        }
+        // Life goes on where it was.
+        let version = self.documents.get(to, Items, key("a")).await.unwrap().unwrap().version;
+        assert_eq!(put(to, Items, key("a"), json!({})).await, version + 1);
+        assert!(put(to, Items, key("gone"), json!({})).await > gone);
+        self.documents.delete_user(to, "a".to_owned()).await.unwrap();
+        assert_eq!(self.documents.get(to, UserProfiles, key("a")).await.unwrap(), None);
+    }
+
+    async fn what_cannot_be_restored_is_refused(&self) {
+        let t = &self.tenant("unrestored");
+        let own = json!({"created_at": "2026-01-01T00:00:00.000Z", "updated_at": "2026-01-01T00:00:00.000Z"});
+        let restore = async |key: Key, body: Value, version| {
+            self.documents.restore(t, Items, vec![Document { key, body: body.to_string(), version }]).await
+        };
+        is_invalid(restore(key("a/b"), own.clone(), 1).await, "documents[0].key");
+        is_invalid(restore(key("a"), own.clone(), 0).await, "documents[0].version");
+        is_invalid(restore(key("a"), json!({"updated_at": own["updated_at"]}), 1).await, "created_at");
+        is_invalid(restore(key("a"), json!([]), 1).await, "documents[0].body");
+        let many = vec![Document { key: key("a"), body: own.to_string(), version: 1 }; limits::INSERT_DOCUMENTS + 1];
+        is_invalid(self.documents.restore(t, Items, many).await, "documents");
+        restore(key("clash-a"), own.clone(), 1).await.unwrap();
+        assert!(restore(key("clash-b"), own.clone(), 1).await.is_err());
+        assert!(self.documents.get(t, Items, key("clash-a")).await.unwrap().is_some());
+        // As large as a stored one may be.
+        let full = json!({"t": "x".repeat(limits::DOCUMENT_BYTES - r#"{"t":""}"#.len())});
+        self.insert(t, vec![new("full", full)]).await;
+        let stored = self.documents.get(t, Items, key("full")).await.unwrap().unwrap();
+        self.documents.restore(t, Items, vec![stored.clone()]).await.unwrap();
+        assert_eq!(self.documents.get(t, Items, key("full")).await.unwrap(), Some(stored));
     }
 }

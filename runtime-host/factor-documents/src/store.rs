@@ -3,7 +3,7 @@
 //! sentence of it has a check in [`crate::conformance`].
 
 use async_trait::async_trait;
-pub use funnelweb_tenant_store::{Error, Tenant};
+pub use funnelweb_tenant_store::{Error, Tenant, Walk};
 
 pub use crate::backend::Prepared;
 
@@ -318,6 +318,24 @@ pub trait Documents: Send + Sync + 'static {
         scenario_id: String,
         handles: Vec<u64>,
     ) -> Result<Vec<Option<String>>, Error>;
+
+    // --- for moving a tenant ---
+
+    /// All documents of a collection, in an order of the store's own.
+    fn walk<'a>(&'a self, tenant: &'a Tenant, collection: Collection) -> Walk<'a, Document>;
+
+    /// Writes documents as they were walked, with their versions and times, over
+    /// those at their keys; everything that is derived from them is derived again.
+    /// Up to [`funnelweb_core::limits::INSERT_DOCUMENTS`] of different keys, in one
+    /// transaction where the server has them; repeating it changes nothing.
+    async fn restore(&self, tenant: &Tenant, collection: Collection, documents: Vec<Document>) -> Result<(), Error>;
+
+    /// The version above which new documents start: none that was deleted had a
+    /// greater one.
+    async fn version_floor(&self, tenant: &Tenant) -> Result<u64, Error>;
+
+    /// Has no new document start at `version` or below.
+    async fn raise_version_floor(&self, tenant: &Tenant, version: u64) -> Result<(), Error>;
 }
 
 /// Whoever keeps copies of documents: told of those that another part of the

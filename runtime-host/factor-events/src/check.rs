@@ -3,7 +3,7 @@
 use funnelweb_core::limits;
 use serde::de::IgnoredAny;
 
-use crate::store::{Effect, Error, Event, HistoryQuery};
+use crate::store::{Effect, Error, Event, HistoryQuery, StoredEvent};
 
 /// The largest weight, amount or preference of an effect, either way: sums of
 /// many stay far within an `f64`.
@@ -55,6 +55,28 @@ pub fn check(events: &[Event], effects: &[Vec<Effect>], now_ms: u64) -> Result<(
         }
     }
     Ok(())
+}
+
+/// Checks events that are to be restored.
+///
+/// # Errors
+/// `invalid`, naming the argument and the rule.
+pub fn check_restored(events: &[StoredEvent]) -> Result<(), Error> {
+    let plain: Vec<Event> = events.iter().map(|stored| stored.event.clone()).collect();
+    // They were accepted at their time, by another clock perhaps.
+    check(&plain, &vec![Vec::new(); plain.len()], u64::MAX)?;
+    let ascend = events.is_sorted_by(|a, b| a.offset < b.offset);
+    let fit = |stored: &StoredEvent| stored.offset > 0 && i64::try_from(stored.offset).is_ok();
+    if ascend && events.iter().all(fit) {
+        return Ok(());
+    }
+    Err(Error::invalid("events", "must have offsets that ascend from 1"))
+}
+
+/// That an event which is to be restored at `offset` is another there.
+#[must_use]
+pub fn taken(offset: u64, event_id: &str) -> Error {
+    Error::invalid("events", format_args!("`{event_id}` cannot be restored at offset {offset}, the log has others"))
 }
 
 /// Checks whose history is asked for.

@@ -73,6 +73,8 @@ impl Suite<'_> {
         self.tenants_are_apart().await;
         self.limits_are_errors_that_name_the_argument().await;
         self.concurrent_appends_lose_nothing().await;
+        self.a_log_is_restored_as_it_was().await;
+        self.what_cannot_be_restored_is_refused().await;
     }
 
     fn tenant(&self, name: &str) -> Tenant {
@@ -311,5 +313,60 @@ impl Suite<'_> {
         assert_eq!(self.stats(t, "i").await, [200.0, 100.0]);
         assert_eq!(self.profile(t, "ann").await.unwrap()["features"]["total_watch_count"], 200);
         assert_eq!(self.events.read(t, 0, 1000).await.unwrap().len(), 200);
+    }
+
+    async fn a_log_is_restored_as_it_was(&self) {
+        let (from, to) = (&self.tenant("restore-from"), &self.tenant("restore-to"));
+        let id = |at: usize| format!("e{at}");
+        self.append(from, (0..10).map(|at| self.event(&id(at), ["ann", "bob", "cid"][at % 3], "i")).collect()).await;
+        // A gap in the middle and at the end.
+        self.documents.delete_user(from, "bob".to_owned()).await.unwrap();
+        self.append(from, vec![self.event("last", "bob", "i")]).await;
+        self.documents.delete_user(from, "bob".to_owned()).await.unwrap();
+        self.events.settle(from).await.unwrap();
+        let all = self.events.read(from, 0, 1000).await.unwrap();
+        assert_eq!(all.len(), 7);
+        let last = self.events.last_offset(from).await.unwrap();
+        assert!(last > all[6].offset);
+        for _ in 0..2 {
+            // In parts, and one of them twice.
+            for part in [0..3, 2..5, 5..7] {
+                self.events.restore(to, all[part].to_vec()).await.unwrap();
+            }
+            self.events.raise_last_offset(to, last).await.unwrap();
+            self.events.settle(to).await.unwrap();
+            assert_eq!(self.events.read(to, 0, 1000).await.unwrap(), all);
+            assert_eq!(self.events.last_offset(to).await.unwrap(), last);
+        }
+        // No effects came with it, and life goes on.
+        assert_eq!((self.hot(to, "i").await, self.profile(to, "ann").await), (0.0, None));
+        let again = vec![self.event("e0", "ann", "i"), self.event("new", "ann", "i")];
+        assert_eq!(self.append(to, again).await, [Duplicate, Accepted]);
+        let query = HistoryQuery { user_id: Some("ann".to_owned()), limit: 10, ..HistoryQuery::default() };
+        let history = self.events.history(to, query).await.unwrap();
+        let ids: Vec<&str> = history.iter().map(|one| one.event.event_id.as_str()).collect();
+        assert_eq!(ids, ["new", "e9", "e6", "e3", "e0"]);
+        assert!(history[0].offset > last);
+        assert_eq!(self.documents.delete_user(to, "cid".to_owned()).await.unwrap(), 3);
+        self.events.raise_last_offset(to, 1).await.unwrap();
+        assert!(self.events.last_offset(to).await.unwrap() > last);
+    }
+
+    async fn what_cannot_be_restored_is_refused(&self) {
+        let t = &self.tenant("unrestored");
+        let at = |offset: u64, id: &str| StoredEvent { offset, event: self.event(id, "ann", "i") };
+        self.events.restore(t, vec![]).await.unwrap();
+        self.events.restore(t, vec![at(3, "a"), at(5, "b")]).await.unwrap();
+        let restore = async |events: Vec<StoredEvent>| self.events.restore(t, events).await;
+        is_invalid(restore(vec![at(0, "c")]).await, "events");
+        is_invalid(restore(vec![at(9, "c"), at(8, "d")]).await, "events");
+        is_invalid(restore(vec![at(u64::MAX, "c")]).await, "events");
+        is_invalid(restore(vec![at(9, "a/b")]).await, "events[0].event-id");
+        is_invalid(restore((1..=limits::EVENTS as u64 + 1).map(|n| at(n, &n.to_string())).collect()).await, "events");
+        // The place is another's, or the event has another place.
+        is_invalid(restore(vec![at(5, "c")]).await, "offset 5");
+        is_invalid(restore(vec![at(9, "a")]).await, "offset 9");
+        let left = self.events.read(t, 0, 10).await.unwrap();
+        assert_eq!(left, [at(3, "a"), at(5, "b")]);
     }
 }

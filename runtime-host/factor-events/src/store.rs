@@ -106,4 +106,25 @@ pub trait Events: Send + Sync + 'static {
 
     /// The log from `offset` on, oldest first; at most `limit` (1 to 1000).
     async fn read(&self, tenant: &Tenant, offset: u64, limit: u32) -> Result<Vec<StoredEvent>, Error>;
+
+    // --- for moving a tenant ---
+
+    /// Has everything that events change be up to date with the log.
+    ///
+    /// `unavailable` while appends are on their way, or when their effects cannot
+    /// be applied.
+    async fn settle(&self, tenant: &Tenant) -> Result<(), Error>;
+
+    /// Puts events as [`Events::read`] gave them behind the end of the log, with
+    /// their offsets, which ascend, and without effects; one that is there at its
+    /// offset already is passed over. Up to [`funnelweb_core::limits::EVENTS`].
+    ///
+    /// `invalid` when another event has the offset, or the event another offset.
+    async fn restore(&self, tenant: &Tenant, events: Vec<StoredEvent>) -> Result<(), Error>;
+
+    /// The last offset that was given, 0 for none; its event may be deleted.
+    async fn last_offset(&self, tenant: &Tenant) -> Result<u64, Error>;
+
+    /// Has no offset up to this one be given again.
+    async fn raise_last_offset(&self, tenant: &Tenant, offset: u64) -> Result<(), Error>;
 }

@@ -1,9 +1,15 @@
 //! The suite that every backend of [`KeyValues`] must pass.
 #![allow(clippy::unwrap_used, clippy::panic, reason = "a test suite: a failed check is a panic")]
 
-use funnelweb_core::limits;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::atomic::{AtomicBool, Ordering},
+};
 
-use crate::store::{Error, KeyPage, KeyValues, Tenant};
+use funnelweb_core::limits;
+use futures::TryStreamExt as _;
+
+use crate::store::{Error, KeyPage, KeyValue, KeyValues, Tenant};
 
 /// Runs every check, in tenants whose names begin with `prefix`.
 pub async fn run(stores: &dyn KeyValues, prefix: &str) {
@@ -22,6 +28,7 @@ pub async fn run(stores: &dyn KeyValues, prefix: &str) {
     concurrent_increments_lose_nothing(stores, &tenant("increments")).await;
     a_value_is_set_if_it_is_what_is_expected(stores, &tenant("expected")).await;
     of_concurrent_swaps_one_wins(stores, &tenant("swaps")).await;
+    a_walk_gives_everything_once(stores, &tenant("walk"), &tenant("walk:x")).await;
 }
 
 async fn values_are_set_read_and_deleted(stores: &dyn KeyValues, t: &Tenant) {
@@ -293,4 +300,43 @@ async fn tenants_are_apart_in_batches_too(stores: &dyn KeyValues, a: &Tenant, b:
     stores.delete_many(b, "default", keys()).await.unwrap();
     let ours = vec![Some(b"ours".to_vec()), Some(b"1".to_vec())];
     assert_eq!(stores.get_many(a, "default", keys()).await, Ok(ours));
+}
+
+async fn a_walk_gives_everything_once(stores: &dyn KeyValues, t: &Tenant, other: &Tenant) {
+    let walked = async |t: &Tenant| {
+        let pages: Vec<Vec<KeyValue>> = stores.walk(t).try_collect().await.unwrap();
+        assert!(pages.iter().all(|page| !page.is_empty()));
+        pages.concat()
+    };
+    assert_eq!(walked(t).await, []);
+    let mut expected = BTreeMap::new();
+    for at in 0..300_u32 {
+        let (label, key) = (format!("store{}:x", at % 3), format!("ключ {at}"));
+        // Large ones among small ones.
+        let value = vec![at as u8; if at % 10 == 0 { 500_000 } else { 5 }];
+        stores.set(t, &label, &key, value.clone()).await.unwrap();
+        expected.insert((label, key), value);
+    }
+    stores.set(other, "default", "k", b"theirs".to_vec()).await.unwrap();
+    let writing = AtomicBool::new(true);
+    let write = async {
+        let mut round = 0;
+        while writing.load(Ordering::Relaxed) {
+            stores.set(t, "store1:x", &format!("new{round}"), vec![1]).await.unwrap();
+            round += 1;
+        }
+    };
+    let read = async {
+        let found = walked(t).await;
+        writing.store(false, Ordering::Relaxed);
+        found
+    };
+    let (found, ()) = tokio::join!(read, write);
+    let mut seen = BTreeSet::new();
+    for KeyValue { label, key, value } in found {
+        assert!(seen.insert((label.clone(), key.clone())), "{label} {key} came twice");
+        let is_expected = expected.remove(&(label, key.clone())).map(|expected| expected == value);
+        assert!(is_expected.unwrap_or(key.starts_with("new")), "{key}");
+    }
+    assert!(expected.is_empty(), "{} are missing", expected.len());
 }

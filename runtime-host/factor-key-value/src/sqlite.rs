@@ -3,13 +3,17 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use funnelweb_tenant_store::{Durability, Part, Purge, TenantFile, TenantStores, Write};
+use funnelweb_tenant_store::{Durability, Part, Purge, TenantFile, TenantStores, Write, pages};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     check,
-    store::{Error, KeyPage, KeyValues, LISTED_KEYS, Tenant},
+    store::{Error, KeyPage, KeyValue, KeyValues, LISTED_KEYS, Tenant, Walk},
 };
+
+/// Values of one page of a walk, and bytes of them after which it ends.
+const PAGE: usize = 1000;
+const PAGE_BYTES: usize = 4 * 1024 * 1024;
 
 const SCHEMA: &str = "CREATE TABLE key_values (
   label TEXT NOT NULL,
@@ -204,6 +208,34 @@ impl KeyValues for SqliteKeyValues {
         })
         .await
     }
+
+    fn walk<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, KeyValue> {
+        pages((String::new(), String::new()), move |after| async move {
+            let file = self.stores.open(tenant).await?;
+            file.read(move |tx| page(tx, &after)).await
+        })
+    }
+}
+
+/// Store and key.
+type Place = (String, String);
+
+/// Values behind a place; and the place of the last of them.
+fn page(connection: &Connection, (label, key): &Place) -> Result<(Vec<KeyValue>, Option<Place>), Error> {
+    let mut select = connection
+        .prepare_cached("SELECT label, key, value FROM key_values WHERE (label, key) > (?, ?) ORDER BY label, key")?;
+    let mut rows = select.query(params![label, key])?;
+    let (mut page, mut bytes) = (Vec::new(), 0);
+    while let Some(row) = rows.next()? {
+        let found = KeyValue { label: row.get(0)?, key: row.get(1)?, value: row.get(2)? };
+        bytes += found.value.len();
+        let place = (found.label.clone(), found.key.clone());
+        page.push(found);
+        if page.len() == PAGE || bytes > PAGE_BYTES {
+            return Ok((page, Some(place)));
+        }
+    }
+    Ok((page, None))
 }
 
 /// The table of key-value stores.

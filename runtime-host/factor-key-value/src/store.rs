@@ -2,7 +2,7 @@
 //! stores, per tenant.
 
 use async_trait::async_trait;
-pub use funnelweb_tenant_store::{Error, Tenant};
+pub use funnelweb_tenant_store::{Error, Tenant, Walk};
 
 /// Keys that are listed at once; a store may hold more, which are asked for by name
 /// or page by page.
@@ -15,6 +15,17 @@ pub struct KeyPage {
     pub keys: Vec<String>,
     /// Where the next page begins; none after the last.
     pub cursor: Option<String>,
+}
+
+/// A value of a tenant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeyValue {
+    /// Names the store.
+    pub label: String,
+    /// The key.
+    pub key: String,
+    /// The value.
+    pub value: Vec<u8>,
 }
 
 /// The key-value stores of one deployment. A store is named by its label
@@ -71,4 +82,7 @@ pub trait KeyValues: Send + Sync + 'static {
         expected: Option<Vec<u8>>,
         value: Vec<u8>,
     ) -> Result<bool, Error>;
+
+    /// All values of all stores of the tenant; [`KeyValues::set`] puts them back.
+    fn walk<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, KeyValue>;
 }

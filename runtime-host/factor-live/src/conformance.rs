@@ -14,8 +14,9 @@
 use std::{collections::HashSet, future::Future, pin::Pin};
 
 use funnelweb_core::{id::handle, limits};
+use futures::TryStreamExt as _;
 
-use crate::store::{CountAdd, Error, HotAdd, Live, LiveEffects, Scored, Tenant};
+use crate::store::{CountAdd, Counters, Error, Exposed, Hot, HotAdd, Live, LiveEffects, Scored, Tenant, Whole};
 
 /// A change that is applied when it resolves.
 pub type Change = Pin<Box<dyn Future<Output = ()> + Send>>;
@@ -59,6 +60,9 @@ impl Suite<'_> {
         self.names_with_colons_are_apart().await;
         self.limits_are_errors_that_name_the_argument().await;
         self.concurrent_changes_lose_nothing().await;
+        self.what_was_walked_is_restored_as_it_was().await;
+        self.a_walk_gives_everything_once().await;
+        self.what_cannot_be_restored_is_refused().await;
     }
 
     fn tenant(&self, name: &str) -> Tenant {
@@ -246,6 +250,144 @@ impl Suite<'_> {
         let stats = self.live.item_stats(t, "feed".to_owned(), vec![handle("x")], vec!["n".to_owned()]).await.unwrap();
         assert_eq!(stats, [8.0 * 25.0]);
         assert_eq!(self.top(t, 1, &[], HOUR_MS).await.scores, [8.0 * 25.0]);
+    }
+}
+
+/// Restoring, as the backend knows items whose events it has not seen: every item
+/// is one that it can name.
+impl Suite<'_> {
+    async fn walked(&self, t: &Tenant) -> Vec<Whole> {
+        let pages: Vec<Vec<Whole>> = self.live.walk(t).try_collect().await.unwrap();
+        assert!(pages.iter().all(|page| !page.is_empty()));
+        let mut all = pages.concat();
+        all.sort_by_key(|structure| match structure {
+            Whole::Hot(hot) => (0, hot.scenario_id.clone(), String::new()),
+            Whole::Exposed(exposed) => (1, exposed.scenario_id.clone(), exposed.user_id.clone()),
+            Whole::Counters(counters) => (2, counters.item_id.clone(), String::new()),
+        });
+        all
+    }
+
+    async fn what_was_walked_is_restored_as_it_was(&self) {
+        let (from, to) = (&self.tenant("restore-from"), &self.tenant("restore-to"));
+        assert_eq!(self.walked(from).await, []);
+        let now_ms = 1_000 * HOUR_MS;
+        for (item, weight, at_ms) in [("a", 8.1, now_ms), ("b", 3.3, now_ms + HOUR_MS / 3), ("c", -1.7, now_ms - 7)] {
+            (self.add_hot)(from, item, weight, at_ms).await;
+        }
+        for (item, field, amount) in [("a", "n", 0.1), ("a", "n", 0.2), ("b", "m", 1e20), ("a", "m", -3.0)] {
+            (self.add_count)(from, item, field, amount).await;
+        }
+        self.show(from, "ann", &["a", "b"], 10).await;
+        self.show(from, "ann", &["b", "c"], 1000).await;
+        self.show(from, "bob:x", &["a"], 2000).await;
+        // What is there goes.
+        (self.add_hot)(to, "d", 100.0, now_ms).await;
+        (self.add_count)(to, "a", "other", 1.0).await;
+        self.show(to, "ann", &["x"], 1000).await;
+        let all = self.walked(from).await;
+        assert_eq!(all.len(), 5, "{all:?}");
+        for _ in 0..2 {
+            self.live.restore(to, all.clone()).await.unwrap();
+            // To the bit, or the third store would have something else than the first.
+            assert_eq!(self.walked(to).await, all);
+        }
+        let heat = async |t: &Tenant| {
+            let handles = ["a", "b", "c", "d"].map(handle).to_vec();
+            let later_ms = now_ms + 5 * HOUR_MS;
+            let scores = self.live.hot_scores(t, "feed".to_owned(), handles, later_ms).await.unwrap();
+            (self.top(t, 10, &[], later_ms).await, scores)
+        };
+        let counts = async |t: &Tenant| {
+            let fields = ["n", "m", "other"].map(str::to_owned).to_vec();
+            self.live.item_stats(t, "feed".to_owned(), ["a", "b"].map(handle).to_vec(), fields).await.unwrap()
+        };
+        assert_eq!((heat(to).await, counts(to).await), (heat(from).await, counts(from).await));
+        for user in ["ann", "bob:x"] {
+            assert_eq!(self.shown(to, user).await, self.shown(from, user).await);
+        }
+        // Life goes on: the old weights fade with the new ones, each item expires
+        // when it would have.
+        for t in [from, to] {
+            (self.add_hot)(t, "b", 2.5, now_ms + 2 * HOUR_MS).await;
+            (self.add_count)(t, "a", "n", 1.5).await;
+        }
+        assert_eq!((heat(to).await, counts(to).await), (heat(from).await, counts(from).await));
+        (self.advance)(11_000);
+        assert_eq!(self.shown(to, "ann").await, ["b", "c"].map(handle).into());
+        (self.advance)(1_000_000);
+        assert!(self.shown(to, "ann").await.is_empty());
+        assert_eq!(self.shown(to, "bob:x").await, [handle("a")].into());
+        // What has expired is not restored.
+        self.live.restore(to, all).await.unwrap();
+        assert!(self.shown(to, "ann").await.is_empty());
+        assert_eq!(self.walked(to).await.len(), 4);
+    }
+
+    async fn a_walk_gives_everything_once(&self) {
+        let t = &self.tenant("walk");
+        let items: Vec<String> = (0..400).map(|at| format!("i{at}")).collect();
+        for (at, item) in items.iter().enumerate() {
+            self.show(t, &format!("there{at}"), &[item], 3600).await;
+            (self.add_count)(t, item, "n", at as f64).await;
+        }
+        let writing = std::sync::atomic::AtomicBool::new(true);
+        let write = async {
+            let mut round = 0;
+            while writing.load(std::sync::atomic::Ordering::Relaxed) {
+                self.show(t, &format!("new{round}"), &["a"], 3600).await;
+                self.show(t, &format!("there{}", (round * 7) % 400), &["a"], 3600).await;
+                (self.add_count)(t, &format!("i{}", 400 + round % 400), "n", 1.0).await;
+                (self.add_hot)(t, "a", 1.0, HOUR_MS).await;
+                round += 1;
+            }
+        };
+        let read = async {
+            let found = self.walked(t).await;
+            writing.store(false, std::sync::atomic::Ordering::Relaxed);
+            found
+        };
+        let (found, ()) = tokio::join!(read, write);
+        let mut names = Vec::new();
+        for structure in &found {
+            match structure {
+                Whole::Hot(hot) => names.push(hot.scenario_id.clone()),
+                Whole::Exposed(exposed) => names.push(exposed.user_id.clone()),
+                Whole::Counters(counters) => names.push(counters.item_id.clone()),
+            }
+        }
+        let once: HashSet<&String> = names.iter().collect();
+        assert_eq!(once.len(), names.len(), "a structure came twice");
+        assert!((0..400).all(|at| once.contains(&format!("there{at}")) && once.contains(&items[at])));
+        assert_eq!(self.walked(&self.tenant("walk-other")).await, []);
+    }
+
+    async fn what_cannot_be_restored_is_refused(&self) {
+        let t = &self.tenant("unrestored");
+        let hot = Hot {
+            scenario_id: "feed".to_owned(),
+            half_life_s: 60,
+            newest_ms: HOUR_MS,
+            items: [("a".to_owned(), 1.0)].into(),
+        };
+        let exposed =
+            Exposed { scenario_id: "feed".to_owned(), user_id: "ann".to_owned(), items: [("a".to_owned(), 1)].into() };
+        let counters = Counters { item_id: "a".to_owned(), fields: [("n".to_owned(), 1.0)].into() };
+        let restore = async |structure: Whole| self.live.restore(t, vec![structure]).await;
+        is_invalid(restore(Whole::Hot(Hot { scenario_id: "a/b".to_owned(), ..hot.clone() })).await, "scenario-id");
+        is_invalid(restore(Whole::Hot(Hot { half_life_s: 0, ..hot.clone() })).await, "half-life-s");
+        is_invalid(
+            restore(Whole::Hot(Hot { items: [("a".to_owned(), f64::NAN)].into(), ..hot.clone() })).await,
+            "items",
+        );
+        is_invalid(restore(Whole::Hot(Hot { items: [].into(), ..hot })).await, "items");
+        is_invalid(restore(Whole::Exposed(Exposed { user_id: String::new(), ..exposed.clone() })).await, "user-id");
+        let many = (0..=limits::EXPOSURES).map(|at| (format!("i{at}"), u64::MAX)).collect();
+        is_invalid(restore(Whole::Exposed(Exposed { items: many, ..exposed })).await, "items");
+        is_invalid(restore(Whole::Counters(Counters { item_id: "*".to_owned(), ..counters.clone() })).await, "item-id");
+        let infinite = [("n".to_owned(), f64::INFINITY)].into();
+        is_invalid(restore(Whole::Counters(Counters { fields: infinite, ..counters })).await, "fields");
+        assert_eq!(self.walked(t).await, []);
     }
 }
 

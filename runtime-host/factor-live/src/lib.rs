@@ -31,5 +31,6 @@ pub mod host;
 pub mod hot;
 pub mod sqlite;
 pub mod store;
+mod whole;
 
 pub use sqlite::SqliteLive;

@@ -3,7 +3,9 @@
 //! come with the events that cause them (`events.append`).
 
 use async_trait::async_trait;
-pub use funnelweb_tenant_store::{Error, Tenant};
+pub use funnelweb_tenant_store::{Error, Tenant, Walk};
+
+pub use crate::whole::{Counters, Exposed, Hot, Whole};
 
 /// Two lists of the same length, best first.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -60,6 +62,17 @@ pub trait Live: Send + Sync + 'static {
         handles: Vec<u64>,
         fields: Vec<String>,
     ) -> Result<Vec<f64>, Error>;
+
+    // --- for moving a tenant ---
+
+    /// All live structures, those of a kind together. A structure is as one moment
+    /// has it; what is of items whose ids the store does not know is left out.
+    fn walk<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, Whole>;
+
+    /// Puts structures in the places of those of the same names, as they were
+    /// walked; exposures that have expired are left out. Repeating it changes
+    /// nothing.
+    async fn restore(&self, tenant: &Tenant, structures: Vec<Whole>) -> Result<(), Error>;
 }
 
 /// What an item of a hot list gets from an event.

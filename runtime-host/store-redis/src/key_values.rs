@@ -1,24 +1,27 @@
 //! `spin:key-value` and `wasi:keyvalue` on Redis.
 
 use std::{
+    collections::HashSet,
     hash::{BuildHasher, RandomState},
     sync::{
-        LazyLock,
+        Arc, LazyLock, Mutex,
         atomic::{AtomicU64, Ordering},
     },
 };
 
 use async_trait::async_trait;
-use funnelweb_core::limits;
+use funnelweb_core::{id, limits};
 use funnelweb_factor_key_value::{
     check,
-    store::{Error, KeyPage, KeyValues, LISTED_KEYS, Tenant},
+    store::{Error, KeyPage, KeyValue, KeyValues, LISTED_KEYS, Tenant, Walk},
 };
+use funnelweb_tenant_store::{lock, pages};
+use futures::{StreamExt as _, TryStreamExt as _, stream};
 use redis::Value;
 
 use crate::{
     command::{COMPARE_AND_SET, Command, GET_MANY, INCREMENT, KEYS, KEYS_PAGE, bytes, list, text},
-    keys::beside,
+    keys::{beside, rest, whole},
     store::RedisStore,
 };
 
@@ -26,6 +29,8 @@ use crate::{
 const MARK_S: u32 = 120;
 /// Digits of a cursor of the server's.
 const CURSOR_DIGITS: usize = 20;
+/// Values that a server looks at in one step of a walk: each may be large.
+const SCAN_STEP: usize = 16;
 
 /// Key-value stores in Redis: a HASH per store, `kv:{tenant}:{label}`.
 ///
@@ -181,5 +186,36 @@ impl KeyValues for RedisKeyValues {
         let hash = self.hash(tenant, label);
         let call = COMPARE_AND_SET.call(&[&hash, &mark(&hash)]).arg(MARK_S).arg(key).arg(value).arg(expected);
         Ok(self.store.run_one(call).await? == Value::Int(1))
+    }
+
+    fn walk<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, KeyValue> {
+        let pattern = self.store.keys().key_values_of(tenant);
+        let stores = self.store.walk_keys(pattern.clone());
+        let stores = stores.map_ok(|page| stream::iter(page.into_iter().map(Ok::<_, Error>))).try_flatten();
+        let store = move |key: String| {
+            let label = rest(&key, &pattern).map(whole).unwrap_or_default();
+            let seen = Arc::new(Mutex::new(HashSet::new()));
+            pages("0".to_owned(), move |cursor| {
+                let (key, label, seen) = (key.clone(), label.clone(), seen.clone());
+                async move {
+                    let scan = Command::new("HSCAN", &key).arg(cursor).arg("COUNT").arg(SCAN_STEP);
+                    let mut reply = list(self.store.run_one(scan).await?).into_iter();
+                    let next = reply.next().and_then(text).filter(|cursor| cursor != "0");
+                    let mut fields = list(reply.next().unwrap_or(Value::Nil)).into_iter();
+                    let mut page = Vec::new();
+                    let mut seen = lock(&seen);
+                    while let (Some(key), Some(value)) = (fields.next(), fields.next()) {
+                        // What another program put there may be no text; and a field may
+                        // be found twice.
+                        let (Some(key), Some(value)) = (text(key), bytes(value)) else { continue };
+                        if seen.insert(id::handle(&key)) {
+                            page.push(KeyValue { label: label.clone(), key, value });
+                        }
+                    }
+                    Ok((page, next))
+                }
+            })
+        };
+        stores.map_ok(store).try_flatten().boxed()
     }
 }

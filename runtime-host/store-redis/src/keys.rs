@@ -39,6 +39,17 @@ impl Keys {
         format!("{}item:stats:{}:{item_id}", self.prefix, part(tenant.as_str()))
     }
 
+    /// The patterns of what a tenant has: hot lists, exposures, counters.
+    pub(crate) fn live_of(&self, tenant: &Tenant) -> [String; 3] {
+        let tenant = part(tenant.as_str());
+        ["hot:items", "exposed", "item:stats"].map(|what| format!("{}{what}:{tenant}:*", self.prefix))
+    }
+
+    /// The pattern of a tenant's key-value stores.
+    pub(crate) fn key_values_of(&self, tenant: &Tenant) -> String {
+        format!("{}kv:{}:*", self.prefix, part(tenant.as_str()))
+    }
+
     /// JSON.
     pub(crate) fn scenario_config(&self, tenant: &Tenant, scenario_id: &str) -> String {
         format!("{}scenario:config:{}:{}", self.prefix, part(tenant.as_str()), part(scenario_id))
@@ -70,6 +81,17 @@ pub(crate) fn beside(key: &str, what: &str) -> String {
     format!("{{{key}}}:{what}")
 }
 
+/// What stands for the `*` of a pattern of [`Keys::live_of`] or
+/// [`Keys::key_values_of`] in a key.
+pub(crate) fn rest<'a>(key: &'a str, pattern: &str) -> Option<&'a str> {
+    key.strip_prefix(pattern.strip_suffix('*')?)
+}
+
+/// The id of which a key has a part.
+pub(crate) fn whole(part: &str) -> String {
+    part.replace("%3A", ":")
+}
+
 fn part(id: &str) -> String {
     // No id holds a `%`.
     id.replace(':', "%3A")
@@ -95,6 +117,17 @@ mod tests {
         assert_eq!(keys.user_profile(&t, "ann", "feed"), "user:profile:acme:ann:feed");
         assert_eq!(keys.key_values(&t, "default"), "kv:acme:default");
         assert_eq!(Keys::new("shop:").hot_items(&t, "feed"), "shop:hot:items:acme:feed");
+    }
+
+    #[test]
+    fn ids_are_read_back_from_keys() {
+        let (keys, t) = (Keys::new("p:"), tenant("a:b"));
+        let [hot, exposed, stats] = keys.live_of(&t);
+        assert_eq!(rest(&keys.hot_items(&t, "c:d"), &hot).map(whole), Some("c:d".to_owned()));
+        assert_eq!(rest(&keys.exposed(&t, "u:v", "c"), &exposed), Some("u%3Av:c"));
+        assert_eq!(rest(&keys.item_stats(&t, "i:j"), &stats), Some("i:j"));
+        assert_eq!(rest(&keys.key_values(&t, "l"), &keys.key_values_of(&t)), Some("l"));
+        assert_eq!(rest(&keys.hot_items(&tenant("a"), "c"), &hot), None);
     }
 
     fn id() -> impl Strategy<Value = String> {

@@ -1,16 +1,19 @@
 //! One server or cluster: calls with a deadline, retries and a circuit breaker.
 
 use std::{
+    collections::HashSet,
     fmt,
     sync::{
-        Arc,
+        Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     time::Duration,
 };
 
-use funnelweb_tenant_store::{Breaker, Error, Refused, jitter};
-use redis::{Cmd, RedisError, Value, cmd};
+use funnelweb_core::id;
+use funnelweb_tenant_store::{Breaker, Error, Refused, Walk, jitter, lock, pages};
+use futures::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
+use redis::{Cmd, RedisError, Value, cluster_routing::SingleNodeRoutingInfo, cmd};
 use tokio::time::{Instant, sleep, timeout_at};
 
 use crate::{
@@ -40,6 +43,9 @@ struct Inner {
     cluster: bool,
     round_trips: AtomicU64,
 }
+
+/// A node of a cluster; none is the one server.
+type Node = Option<SingleNodeRoutingInfo>;
 
 /// Why there is no reply.
 #[derive(Debug, thiserror::Error)]
@@ -115,43 +121,63 @@ impl RedisStore {
     /// Every key that fits the pattern, of all nodes, in steps that each have the
     /// time of a call.
     pub(crate) async fn scan(&self, pattern: &str) -> Result<Vec<String>, Error> {
-        let nodes = self.guarded(async |deadline| {
+        self.walk_keys(pattern.to_owned()).try_concat().await
+    }
+
+    /// [`RedisStore::scan`], step by step. Of the keys before, a hash is kept: one
+    /// may be found twice.
+    pub(crate) fn walk_keys(&self, pattern: String) -> Walk<'_, String> {
+        let nodes = async {
+            self.guarded(async |deadline| {
+                timed(deadline, self.0.deadline, async {
+                    let mut link = self.0.link.borrow().await.map_err(failure)?;
+                    link.primaries().await.map_err(failure)
+                })
+                .await
+            })
+            .await
+        };
+        let seen = Arc::new(Mutex::new(HashSet::new()));
+        let node = move |node: Node| {
+            let (pattern, seen) = (pattern.clone(), seen.clone());
+            pages("0".to_owned(), move |cursor| {
+                let (node, pattern, seen) = (node.clone(), pattern.clone(), seen.clone());
+                async move {
+                    let (mut keys, next) = self.scan_step(node.as_ref(), &pattern, &cursor).await?;
+                    let mut seen = lock(&seen);
+                    keys.retain(|key| seen.insert(id::handle(key)));
+                    Ok((keys, next))
+                }
+            })
+        };
+        let nodes = nodes.into_stream().map_ok(|nodes: Vec<Node>| stream::iter(nodes.into_iter().map(Ok::<_, Error>)));
+        nodes.try_flatten().map_ok(node).try_flatten().boxed()
+    }
+
+    /// Keys of a node, and the cursor of the next step.
+    async fn scan_step(
+        &self,
+        node: Option<&SingleNodeRoutingInfo>,
+        pattern: &str,
+        cursor: &str,
+    ) -> Result<(Vec<String>, Option<String>), Error> {
+        let scan = cmd("SCAN").arg(cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_STEP).to_owned();
+        let step = self.guarded(async |deadline| {
             timed(deadline, self.0.deadline, async {
                 let mut link = self.0.link.borrow().await.map_err(failure)?;
-                link.primaries().await.map_err(failure)
+                self.0.round_trips.fetch_add(1, Ordering::Relaxed);
+                let reply = link.send_to(node, &scan).await;
+                let reply = reply.and_then(Value::extract_error).map_err(failure);
+                if reply.is_err() {
+                    link.discard();
+                }
+                reply
             })
             .await
         });
-        let mut keys = Vec::new();
-        for node in nodes.await? {
-            let mut cursor = "0".to_owned();
-            loop {
-                let scan = cmd("SCAN").arg(&cursor).arg("MATCH").arg(pattern).arg("COUNT").arg(SCAN_STEP).to_owned();
-                let step = self.guarded(async |deadline| {
-                    timed(deadline, self.0.deadline, async {
-                        let mut link = self.0.link.borrow().await.map_err(failure)?;
-                        self.0.round_trips.fetch_add(1, Ordering::Relaxed);
-                        let reply = link.send_to(node.as_ref(), &scan).await;
-                        let reply = reply.and_then(Value::extract_error).map_err(failure);
-                        if reply.is_err() {
-                            link.discard();
-                        }
-                        reply
-                    })
-                    .await
-                });
-                let mut reply = list(step.await?).into_iter();
-                cursor = reply.next().and_then(text).unwrap_or_else(|| "0".to_owned());
-                keys.extend(list(reply.next().unwrap_or(Value::Nil)).into_iter().filter_map(text));
-                if cursor == "0" {
-                    break;
-                }
-            }
-        }
-        // A key may be found twice.
-        keys.sort_unstable();
-        keys.dedup();
-        Ok(keys)
+        let mut reply = list(step.await?).into_iter();
+        let next = reply.next().and_then(text).filter(|cursor| cursor != "0");
+        Ok((list(reply.next().unwrap_or(Value::Nil)).into_iter().filter_map(text).collect(), next))
     }
 
     async fn guarded<T>(&self, call: impl AsyncFnOnce(Instant) -> Result<T, Failure>) -> Result<T, Error> {

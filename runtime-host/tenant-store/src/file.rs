@@ -20,7 +20,7 @@ use crate::{
 /// Connections that read a tenant's file at once.
 const READERS: usize = 4;
 /// How long a connection waits for another process that holds the file.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
+pub(crate) const BUSY_TIMEOUT: Duration = Duration::from_secs(5);
 /// Prepared statements kept per connection.
 const STATEMENTS: usize = 64;
 
@@ -145,6 +145,19 @@ impl TenantFile {
         E: From<Error> + Send + 'static,
     {
         self.submit(durability, bytes, job)?.done().await
+    }
+
+    /// The id of an item that has the handle, as far as any part knows one.
+    ///
+    /// # Errors
+    /// `unavailable` when the file cannot be read.
+    pub fn item_id(&self, connection: &Connection, handle: u64) -> Result<Option<String>, Error> {
+        for part in self.parts.iter() {
+            if let Some(id) = part.item_id(connection, handle)? {
+                return Ok(Some(id));
+            }
+        }
+        Ok(None)
     }
 
     /// Runs `work` over one snapshot of the file, on a thread that may block.

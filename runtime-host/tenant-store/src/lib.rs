@@ -11,6 +11,9 @@
 //! on a few connections beside it and never wait for a writer. Changes that are
 //! cheaper applied together may be held back in a journal ([`Overlay`]).
 //!
+//! One process writes a data directory ([`DataDirLock`]); another may copy files
+//! of it at any time ([`copy_tenant`]).
+//!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
 //! use funnelweb_tenant_store::{Durability, Error, Tenant, TenantStores};
@@ -29,6 +32,8 @@
 
 mod breaker;
 mod cache;
+mod copy;
+mod data_dir;
 pub mod decay;
 mod error;
 mod file;
@@ -38,18 +43,22 @@ mod overlay;
 mod schema;
 mod stores;
 mod tenant;
+mod walk;
 mod writer;
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 pub use breaker::{Breaker, Refused, jitter};
 pub use cache::{FreshCache, Stamp, bounded_cache};
+pub use copy::copy_tenant;
+pub use data_dir::{DataDirLock, tenant_file, tenants_folder, tenants_in};
 pub use error::Error;
 pub use file::TenantFile;
 pub use overlay::{Overlay, set_settled, settled};
 pub use schema::{Part, Purge};
 pub use stores::{Clock, TenantStores};
 pub use tenant::Tenant;
+pub use walk::{Walk, pages};
 pub use writer::{Durability, Ticket, Write};
 
 /// Locks a mutex whose data stays whole when a holder panics.

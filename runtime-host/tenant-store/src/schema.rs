@@ -40,6 +40,15 @@ pub trait Part: Send + Sync + 'static {
         Ok(())
     }
 
+    /// The id of an item that has the handle, if this part knows one: others store
+    /// handles alone.
+    ///
+    /// # Errors
+    /// `unavailable` when the file cannot be read.
+    fn item_id(&self, _: &Connection, _handle: u64) -> Result<Option<String>, Error> {
+        Ok(None)
+    }
+
     /// The opening `file` ([`crate::TenantFile::number`]) is closed: what is in
     /// memory of it may go.
     fn closed(&self, _file: u64) {}

@@ -13,7 +13,7 @@ use std::{
 use funnelweb_core::limits;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use crate::{Durability, Error, Part, Purge, Tenant, TenantFile, lock};
+use crate::{Durability, Error, Part, Purge, Tenant, TenantFile, data_dir::tenants_folder, lock};
 
 /// Tells the time in milliseconds since 1970; another one is injected in tests.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -61,7 +61,7 @@ impl TenantStores {
     /// # Errors
     /// As there.
     pub fn with(data_dir: &Path, clock: Clock, capacity: usize) -> Result<Self, Error> {
-        let folder = data_dir.join("tenants");
+        let folder = tenants_folder(data_dir);
         let created = std::fs::create_dir_all(&folder)
             // The entry of the folder itself has to be on the disk as well.
             .and_then(|()| std::fs::File::open(data_dir)?.sync_all());

@@ -208,6 +208,28 @@ async fn what_a_killed_process_leaves_opens_at_once() {
     again.write(Durability::Durable, insert(3)).await.unwrap();
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_copy_has_everything_acknowledged_and_the_file_is_written_on() {
+    let folder = tempfile::tempdir().unwrap();
+    let first = file(&open(folder.path(), 2), "t").await;
+    create(&first).await;
+    for round in 0..5 {
+        first.write(Durability::Relaxed, insert(1 << (2 * round))).await.unwrap();
+        let copy = tempfile::tempdir().unwrap();
+        std::fs::create_dir(tenants_folder(copy.path())).unwrap();
+        let to = tenant_file(copy.path(), &tenant("t"));
+        copy_tenant(folder.path(), &tenant("t"), &to).unwrap();
+        first.write(Durability::Durable, insert(2 << (2 * round))).await.unwrap();
+        // Nothing of it is elsewhere.
+        assert_eq!(std::fs::read_dir(tenants_folder(copy.path())).unwrap().count(), 1);
+        assert_eq!(sum(&file(&open(copy.path(), 2), "t").await).await, (1 << (2 * round + 1)) - 1);
+        assert!(matches!(copy_tenant(folder.path(), &tenant("t"), &to), Err(Error::Unavailable(_))), "it is there");
+    }
+    let to = folder.path().join("other.db");
+    assert!(matches!(copy_tenant(folder.path(), &tenant("other"), &to), Err(Error::Invalid(_))));
+    assert!(!to.exists());
+}
+
 #[test]
 fn a_tenant_cannot_leave_the_folder() {
     for id in ["", ".", "..", "a/b", "a\\b", "a\0", "ü"] {

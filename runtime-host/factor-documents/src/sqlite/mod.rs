@@ -5,6 +5,7 @@ mod cache;
 mod profiles;
 mod read;
 mod tables;
+mod whole;
 
 use std::{collections::HashSet, sync::Arc};
 
@@ -21,7 +22,7 @@ use crate::{
     merge_patch,
     store::{
         Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, Page, Precondition,
-        Prepared, Query, Tenant, Term, WriteError,
+        Prepared, Query, Tenant, Term, Walk, WriteError,
     },
 };
 
@@ -294,10 +295,7 @@ impl Documents for SqliteDocuments {
         if collection != Collection::UserProfiles {
             return file.read(move |tx| read::query(tx, collection, &query)).await;
         }
-        // A user who was seen for the first time just now has no row yet.
-        if !self.tables.caches.moves.is_empty(file.number()) {
-            file.write(Durability::Relaxed, |write| write.settle()).await?;
-        }
+        self.settle_profiles(&file, collection).await?;
         let handle_of = self.tables.handle_of;
         file.read(move |tx| {
             let mut page = read::query(tx, collection, &query)?;
@@ -365,6 +363,24 @@ impl Documents for SqliteDocuments {
     ) -> Result<Vec<Option<String>>, Error> {
         let rows = self.rows(tenant, &scenario_id, &handles).await?;
         Ok(rows.into_iter().map(|row| row.map(|row| row.id.clone())).collect())
+    }
+
+    fn walk<'a>(&'a self, tenant: &'a Tenant, collection: Collection) -> Walk<'a, Document> {
+        self.pages(tenant, collection)
+    }
+
+    async fn restore(&self, tenant: &Tenant, collection: Collection, documents: Vec<Document>) -> Result<(), Error> {
+        self.write_back(tenant, collection, documents).await
+    }
+
+    async fn version_floor(&self, tenant: &Tenant) -> Result<u64, Error> {
+        let file = self.stores.open(tenant).await?;
+        file.read(|tx| tables::version_floor(tx)).await
+    }
+
+    async fn raise_version_floor(&self, tenant: &Tenant, version: u64) -> Result<(), Error> {
+        let file = self.stores.open(tenant).await?;
+        file.write(Durability::Durable, move |write| tables::raise_floor(write, version)).await
     }
 }
 

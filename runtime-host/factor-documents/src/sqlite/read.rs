@@ -27,7 +27,7 @@ pub(super) fn document(
     Ok(found.optional()?)
 }
 
-fn to_document(row: &Row<'_>) -> rusqlite::Result<Document> {
+pub(super) fn to_document(row: &Row<'_>) -> rusqlite::Result<Document> {
     Ok(Document {
         key: Key { scenario_id: row.get(0)?, id: row.get(1)? },
         version: row.get::<_, i64>(2)?.cast_unsigned(),

@@ -7,7 +7,10 @@ use funnelweb_core::row::ItemRow;
 use funnelweb_tenant_store::{Part, Purge, Write};
 use rusqlite::{Connection, ErrorCode, OptionalExtension, Row, params};
 
-use super::cache::{Caches, DocumentKey};
+use super::{
+    cache::{Caches, DocumentKey},
+    whole,
+};
 use crate::{
     backend::HandleOf,
     body::{self, Body, IndexTerm},
@@ -116,11 +119,29 @@ impl Tables {
     ) -> Result<(u64, String), WriteError> {
         let created_ms = body.created_ms.or(found.map(|found| found.created_ms)).unwrap_or(now_ms);
         let text = body.finish("body", created_ms, now_ms)?;
+        let version = 1 + match found {
+            Some(found) => found.version,
+            None => version_floor(connection)?,
+        };
+        self.put_as(connection, collection, key, found, New { version, created_ms, text: &text, body }, entries)?;
+        Ok((version, text))
+    }
+
+    /// Writes a document over `found` just as it is. The caller has the caches
+    /// follow, and adds `entries` to the index of terms.
+    pub(super) fn put_as(
+        &self,
+        connection: &Connection,
+        collection: Collection,
+        key: &Key,
+        found: Option<&Stored>,
+        New { version, created_ms, text, body }: New<'_>,
+        entries: &mut Vec<Entry>,
+    ) -> Result<(), WriteError> {
         let row = body.row.as_ref().map(ItemRow::encode);
         let handle = (self.handle_of)(&key.id);
-        let version = match found {
+        match found {
             None => {
-                let version = version_floor(connection)? + 1;
                 let mut insert = connection
                     .prepare_cached(
                         "INSERT INTO documents (collection, scenario, handle, id, version, created_ms, status, row, body)
@@ -145,18 +166,14 @@ impl Tables {
                     }
                     inserted => inserted.map_err(Error::from)?,
                 };
-                version
             }
             Some(found) => {
-                let version = found.version + 1;
-                let new = Update { version, created_ms, row, body, text: &text };
-                new.write_over(connection, found)?;
+                Update { version, created_ms, row, body, text }.write_over(connection, found)?;
                 if collection == Collection::UserProfiles {
                     remove_state(connection, &key.scenario_id, handle)?;
                 }
-                version
             }
-        };
+        }
         if collection == Collection::Items {
             let old = found.map(Stored::terms).unwrap_or_default();
             let new = (body.status == "active", std::mem::take(&mut body.terms));
@@ -169,7 +186,7 @@ impl Tables {
                 entries.extend(terms.into_iter().map(entry));
             }
         }
-        Ok((version, text))
+        Ok(())
     }
 
     /// Deletes `found`. The caller has the caches follow.
@@ -211,6 +228,14 @@ impl Stored {
     fn terms(&self) -> (bool, Vec<IndexTerm>) {
         (self.status == "active", body::terms(&body::parse_stored(&self.body)))
     }
+}
+
+/// A document as it is to be stored, its terms to be taken.
+pub(super) struct New<'a> {
+    pub(super) version: u64,
+    pub(super) created_ms: u64,
+    pub(super) text: &'a str,
+    pub(super) body: &'a mut Body,
 }
 
 /// Where an item stands in each list of the index.
@@ -297,7 +322,7 @@ pub(super) fn version_floor(connection: &Connection) -> Result<u64, Error> {
 }
 
 /// A document of this version is gone.
-fn raise_floor(connection: &Connection, version: u64) -> Result<(), Error> {
+pub(super) fn raise_floor(connection: &Connection, version: u64) -> Result<(), Error> {
     let mut raise = connection.prepare_cached("UPDATE version_floor SET version = ?1 WHERE version < ?1")?;
     raise.execute([version.cast_signed()])?;
     Ok(())
@@ -321,6 +346,10 @@ impl Part for Tables {
 
     fn closed(&self, file: u64) {
         self.caches.moves.close(file);
+    }
+
+    fn item_id(&self, connection: &Connection, handle: u64) -> Result<Option<String>, Error> {
+        whole::item_id(connection, handle)
     }
 
     fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {

@@ -11,7 +11,10 @@ use funnelweb_core::id;
 use funnelweb_tenant_store::{Error, Overlay, Purge, Write};
 use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params, params_from_iter, types::Value as Sql};
 
-use crate::store::{AppendOutcome, Event, HistoryQuery, StoredEvent};
+use crate::{
+    check::taken,
+    store::{AppendOutcome, Event, HistoryQuery, StoredEvent},
+};
 
 /// Events that are put into the index tables together.
 const INDEXED_TOGETHER: usize = 65_536;
@@ -197,6 +200,52 @@ pub(super) fn read(connection: &Connection, from: u64, limit: u32) -> Result<Vec
     let mut select = connection.prepare_cached(&sql)?;
     let events = select.query_map(params![clamp(from), limit], to_event)?;
     Ok(events.collect::<Result<_, _>>()?)
+}
+
+/// The last offset that was given.
+pub(super) fn last(connection: &Connection) -> Result<u64, Error> {
+    Ok(ends(connection)?.last)
+}
+
+/// Has no offset up to this one be given again.
+pub(super) fn raise_last(connection: &Connection, offset: u64) -> Result<(), Error> {
+    connection.prepare_cached("UPDATE log_ends SET last = max(last, ?)")?.execute([clamp(offset)])?;
+    Ok(())
+}
+
+/// Puts events behind the end of the log, at their offsets, which ascend; those
+/// that are there at theirs are passed over.
+pub(super) fn restore(write: &Write<'_>, events: &[StoredEvent]) -> Result<(), Error> {
+    let end = last(write)?;
+    let mut at = write.prepare_cached(r#"SELECT event_id FROM events WHERE "offset" = ?"#)?;
+    let mut by_id = write.prepare_cached(
+        r#"SELECT 1 FROM events_by_id i CROSS JOIN events e ON e."offset" = i."offset"
+           WHERE i.id = ? AND e.event_id = ?"#,
+    )?;
+    let mut insert = write.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+    for StoredEvent { offset, event } in events {
+        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } = event;
+        let (stored, at_ms) = (offset.cast_signed(), timestamp_ms.cast_signed());
+        let there: Option<String> = at.query_row([stored], |row| row.get(0)).optional()?;
+        if there.as_ref() == Some(event_id) {
+            continue;
+        }
+        // Up to the end of the log everything is in the index tables.
+        let is_known = by_id.exists(params![id::handle(event_id).cast_signed(), event_id])?;
+        if *offset <= end || is_known {
+            return Err(taken(*offset, event_id));
+        }
+        insert.execute(params![stored, event_id, scenario_id, user_id, item_id, action_type, at_ms, body])?;
+    }
+    raise_last(write, events.last().map_or(0, |last| last.offset))
+}
+
+/// The id of an item that has the handle, if it is in the log.
+pub(super) fn item_id(connection: &Connection, handle: u64) -> Result<Option<String>, Error> {
+    let mut select = connection.prepare_cached(
+        r#"SELECT e.item FROM events_by_item i CROSS JOIN events e ON e."offset" = i."offset" WHERE i.item = ? LIMIT 1"#,
+    )?;
+    Ok(select.query_row([handle.cast_signed()], |row| row.get(0)).optional()?)
 }
 
 /// A user's or item's events, newest first: those behind the index tables, then

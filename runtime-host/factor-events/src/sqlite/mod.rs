@@ -21,10 +21,11 @@ use async_trait::async_trait;
 use funnelweb_factor_documents::{SqliteDocuments, sqlite::Tables as DocumentTables};
 use funnelweb_factor_live::{SqliteLive, sqlite::Tables as LiveTables};
 use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write, lock};
+use rusqlite::Connection;
 
 use self::{journal::Effects, log::Ids};
 use crate::{
-    check::{check, check_history, check_read},
+    check::{check, check_history, check_read, check_restored},
     store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, StoredEvent, Tenant},
 };
 
@@ -86,6 +87,29 @@ impl Events for SqliteEvents {
         check_read(limit)?;
         let file = self.stores.open(tenant).await?;
         file.read(move |tx| log::read(tx, from, limit)).await
+    }
+
+    async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
+        let file = self.stores.open(tenant).await?;
+        file.write(Durability::Durable, |write| write.settle()).await
+    }
+
+    async fn restore(&self, tenant: &Tenant, events: Vec<StoredEvent>) -> Result<(), Error> {
+        check_restored(&events)?;
+        let file = self.stores.open(tenant).await?;
+        let log = self.log.clone();
+        let size = events.iter().map(|stored| bytes(&stored.event)).sum();
+        file.write_sized(Durability::Durable, size, move |write| log.restore(write, &events)).await
+    }
+
+    async fn last_offset(&self, tenant: &Tenant) -> Result<u64, Error> {
+        let file = self.stores.open(tenant).await?;
+        file.read(|tx| log::last(tx)).await
+    }
+
+    async fn raise_last_offset(&self, tenant: &Tenant, offset: u64) -> Result<(), Error> {
+        let file = self.stores.open(tenant).await?;
+        file.write(Durability::Durable, move |write| log::raise_last(write, offset)).await
     }
 }
 
@@ -158,6 +182,13 @@ impl Log {
         Ok(outcomes)
     }
 
+    fn restore(self, write: &mut Write<'_>, events: &[StoredEvent]) -> Result<(), Error> {
+        // So that all events before are in the index tables; and these after.
+        write.settle()?;
+        log::restore(write, events)?;
+        write.settle()
+    }
+
     /// Whether the file's journal is to be settled before more is added.
     fn is_full(&self, file: u64) -> bool {
         let held = lock(&self.held);
@@ -190,6 +221,10 @@ impl Part for Log {
     fn closed(&self, file: u64) {
         self.ids.close(file);
         lock(&self.held).remove(&file);
+    }
+
+    fn item_id(&self, connection: &Connection, handle: u64) -> Result<Option<String>, Error> {
+        log::item_id(connection, handle)
     }
 
     fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {

@@ -1,5 +1,7 @@
 //! Exposure rows: one per call, merged when there are many.
 
+use std::collections::HashMap;
+
 use funnelweb_core::id;
 use funnelweb_tenant_store::Error;
 use rusqlite::{Connection, params};
@@ -80,25 +82,47 @@ fn each(
 /// Writes the rows of a user anew: each item once, one row for those that
 /// expire together. Returns how many rows there are now.
 fn compact(connection: &Connection, scenario: &str, user: &str, now_ms: u64) -> Result<usize, Error> {
-    let mut set = ExposureSet::default();
-    let mut names = std::collections::HashMap::new();
-    each(connection, scenario, user, now_ms, |expires_ms, items| {
-        set.add(&Shown { expires_ms, handles: items.iter().map(|item| id::handle(item)).collect() });
-        names.extend(items.into_iter().map(|item| (id::handle(item), item.to_owned())));
-    })?;
-    connection.prepare_cached("DELETE FROM exposures WHERE user = ? AND scenario = ?")?.execute([user, scenario])?;
     let mut rows: Vec<(u64, Vec<String>)> = Vec::new();
-    for (handle, expires_ms) in set.alive(now_ms) {
-        let Some(name) = names.remove(&handle) else { continue };
+    for (name, expires_ms) in alive(connection, scenario, user, now_ms)? {
         match rows.last_mut() {
             Some((expiry, items)) if *expiry == expires_ms => items.push(name),
             _ => rows.push((expires_ms, vec![name])),
         }
     }
-    for (expires_ms, items) in &rows {
+    replace(connection, scenario, user, &rows, now_ms)?;
+    Ok(rows.len())
+}
+
+/// The items that have not expired, and when they do, in the order in which they
+/// were last added.
+pub(super) fn alive(
+    connection: &Connection,
+    scenario: &str,
+    user: &str,
+    now_ms: u64,
+) -> Result<Vec<(String, u64)>, Error> {
+    let mut set = ExposureSet::default();
+    let mut names = HashMap::new();
+    each(connection, scenario, user, now_ms, |expires_ms, items| {
+        set.add(&Shown { expires_ms, handles: items.iter().map(|item| id::handle(item)).collect() });
+        names.extend(items.into_iter().map(|item| (id::handle(item), item.to_owned())));
+    })?;
+    Ok(set.alive(now_ms).filter_map(|(handle, expires_ms)| Some((names.remove(&handle)?, expires_ms))).collect())
+}
+
+/// Writes rows in the place of all of a user's.
+pub(super) fn replace(
+    connection: &Connection,
+    scenario: &str,
+    user: &str,
+    rows: &[(u64, Vec<String>)],
+    now_ms: u64,
+) -> Result<(), Error> {
+    connection.prepare_cached("DELETE FROM exposures WHERE user = ? AND scenario = ?")?.execute([user, scenario])?;
+    for (expires_ms, items) in rows {
         insert(connection, scenario, user, *expires_ms, &encode(items), now_ms)?;
     }
-    Ok(rows.len())
+    Ok(())
 }
 
 /// When a set that has so many rows is merged next.

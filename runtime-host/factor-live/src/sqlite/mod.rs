@@ -4,6 +4,7 @@ mod cache;
 mod effects;
 mod exposed;
 mod tables;
+mod whole;
 
 use std::sync::{Arc, Mutex};
 
@@ -21,7 +22,7 @@ use crate::{
     check,
     exposures::{ExposureSet, Shown},
     hot::HotList,
-    store::{Error, Live, Scored, Tenant},
+    store::{Error, Live, Scored, Tenant, Walk, Whole},
 };
 
 /// Live structures in tenants' SQLite files.
@@ -223,6 +224,15 @@ impl Live for SqliteLive {
             Ok(values)
         })
         .await
+    }
+
+    fn walk<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, Whole> {
+        self.walk_all(tenant)
+    }
+
+    async fn restore(&self, tenant: &Tenant, structures: Vec<Whole>) -> Result<(), Error> {
+        structures.iter().try_for_each(Whole::check)?;
+        self.put_back(tenant, structures).await
     }
 }
 

@@ -6,7 +6,7 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use funnelweb_tenant_store::Purge;
+use funnelweb_tenant_store::{Part, Purge, Write};
 use tempfile::TempDir;
 
 use super::*;
@@ -17,7 +17,30 @@ const START_MS: u64 = 1_700_000_000_000;
 fn open(folder: &Path, clock: &Arc<AtomicU64>) -> SqliteLive {
     let clock = clock.clone();
     let stores = TenantStores::with(folder, Arc::new(move || clock.load(Ordering::Relaxed)), 4).unwrap();
+    stores.register(Arc::new(Names)).unwrap();
     SqliteLive::new(Arc::new(stores)).unwrap()
+}
+
+/// Knows the ids of the suite's items.
+struct Names;
+
+impl Part for Names {
+    fn name(&self) -> &'static str {
+        "names"
+    }
+
+    fn migrations(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    fn purge(&self, _: &mut Write<'_>, _: &Purge) -> Result<u64, Error> {
+        Ok(0)
+    }
+
+    fn item_id(&self, _: &rusqlite::Connection, handle: u64) -> Result<Option<String>, Error> {
+        let names = ["a", "b", "c", "d", "x", "h", "b:x"].map(str::to_owned).into_iter();
+        Ok(names.chain((0..800).map(|at| format!("i{at}"))).find(|name| id::handle(name) == handle))
+    }
 }
 
 fn fresh() -> (TempDir, Arc<AtomicU64>, SqliteLive) {
@@ -33,7 +56,7 @@ fn change(live: &SqliteLive, tenant: &Tenant, hot: Vec<HotChange>, counts: Vec<C
     Box::pin(async move {
         let tables = live.tables.clone();
         let file = live.stores.open(&tenant).await.unwrap();
-        let work = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+        let work = move |write: &mut Write<'_>| {
             for one in &hot {
                 tables.store_hot(write, one)?;
             }
@@ -97,7 +120,7 @@ async fn what_is_not_in_the_tables_yet_is_counted_once() {
     assert_eq!(read().await, 3.0);
     // The tables have the first; memory drops it after that, and never before.
     let stored = tables.clone();
-    let settle = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+    let settle = move |write: &mut Write<'_>| {
         stored.store_counts(write, [(7, "n", 1.0)])?;
         funnelweb_tenant_store::set_settled(write, 1)
     };
@@ -105,7 +128,7 @@ async fn what_is_not_in_the_tables_yet_is_counted_once() {
     tables.memory.cache.forget(&LiveKey::Stats { file: number, handle: 7 });
     assert_eq!(read().await, 3.0);
     let settled = tables.clone();
-    let drop = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+    let drop = move |write: &mut Write<'_>| {
         settled.settled_after(write, 1);
         Ok::<_, Error>(())
     };
@@ -161,7 +184,7 @@ async fn the_coldest_go_when_there_are_too_many() {
     let tables = live.tables.clone();
     let file = live.stores.open(&t).await.unwrap();
     let all = limits::HOT_MEMBERS + limits::HOT_MEMBERS / 8 + 1;
-    let fill = move |write: &mut funnelweb_tenant_store::Write<'_>| {
+    let fill = move |write: &mut Write<'_>| {
         let weight = |at| Weight { handle: id::handle(&format!("i{at}")), weight: at as f64 + 1.0, at_ms: START_MS };
         let weights = (0..all).map(weight).collect();
         tables.store_hot(write, &HotChange { scenario: "feed".to_owned(), half_life_s: 3600, weights })

@@ -18,8 +18,8 @@ use super::{
 use crate::{call::Failure, server::MongoStore};
 
 /// Documents written with one command, and bytes of their text.
-const TOGETHER: usize = 1000;
-const TOGETHER_BYTES: usize = 2 * 1024 * 1024;
+pub(super) const TOGETHER: usize = 1000;
+pub(super) const TOGETHER_BYTES: usize = 2 * 1024 * 1024;
 
 /// One document of a bulk write.
 struct Prepared {

@@ -23,6 +23,7 @@ mod insert;
 mod profile;
 mod purge;
 mod read;
+mod whole;
 mod write;
 
 use std::sync::Arc;
@@ -30,11 +31,11 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use bson::{Document as BsonDocument, doc};
 use funnelweb_factor_documents::{
-    backend::{Body, Plan, check_key, check_keys, check_lists, check_query, parse, parse_patch},
+    backend::{Body, Plan, check_key, check_keys, check_lists, check_query, parse, parse_patch, prepare_restored},
     merge_patch as merge,
     store::{
         Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, Page, Precondition,
-        Prepared, Query, Tenant, Term, WriteError,
+        Prepared, Query, Tenant, Term, Walk, WriteError,
     },
 };
 use funnelweb_factor_live::store::LiveEffects;
@@ -309,5 +310,22 @@ impl Documents for MongoDocuments {
     ) -> Result<Vec<Option<String>>, Error> {
         let rows = self.store.rows(tenant, &scenario_id, &handles).await?;
         Ok(rows.into_iter().map(|row| row.map(|row| row.id.clone())).collect())
+    }
+
+    fn walk<'a>(&'a self, tenant: &'a Tenant, collection: Collection) -> Walk<'a, Document> {
+        self.store.walk_documents(tenant, collection)
+    }
+
+    async fn restore(&self, tenant: &Tenant, collection: Collection, documents: Vec<Document>) -> Result<(), Error> {
+        let documents = prepare_restored(collection, documents).await?;
+        self.store.restore_documents(tenant, collection, documents).await
+    }
+
+    async fn version_floor(&self, tenant: &Tenant) -> Result<u64, Error> {
+        self.store.floor(tenant).await
+    }
+
+    async fn raise_version_floor(&self, tenant: &Tenant, version: u64) -> Result<(), Error> {
+        self.store.raise_floor(tenant, version).await
     }
 }

@@ -462,7 +462,7 @@ fn order(sort: Sort) -> BsonDocument {
     doc! { "created_at": direction, "_fw.handle": direction }
 }
 
-fn handle(stored: &BsonDocument) -> Option<u64> {
+pub(super) fn handle(stored: &BsonDocument) -> Option<u64> {
     integer(stored.get_document(OWN).ok()?, "handle").map(i64::cast_unsigned)
 }
 

@@ -48,7 +48,7 @@ pub(super) fn name(number: u128) -> String {
     format!("{number:032x}")
 }
 
-fn log_key(tenant: &Tenant) -> String {
+pub(super) fn log_key(tenant: &Tenant) -> String {
     format!("log/{tenant}")
 }
 
@@ -261,7 +261,13 @@ impl MongoEvents {
     }
 
     /// An event as it is stored.
-    fn document(&self, tenant: &Tenant, event: &Event, offset: i64, number: u128) -> Result<Document, Error> {
+    pub(super) fn document(
+        &self,
+        tenant: &Tenant,
+        event: &Event,
+        offset: i64,
+        number: u128,
+    ) -> Result<Document, Error> {
         let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } = event;
         let body: Map<String, Value> =
             serde_json::from_str(body).map_err(|error| Error::invalid("events.body", error))?;

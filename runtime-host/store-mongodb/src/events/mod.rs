@@ -32,6 +32,7 @@
 mod append;
 mod effects;
 mod sweep;
+mod whole;
 
 use std::{sync::Arc, time::Duration};
 
@@ -39,7 +40,7 @@ use async_trait::async_trait;
 use bson::{Document, doc};
 use funnelweb_factor_documents::store::Watcher;
 use funnelweb_factor_events::{
-    check::{check, check_history, check_read},
+    check::{check, check_history, check_read, check_restored},
     store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, StoredEvent, Tenant},
 };
 use funnelweb_factor_live::store::LiveEffects;
@@ -153,5 +154,22 @@ impl Events for MongoEvents {
         };
         let filter = doc! { "tenant_id": tenant.as_str(), "_fw.offset": { "$gte": from, "$lte": last } };
         self.select(filter, 1, limit).await
+    }
+
+    async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
+        self.complete_all(tenant).await
+    }
+
+    async fn restore(&self, tenant: &Tenant, events: Vec<StoredEvent>) -> Result<(), Error> {
+        check_restored(&events)?;
+        self.put_back(tenant, events).await
+    }
+
+    async fn last_offset(&self, tenant: &Tenant) -> Result<u64, Error> {
+        self.last_given(tenant).await
+    }
+
+    async fn raise_last_offset(&self, tenant: &Tenant, offset: u64) -> Result<(), Error> {
+        self.give_none_up_to(tenant, offset).await
     }
 }

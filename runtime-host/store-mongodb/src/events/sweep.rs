@@ -114,7 +114,7 @@ impl MongoEvents {
 
     /// Applies the effects of those events of the batch that are in the log as its
     /// own, and deletes it.
-    async fn complete(&self, stored: &Document) -> Result<(), Error> {
+    pub(super) async fn complete(&self, stored: &Document) -> Result<(), Error> {
         let unreadable = || Error::Unavailable("the batch is of another version of this program".to_owned());
         let name = stored.get_str("_id").map_err(|_| unreadable())?;
         let number = number(name).ok_or_else(unreadable)?;

@@ -10,8 +10,8 @@ use std::{
 
 use async_trait::async_trait;
 use funnelweb_core::id::handle;
-use funnelweb_factor_live::store::{CountAdd, Error, HotAdd, Live, LiveEffects, Scored, Tenant};
-use funnelweb_tenant_store::decay;
+use funnelweb_factor_live::store::{CountAdd, Error, HotAdd, Live, LiveEffects, Scored, Tenant, Walk, Whole};
+use funnelweb_tenant_store::{decay, pages};
 
 /// Score and its time by handle, and their half-life.
 type HotList = (u32, HashMap<u64, (f64, u64)>);
@@ -155,5 +155,15 @@ impl Live for MemoryLive {
             state.counts.get(&(tenant.clone(), handle, field.clone())).copied().unwrap_or(0.0)
         };
         Ok(cells.map(count).collect())
+    }
+
+    /// It knows items by their handles only.
+    fn walk<'a>(&'a self, _: &'a Tenant) -> Walk<'a, Whole> {
+        pages((), async |()| Ok((Vec::new(), None)))
+    }
+
+    async fn restore(&self, _: &Tenant, structures: Vec<Whole>) -> Result<(), Error> {
+        assert!(structures.is_empty(), "of those it walks there are none");
+        Ok(())
     }
 }

@@ -19,7 +19,7 @@ use async_trait::async_trait;
 use funnelweb_core::{id, limits};
 use funnelweb_factor_documents::store::{
     Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, Page, Precondition, Prepared,
-    Query, Tenant, Term, Watcher, WriteError,
+    Query, Tenant, Term, Walk, Watcher, WriteError,
 };
 
 use self::{
@@ -292,5 +292,24 @@ impl<D: Documents + ?Sized> Documents for CachedDocuments<D> {
         handles: Vec<u64>,
     ) -> Result<Vec<Option<String>>, Error> {
         self.inner.item_ids(tenant, scenario_id, handles).await
+    }
+
+    fn walk<'a>(&'a self, tenant: &'a Tenant, collection: Collection) -> Walk<'a, Document> {
+        self.inner.walk(tenant, collection)
+    }
+
+    async fn restore(&self, tenant: &Tenant, collection: Collection, documents: Vec<Document>) -> Result<(), Error> {
+        let keys: Vec<Key> = documents.iter().map(|document| document.key.clone()).collect();
+        let result = self.inner.restore(tenant, collection, documents).await;
+        self.invalidate(tenant, collection, &keys).await;
+        result
+    }
+
+    async fn version_floor(&self, tenant: &Tenant) -> Result<u64, Error> {
+        self.inner.version_floor(tenant).await
+    }
+
+    async fn raise_version_floor(&self, tenant: &Tenant, version: u64) -> Result<(), Error> {
+        self.inner.raise_version_floor(tenant, version).await
     }
 }

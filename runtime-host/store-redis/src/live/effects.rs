@@ -171,7 +171,7 @@ impl LiveEffects for RedisLive {
 }
 
 /// Deletes a key and what goes with it.
-fn unlink(key: &str, companions: &[&str]) -> Command {
+pub(super) fn unlink(key: &str, companions: &[&str]) -> Command {
     let companions: Vec<String> = companions.iter().map(|what| beside(key, what)).collect();
     Command::new("UNLINK", key).arg(companions)
 }

@@ -3,6 +3,7 @@
 mod effects;
 mod hot;
 mod shown;
+mod whole;
 
 use std::{sync::Arc, time::SystemTime};
 
@@ -11,7 +12,7 @@ use funnelweb_core::{id, limits};
 use funnelweb_factor_documents::store::Documents;
 use funnelweb_factor_live::{
     check,
-    store::{Error, Live, Scored, Tenant},
+    store::{Error, Live, Scored, Tenant, Walk, Whole},
 };
 use funnelweb_tenant_store::Clock;
 use redis::Value;
@@ -246,5 +247,14 @@ impl Live for RedisLive {
             }
         }
         Ok(values)
+    }
+
+    fn walk<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, Whole> {
+        self.walk_all(tenant)
+    }
+
+    async fn restore(&self, tenant: &Tenant, structures: Vec<Whole>) -> Result<(), Error> {
+        structures.iter().try_for_each(Whole::check)?;
+        self.put_back(tenant, structures).await
     }
 }

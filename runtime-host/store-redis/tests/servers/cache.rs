@@ -15,7 +15,7 @@ use funnelweb_factor_documents::{
     store::{
         Collection::{self, Scenarios, UserProfiles},
         ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, NewDocument, Page, Precondition,
-        Prepared, Query, Tenant, Term, WriteError,
+        Prepared, Query, Tenant, Term, Walk, WriteError,
     },
 };
 use funnelweb_factor_live::store::Live;
@@ -149,6 +149,22 @@ impl Documents for Inner {
         handles: Vec<u64>,
     ) -> Result<Vec<Option<String>>, Error> {
         self.up()?.item_ids(tenant, scenario_id, handles).await
+    }
+
+    fn walk<'a>(&'a self, tenant: &'a Tenant, of: Collection) -> Walk<'a, Document> {
+        self.documents.walk(tenant, of)
+    }
+
+    async fn restore(&self, tenant: &Tenant, of: Collection, documents: Vec<Document>) -> Result<(), Error> {
+        self.up()?.restore(tenant, of, documents).await
+    }
+
+    async fn version_floor(&self, tenant: &Tenant) -> Result<u64, Error> {
+        self.up()?.version_floor(tenant).await
+    }
+
+    async fn raise_version_floor(&self, tenant: &Tenant, version: u64) -> Result<(), Error> {
+        self.up()?.raise_version_floor(tenant, version).await
     }
 }
 

@@ -12,13 +12,14 @@ use async_trait::async_trait;
 use funnelweb_core::{id::handle, limits};
 use funnelweb_factor_documents::store::{
     Collection, ColumnSpec, Document, Documents, InsertOutcome, ItemColumns, Key, Page, Precondition, Prepared, Query,
-    Term, WriteError,
+    Term, Walk, WriteError,
 };
 use funnelweb_factor_live::{
     conformance::{Change, EffectsSuite, Suite},
     store::{CountAdd, Error, HotAdd, Live, LiveEffects, Scored, Tenant},
 };
 use funnelweb_store_redis::{RedisLive, RedisStore};
+use funnelweb_tenant_store::pages;
 
 use crate::harness::{Cluster, Kind, Server};
 
@@ -102,6 +103,22 @@ impl Documents for Items {
 
     async fn item_ids(&self, _: &Tenant, _: String, handles: Vec<u64>) -> Result<Vec<Option<String>>, Error> {
         Ok(handles.iter().map(|handle| self.0.get(handle).cloned()).collect())
+    }
+
+    fn walk<'a>(&'a self, _: &'a Tenant, _: Collection) -> Walk<'a, Document> {
+        pages((), async |()| Err(unused()))
+    }
+
+    async fn restore(&self, _: &Tenant, _: Collection, _: Vec<Document>) -> Result<(), Error> {
+        Err(unused())
+    }
+
+    async fn version_floor(&self, _: &Tenant) -> Result<u64, Error> {
+        Err(unused())
+    }
+
+    async fn raise_version_floor(&self, _: &Tenant, _: u64) -> Result<(), Error> {
+        Err(unused())
     }
 }
 
