@@ -191,3 +191,5 @@ pub const REDIS_TIMEOUT: Duration = Duration::from_secs(3);
 pub const REDIS_REQUEST_BYTES: usize = 10 * 1024 * 1024;
 /// Bytes of one reply of `spin:redis`; in memory it may take several times as many.
 pub const REDIS_REPLY_BYTES: usize = 10 * 1024 * 1024;
+/// Bytes of one line of an export: the largest value of `spin:key-value`, in base64.
+pub const EXPORT_LINE_BYTES: usize = 16 * 1024 * 1024;

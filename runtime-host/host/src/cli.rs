@@ -31,6 +31,14 @@ pub enum Command {
     Import(Import),
     /// Load simulated catalogues, users and behaviours into a server.
     Demo(Demo),
+    /// Write everything that a tenant has to a file, from whatever stores.
+    Export(Export),
+    /// Put an export into stores that have nothing of the tenant, and compare.
+    ImportAll(ImportAll),
+    /// Copy the embedded stores of a data directory, which may be served meanwhile.
+    Backup(Backup),
+    /// Put a backup into a data directory that has no tenants.
+    Restore(Restore),
 }
 
 /// How log lines look.
@@ -177,6 +185,79 @@ pub struct Demo {
     pub tenant: String,
     #[command(flatten)]
     pub server: ServerArgs,
+}
+
+/// Which stores a command works on, and how it tells of its progress.
+#[derive(Debug, Args)]
+pub struct StoreArgs {
+    /// Where embedded stores are.
+    #[arg(long, default_value = "data")]
+    pub data_dir: PathBuf,
+    /// What stands behind each capability, as for `up`; all is embedded without
+    /// one.
+    #[arg(long, value_name = "FILE")]
+    pub runtime_config: Option<PathBuf>,
+    /// Print progress and result as JSON lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `funnelweb export`
+#[derive(Debug, Args)]
+pub struct Export {
+    /// The file, NDJSON; gzip when its name ends in `.gz`.
+    pub file: PathBuf,
+    /// The tenant whose data it is.
+    #[arg(long)]
+    pub tenant: String,
+    #[command(flatten)]
+    pub stores: StoreArgs,
+}
+
+/// `funnelweb import-all`
+#[derive(Debug, Args)]
+pub struct ImportAll {
+    /// A file that `export` wrote.
+    pub file: PathBuf,
+    /// The tenant whose data it becomes; the one that it was of, unless said
+    /// otherwise.
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Take up an import of the same file that failed: what it has written is
+    /// written again.
+    #[arg(long)]
+    pub resume: bool,
+    #[command(flatten)]
+    pub stores: StoreArgs,
+}
+
+/// `funnelweb backup`
+#[derive(Debug, Args)]
+pub struct Backup {
+    /// The folder, which must be empty or not exist.
+    pub folder: PathBuf,
+    /// Only this tenant.
+    #[arg(long)]
+    pub tenant: Option<String>,
+    /// Where the embedded stores are.
+    #[arg(long, default_value = "data")]
+    pub data_dir: PathBuf,
+    /// Print progress and result as JSON lines.
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// `funnelweb restore`
+#[derive(Debug, Args)]
+pub struct Restore {
+    /// A folder that `backup` made.
+    pub folder: PathBuf,
+    /// Where the embedded stores will be.
+    #[arg(long, default_value = "data")]
+    pub data_dir: PathBuf,
+    /// Print progress and result as JSON lines.
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// A scenario of the demo.

@@ -1,5 +1,7 @@
 //! What each command does.
 
+mod moving;
+
 use std::{
     collections::BTreeMap,
     net::SocketAddr,
@@ -31,6 +33,10 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Check(args) => check(&args),
         Command::Import(args) => import(args),
         Command::Demo(args) => demo(&args),
+        Command::Export(args) => runtime()?.block_on(moving::export(&args)),
+        Command::ImportAll(args) => runtime()?.block_on(moving::import_all(&args)),
+        Command::Backup(args) => moving::backup(&args),
+        Command::Restore(args) => moving::restore(&args),
     }
 }
 
@@ -40,7 +46,7 @@ fn runtime() -> anyhow::Result<tokio::runtime::Runtime> {
 
 async fn up(args: Up) -> anyhow::Result<()> {
     let start = Instant::now();
-    let config = args.runtime_config.as_deref().map(RuntimeConfig::load).transpose()?.unwrap_or_default();
+    let config = RuntimeConfig::load_or_default(args.runtime_config.as_deref())?;
     let stores = Stores::open(&config, &args.data_dir).await?;
     let options =
         Options { manifest: args.manifest.manifest, data_dir: args.data_dir, variables: variables(&args.variables)? };

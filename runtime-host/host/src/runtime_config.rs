@@ -52,6 +52,14 @@ pub struct Backends {
     pub key_value: LiveBackend,
 }
 
+impl Backends {
+    /// Whether anything is in files of the data directory.
+    #[must_use]
+    pub fn any_embedded(&self) -> bool {
+        self.documents == DocumentsBackend::Embedded || [self.live, self.key_value].contains(&LiveBackend::Embedded)
+    }
+}
+
 /// Behind `documents` and `events`.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -75,6 +83,14 @@ pub enum LiveBackend {
 }
 
 impl RuntimeConfig {
+    /// [`RuntimeConfig::load`], or everything embedded without a file.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn load_or_default(file: Option<&Path>) -> anyhow::Result<Self> {
+        file.map_or_else(|| Ok(Self::default()), Self::load)
+    }
+
     /// Reads and checks a file.
     ///
     /// # Errors

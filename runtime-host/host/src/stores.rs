@@ -7,9 +7,10 @@ use funnelweb_factor_documents::{SqliteDocuments, store::Documents};
 use funnelweb_factor_events::{SqliteEvents, store::Events};
 use funnelweb_factor_key_value::{SqliteKeyValues, store::KeyValues};
 use funnelweb_factor_live::{SqliteLive, store::Live};
+use funnelweb_migration::TenantStores;
 use funnelweb_store_mongodb::{MongoDocuments, MongoEvents, MongoSettings, MongoStore};
 use funnelweb_store_redis::{CachedDocuments, RedisKeyValues, RedisLive, RedisStore};
-use funnelweb_tenant_store::TenantStores;
+use funnelweb_tenant_store::{DataDirLock, Tenant, TenantStores as TenantFiles};
 
 use crate::runtime_config::{LiveBackend, RuntimeConfig};
 
@@ -24,15 +25,22 @@ pub struct Stores {
     pub events: Arc<dyn Events>,
     /// `spin:key-value` and `wasi:keyvalue`.
     pub key_values: Arc<dyn KeyValues>,
+    /// When something is embedded: no other process may write to the folder.
+    _lock: Option<Arc<DataDirLock>>,
 }
 
 impl Stores {
     /// The backends that `config` names, each server asked whether it is there.
     ///
     /// # Errors
-    /// When the folder cannot be made or a server does not answer as it should.
+    /// When the folder cannot be made or is in use by another process, or a server
+    /// does not answer as it should.
     pub async fn open(config: &RuntimeConfig, data_dir: &Path) -> anyhow::Result<Self> {
-        let mut stores = Self::embedded(data_dir)?;
+        let lock = match config.stores.any_embedded() {
+            true => Some(Arc::new(DataDirLock::take(data_dir).context("data directory")?)),
+            false => None,
+        };
+        let mut stores = Self { _lock: lock, ..Self::embedded(data_dir)? };
         let Some(settings) = &config.redis else { return Ok(stores) };
         let redis = RedisStore::connect(settings).await.context("redis")?;
         if config.stores.key_value == LiveBackend::Redis {
@@ -62,13 +70,22 @@ impl Stores {
         Ok(())
     }
 
-    /// The embedded backends: one SQLite file per tenant below `data_dir`.
+    /// What holds something of a tenant.
+    #[must_use]
+    pub fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStores<'a> {
+        let Self { documents, live, events, key_values, _lock } = self;
+        let (documents, live) = (documents.as_ref(), live.as_ref());
+        TenantStores { tenant, documents, events: events.as_ref(), live, key_values: key_values.as_ref() }
+    }
+
+    /// The embedded backends: one SQLite file per tenant below `data_dir`, which no
+    /// other process may use.
     ///
     /// # Errors
     /// When the folder cannot be made.
     pub fn embedded(data_dir: &Path) -> anyhow::Result<Self> {
         let open = || {
-            let files = Arc::new(TenantStores::new(data_dir)?);
+            let files = Arc::new(TenantFiles::new(data_dir)?);
             let documents = SqliteDocuments::new(Arc::clone(&files))?;
             let live = SqliteLive::new(Arc::clone(&files))?;
             let events = SqliteEvents::new(Arc::clone(&files), &documents, &live)?;
@@ -78,6 +95,7 @@ impl Stores {
                 live: Arc::new(live),
                 events: Arc::new(events),
                 key_values: Arc::new(key_values),
+                _lock: None,
             })
         };
         open().with_context(|| format!("data directory {}", data_dir.display()))

@@ -24,7 +24,7 @@ pub struct Progress<'a> {
     pub unit: Unit,
     /// So many are done.
     pub done: u64,
-    /// Of so many.
+    /// Of so many; 0 when it is not known.
     pub total: u64,
     /// Lines that the server has answered for.
     pub lines: u64,
@@ -59,7 +59,7 @@ impl Bar {
             self.finish();
         }
         let (_, bar) = self.shown.get_or_insert_with(|| {
-            let bar = ProgressBar::new(progress.total).with_style(style(progress.unit));
+            let bar = ProgressBar::new(progress.total).with_style(style(progress));
             bar.set_prefix(progress.task.to_owned());
             (progress.task.to_owned(), bar)
         });
@@ -83,8 +83,9 @@ impl Drop for Bar {
     }
 }
 
-fn style(unit: Unit) -> ProgressStyle {
-    let template = match unit {
+fn style(progress: &Progress<'_>) -> ProgressStyle {
+    let template = match progress.unit {
+        _ if progress.total == 0 => "{prefix} {human_pos} {per_sec} {msg}",
         Unit::Bytes => "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left {msg}",
         Unit::Lines => "{prefix} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left {msg}",
     };
@@ -96,11 +97,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn both_templates_are_valid() {
+    fn all_templates_are_valid() {
         // A template that is not would silently fall back to the plain bar.
-        for template in [Unit::Bytes, Unit::Lines] {
+        for (template, total) in [(Unit::Bytes, 2), (Unit::Lines, 2), (Unit::Lines, 0)] {
             let mut bar = Bar::default();
-            let progress = Progress { task: "t", unit: template, done: 1, total: 2, lines: 1, failed: 1 };
+            let progress = Progress { task: "t", unit: template, done: 1, total, lines: 1, failed: 1 };
             bar.show(&progress);
             bar.show(&Progress { task: "u", ..progress });
             assert_eq!(bar.shown.as_ref().map(|(task, _)| task.as_str()), Some("u"));
