@@ -87,7 +87,7 @@ fn ask(client: &Client, kind: Kind, user: &str, query: &str) -> Value {
 }
 
 /// Takes out what differs between two runs: times, and ages of items.
-fn normalise(value: &mut Value) {
+pub fn normalise(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, inner) in fields {
@@ -107,23 +107,23 @@ fn normalise(value: &mut Value) {
     }
 }
 
-/// The first place at which two values differ.
-fn difference(path: &str, found: &Value, expected: &Value) -> Option<String> {
+/// The first place at which two values differ, numbers by more than the tolerance.
+pub fn difference(path: &str, found: &Value, expected: &Value, tolerance: f64) -> Option<String> {
     match (found, expected) {
         (Value::Object(one), Value::Object(other)) => {
             let names = one.keys().chain(other.keys());
             let absent = Value::Null;
             names.into_iter().find_map(|name| {
                 let (one, other) = (one.get(name).unwrap_or(&absent), other.get(name).unwrap_or(&absent));
-                difference(&format!("{path}.{name}"), one, other)
+                difference(&format!("{path}.{name}"), one, other, tolerance)
             })
         }
         (Value::Array(one), Value::Array(other)) if one.len() == other.len() => {
             let pairs = one.iter().zip(other).enumerate();
-            pairs.into_iter().find_map(|(at, (one, other))| difference(&format!("{path}[{at}]"), one, other))
+            pairs.into_iter().find_map(|(at, (one, other))| difference(&format!("{path}[{at}]"), one, other, tolerance))
         }
         (Value::Number(one), Value::Number(other))
-            if (one.as_f64().unwrap() - other.as_f64().unwrap()).abs() <= TOLERANCE =>
+            if (one.as_f64().unwrap() - other.as_f64().unwrap()).abs() <= tolerance =>
         {
             None
         }
@@ -142,7 +142,7 @@ fn check(name: &str, mut found: Value) {
     }
     let text = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
     let expected = serde_json::from_str(&text).unwrap();
-    if let Some(difference) = difference("", &found, &expected) {
+    if let Some(difference) = difference("", &found, &expected, TOLERANCE) {
         panic!("{name}: {difference}\n\nthe whole response:\n{}", serde_json::to_string_pretty(&found).unwrap());
     }
 }

@@ -19,6 +19,7 @@ mod guests;
 mod harness;
 mod isolation;
 mod limits;
+mod migration;
 mod outage;
 mod remote;
 mod truth;
