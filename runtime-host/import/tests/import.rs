@@ -9,7 +9,7 @@ use std::{
 };
 
 use funnelweb_demo::{Kind as World, Size};
-use funnelweb_import::{Error, Kind, Options, Report, load_demo, run};
+use funnelweb_import::{CHUNK_LINES, Error, Kind, Options, Report, load_demo, run};
 use serde_json::json;
 use server::{Fault, Server};
 
@@ -294,20 +294,21 @@ fn faults_of_source_and_state_are_told_before_anything_is_sent() {
 #[test]
 fn the_demo_loads_and_loading_it_again_changes_nothing() {
     let server = Server::start();
-    let size = Size { items: 20_500, users: 20, events: 1_500 };
+    let count = CHUNK_LINES as u64 + 500;
+    let size = Size { items: u32::try_from(count).unwrap(), users: 20, events: 1_500 };
     let world = funnelweb_demo::World::new(World::News, size, 1, 1_767_225_600_000).unwrap();
     let mut tasks = Vec::new();
     let loaded =
         load_demo(&server.client(), &world, &mut |progress| tasks.push((progress.task.to_owned(), progress.done)))
             .unwrap();
-    assert_eq!((loaded.items.created, loaded.behaviors.accepted), (20_500, 1_500));
+    assert_eq!((loaded.items.created, loaded.behaviors.accepted), (count, 1_500));
     let done = |of: &str| tasks.iter().filter(|(task, _)| task == of).map(|(_, done)| *done).collect::<Vec<_>>();
     // As many lines or bytes as a request holds.
     let items = done("news items");
-    assert!(items.len() > 1 && items.is_sorted() && items.last() == Some(&20_500), "{items:?}");
+    assert!(items.len() > 1 && items.is_sorted() && items.last() == Some(&count), "{items:?}");
     assert_eq!(done("news behaviors"), [1_000, 1_500]);
     let again = load_demo(&server.client(), &world, &mut |_| ()).unwrap();
-    assert_eq!((again.items.replaced, again.behaviors.duplicates), (20_500, 1_500));
+    assert_eq!((again.items.replaced, again.behaviors.duplicates), (count, 1_500));
     let seen = server.seen.lock().unwrap();
     let (method, path, _, _) = &seen.requests[0];
     assert_eq!((method.as_str(), path.as_str()), ("PUT", "/api/v1/scenarios/news_main_feed"));
