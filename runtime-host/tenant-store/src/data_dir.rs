@@ -9,12 +9,20 @@ use std::{
     fs::{self, File, TryLockError},
     io,
     path::{Path, PathBuf},
+    thread::sleep,
+    time::{Duration, Instant},
 };
 
 use crate::{Error, Tenant};
 
 /// What the names of tenants' files end with.
 const SUFFIX: &str = ".db";
+
+/// How long a lock is waited for: a process that was killed has it until the system
+/// has taken its memory back, and its successor may be there before that.
+const PATIENCE: Duration = Duration::from_secs(3);
+/// Between two tries.
+const PAUSE: Duration = Duration::from_millis(20);
 
 /// The right to write to a data directory, until it is dropped.
 #[derive(Debug)]
@@ -23,22 +31,26 @@ pub struct DataDirLock {
 }
 
 impl DataDirLock {
-    /// Takes the lock of `data_dir`, which is created.
+    /// Takes the lock of `data_dir`, which is created; waits some seconds for it.
     ///
     /// # Errors
-    /// `unavailable` while another process has it, or when the file `lock` in the
+    /// `unavailable` when another process keeps it, or when the file `lock` in the
     /// directory cannot be made or locked.
     pub fn take(data_dir: &Path) -> Result<Self, Error> {
         let cannot = |error: io::Error| Error::Unavailable(format!("cannot lock {}: {error}", data_dir.display()));
         fs::create_dir_all(data_dir).map_err(cannot)?;
         let file = File::options().create(true).truncate(false).write(true).open(data_dir.join("lock"));
         let file = file.map_err(cannot)?;
-        match file.try_lock() {
-            Ok(()) => Ok(Self { _file: file }),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::Unavailable(format!("{} is in use by another process", data_dir.display())))
+        let start = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Self { _file: file }),
+                Err(TryLockError::WouldBlock) if start.elapsed() < PATIENCE => sleep(PAUSE),
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::Unavailable(format!("{} is in use by another process", data_dir.display())));
+                }
+                Err(TryLockError::Error(error)) => return Err(cannot(error)),
             }
-            Err(TryLockError::Error(error)) => Err(cannot(error)),
         }
     }
 }
@@ -87,8 +99,13 @@ mod tests {
         let held = DataDirLock::take(&data_dir).unwrap();
         let refused = DataDirLock::take(&data_dir).unwrap_err().to_string();
         assert!(refused.ends_with("is in use by another process"), "{refused}");
-        drop(held);
+        // One that is about to end is waited for.
+        let ending = std::thread::spawn(move || {
+            sleep(5 * PAUSE);
+            drop(held);
+        });
         DataDirLock::take(&data_dir).unwrap();
+        ending.join().unwrap();
     }
 
     #[test]
