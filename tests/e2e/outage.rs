@@ -180,7 +180,7 @@ fn nothing_acknowledged_is_lost_while_stores_come_and_go() {
     let client = server.tenant("outage");
     client.post("/api/v1/scenarios", &scenario(FEED)).expect(201);
     import(&client, &(0..40).map(|at| item(&format!("i{at}"), ["a", "b"][at % 2], "t")).collect::<Vec<_>>());
-    let (pid, stop) = (server.pid(), AtomicBool::new(false));
+    let stop = AtomicBool::new(false);
     let (events, items, slates) = (Count::default(), Count::default(), Count::default());
     let (written, (at_half, at_end)) = scope(|scope| {
         let writer = scope.spawn(|| write(&client, &events, &items, &stop));
@@ -194,7 +194,6 @@ fn nothing_acknowledged_is_lost_while_stores_come_and_go() {
         reader.join().unwrap();
         (written, cutter.join().unwrap())
     });
-    assert_eq!(server.pid(), pid);
     let mut report = String::new();
     writeln!(report, "events: {}; items: {}; slates: {}", events.text(), items.text(), slates.text()).unwrap();
     writeln!(report, "memory: {} MiB at half, {} MiB at the end", at_half >> 20, at_end >> 20).unwrap();
