@@ -149,6 +149,9 @@ pub const STAGE_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 pub const RANDOM_BYTES: u64 = 64 * 1024;
 /// Requests that one endpoint instance serves before it is replaced.
 pub const INSTANCE_REQUESTS: usize = 1024;
+/// Inserts of several documents that one endpoint instance has under way: one is
+/// written, one prepared.
+pub const INSTANCE_INSERTS: usize = 2;
 /// Time that an idle endpoint instance is kept.
 pub const INSTANCE_IDLE: Duration = Duration::from_secs(1);
 
@@ -176,6 +179,10 @@ pub const KEY_VALUE_VALUE_BYTES: usize = 10 * 1024 * 1024;
 pub const KEY_VALUE_BATCH_KEYS: usize = 1000;
 /// Bytes of the values in one batch, of those that are read too.
 pub const KEY_VALUE_BATCH_BYTES: usize = 16 * 1024 * 1024;
+/// Stores, buckets and compare-and-swap handles that one endpoint instance has open.
+pub const INSTANCE_STORES: usize = 256;
+/// Bytes of the calls of `spin:key-value` that one endpoint instance has under way.
+pub const INSTANCE_KEY_VALUE_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes of the values that the compare-and-swap handles of one instance remember.
 pub const INSTANCE_CAS_BYTES: usize = 32 * 1024 * 1024;
 /// Connections that components have open to Redis servers of their choice

@@ -10,6 +10,7 @@ use funnelweb_bindings::{
     },
     types,
 };
+use funnelweb_core::limits;
 use funnelweb_tenant_store::host::bound;
 use tokio::{sync::oneshot, task::JoinHandle};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
@@ -18,10 +19,6 @@ use crate::store::{
     Collection, ColumnKind, ColumnSpec, Document, Documents, Error, InsertOutcome, Key, NewDocument, Page,
     Precondition, Prepared, Query, Range, Sort, Table, Tenant, Term, WriteError,
 };
-
-/// Inserts that one instance may have begun and not dropped: one is written, one
-/// prepared.
-const INSERTIONS: usize = 2;
 
 /// What one instance may do: the documents of one tenant, or of none.
 pub struct DocumentsCtx {
@@ -40,7 +37,7 @@ impl DocumentsCtx {
     #[must_use]
     pub fn new(store: Arc<dyn Documents>, tenant: Option<Tenant>) -> Self {
         let mut insertions = ResourceTable::new();
-        insertions.set_max_capacity(INSERTIONS);
+        insertions.set_max_capacity(limits::INSTANCE_INSERTS);
         Self { store, tenant, insertions, last: None }
     }
 
@@ -94,7 +91,8 @@ impl Host for DocumentsCtx {
     ) -> Result<Resource<wit::Insertion>, errors::Error> {
         let tenant = self.tenant()?.clone();
         let pushed = self.insertions.push(Inserting(None));
-        let pushed = pushed.map_err(|_| errors::Error::Invalid(format!("insertions: at most {INSERTIONS} at once")))?;
+        let pushed = pushed
+            .map_err(|_| errors::Error::Invalid(format!("insertions: at most {} at once", limits::INSTANCE_INSERTS)))?;
         let documents = documents.into_iter().map(|new| NewDocument { key: new.key.into(), body: new.body }).collect();
         let (made, last) = oneshot::channel();
         let (store, before) = (Arc::clone(&self.store), self.last.replace(last));
@@ -338,7 +336,8 @@ mod tests {
         let again = vec![new("i1999", "{}".to_owned()), new("j", "{}".to_owned())];
         let second = ctx.insert_many(wit::Collection::Items, again, true).await.unwrap();
         let third = ctx.insert_many(wit::Collection::Items, vec![], true).await;
-        assert!(matches!(third, Err(errors::Error::Invalid(_))));
+        let most = limits::INSTANCE_INSERTS.to_string();
+        assert!(matches!(third, Err(errors::Error::Invalid(message)) if message.contains(&most)));
         let (one, two) = (Resource::new_borrow(first.rep()), Resource::new_borrow(second.rep()));
         assert_eq!(ctx.finish(two).await.unwrap(), [wit::InsertOutcome::Replaced, wit::InsertOutcome::Created]);
         let outcomes = ctx.finish(one).await.unwrap();

@@ -7,14 +7,13 @@ mod wasi;
 use std::sync::Arc;
 
 use funnelweb_bindings::spin::key_value::{self as wit, Error, Host, HostStore, HostStoreWithStore, Store};
+use funnelweb_core::limits;
+use funnelweb_tenant_store::host::Room;
 use wasmtime::component::{
     Accessor, FutureReader, HasData, Linker, Resource, ResourceTable, ResourceTableError, StreamReader,
 };
 
 use crate::store::{self, KeyValues, Tenant};
-
-/// Stores, buckets and handles of compare-and-swap that one instance may have open.
-const OPEN_STORES: usize = 256;
 
 /// What one instance may do: the stores of one tenant that its manifest names.
 pub struct KeyValueCtx {
@@ -22,6 +21,7 @@ pub struct KeyValueCtx {
     tenant: Option<Tenant>,
     labels: Arc<[String]>,
     open: ResourceTable,
+    room: Room,
     /// Bytes of the values that handles of compare-and-swap remember.
     remembered: usize,
 }
@@ -31,8 +31,15 @@ impl KeyValueCtx {
     #[must_use]
     pub fn new(stores: Arc<dyn KeyValues>, tenant: Option<Tenant>, labels: Arc<[String]>) -> Self {
         let mut open = ResourceTable::new();
-        open.set_max_capacity(OPEN_STORES);
-        Self { stores, tenant, labels, open, remembered: 0 }
+        open.set_max_capacity(limits::INSTANCE_STORES);
+        let room = Room::new(limits::INSTANCE_KEY_VALUE_BYTES);
+        Self { stores, tenant, labels, open, room, remembered: 0 }
+    }
+
+    /// None without a tenant.
+    fn opened(&self, label: String) -> Option<Opened> {
+        let tenant = self.tenant.clone()?;
+        Some(Opened { stores: Arc::clone(&self.stores), tenant, label })
     }
 }
 
@@ -56,21 +63,34 @@ pub fn add_to_linker<T: Send + 'static>(
     wasi::add_to_linker(linker, ctx)
 }
 
-/// What a call needs once it has let go of the instance's data.
+/// A store or bucket that is open: what a call needs once it has let go of the
+/// instance's data.
 struct Opened {
     stores: Arc<dyn KeyValues>,
     tenant: Tenant,
     label: String,
 }
 
-/// The store behind a resource. A resource that does not exist is the host's
-/// fault or the guest's attack: a trap.
-fn opened<T>(accessor: &Accessor<T, HasKeyValue>, store: &Resource<Store>) -> wasmtime::Result<Result<Opened, Error>> {
-    accessor.with(|mut access| {
+/// Makes a call whose arguments are so many bytes. A resource that does not exist is
+/// the host's fault or the guest's attack: a trap.
+async fn call<T, R, F>(
+    accessor: &Accessor<T, HasKeyValue>,
+    store: &Resource<Store>,
+    bytes: usize,
+    make: impl FnOnce(Opened) -> F,
+) -> wasmtime::Result<Result<R, Error>>
+where
+    F: Future<Output = Result<R, store::Error>>,
+{
+    let begun = accessor.with(|mut access| {
         let ctx = access.get();
         let label = ctx.open.get(&Resource::<String>::new_borrow(store.rep()))?.clone();
-        let Some(tenant) = ctx.tenant.clone() else { return Ok(Err(Error::AccessDenied)) };
-        Ok(Ok(Opened { stores: Arc::clone(&ctx.stores), tenant, label }))
+        let Some(opened) = ctx.opened(label) else { return Ok(Err(Error::AccessDenied)) };
+        wasmtime::error::Ok(ctx.room.take(bytes).map(|room| (opened, room)).map_err(Error::Other))
+    })?;
+    Ok(match begun {
+        Ok((opened, _room)) => make(opened).await.map_err(other),
+        Err(error) => Err(error),
     })
 }
 
@@ -99,10 +119,7 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         store: Resource<Store>,
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
-        Ok(match opened(accessor, &store)? {
-            Ok(at) => at.stores.get(&at.tenant, &at.label, &key).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        call(accessor, &store, key.len(), |at| async move { at.stores.get(&at.tenant, &at.label, &key).await }).await
     }
 
     async fn set(
@@ -111,10 +128,10 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         key: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(match opened(accessor, &store)? {
-            Ok(at) => at.stores.set(&at.tenant, &at.label, &key, value).await.map_err(other),
-            Err(error) => Err(error),
+        call(accessor, &store, key.len() + value.len(), |at| async move {
+            at.stores.set(&at.tenant, &at.label, &key, value).await
         })
+        .await
     }
 
     async fn delete(
@@ -122,10 +139,7 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         store: Resource<Store>,
         key: String,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(match opened(accessor, &store)? {
-            Ok(at) => at.stores.delete(&at.tenant, &at.label, &key).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        call(accessor, &store, key.len(), |at| async move { at.stores.delete(&at.tenant, &at.label, &key).await }).await
     }
 
     async fn exists(
@@ -133,20 +147,15 @@ impl<T: Send> HostStoreWithStore<T> for HasKeyValue {
         store: Resource<Store>,
         key: String,
     ) -> wasmtime::Result<Result<bool, Error>> {
-        Ok(match opened(accessor, &store)? {
-            Ok(at) => at.stores.exists(&at.tenant, &at.label, &key).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        call(accessor, &store, key.len(), |at| async move { at.stores.exists(&at.tenant, &at.label, &key).await }).await
     }
 
     async fn get_keys(
         accessor: &Accessor<T, Self>,
         store: Resource<Store>,
     ) -> wasmtime::Result<(StreamReader<String>, FutureReader<Result<(), Error>>)> {
-        let keys = match opened(accessor, &store)? {
-            Ok(at) => at.stores.get_keys(&at.tenant, &at.label).await.map_err(other),
-            Err(error) => Err(error),
-        };
+        let keys =
+            call(accessor, &store, 0, |at| async move { at.stores.get_keys(&at.tenant, &at.label).await }).await?;
         let (keys, end) = match keys {
             Ok(keys) => (keys, Ok(())),
             Err(error) => (Vec::new(), Err(error)),

@@ -7,12 +7,13 @@ use funnelweb_bindings::spin::redis::{
 };
 use funnelweb_core::limits;
 use funnelweb_store_redis::outbound::{self, Connection, Parameter, Reply};
+use funnelweb_tenant_store::host::Room;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use wasmtime::component::{Accessor, HasData, Linker, Resource, ResourceTable};
 
 use crate::OutboundRedis;
 
-/// Bytes that every call counts, and every text in it beside its own.
+/// Bytes that every text of a call counts beside its own.
 const OVERHEAD_BYTES: usize = 64;
 
 /// What one instance may do: the connections it has open, to servers that its
@@ -21,8 +22,7 @@ pub struct RedisCtx {
     outbound: OutboundRedis,
     /// For further connections.
     places: Arc<Semaphore>,
-    /// In bytes, for further calls: a guest can begin many before one is done.
-    room: Arc<Semaphore>,
+    room: Room,
     open: ResourceTable,
 }
 
@@ -32,12 +32,6 @@ struct Open {
     _place: OwnedSemaphorePermit,
 }
 
-/// A call that has room.
-struct Call {
-    open: Arc<Open>,
-    _room: OwnedSemaphorePermit,
-}
-
 impl RedisCtx {
     /// No connection yet.
     #[must_use]
@@ -45,17 +39,9 @@ impl RedisCtx {
         Self {
             outbound,
             places: Arc::new(Semaphore::new(limits::INSTANCE_REDIS_CONNECTIONS)),
-            room: Arc::new(Semaphore::new(limits::INSTANCE_REDIS_BYTES)),
+            room: Room::new(limits::INSTANCE_REDIS_BYTES),
             open: ResourceTable::new(),
         }
-    }
-
-    fn room(&self, bytes: usize) -> Result<OwnedSemaphorePermit, Error> {
-        let permits = u32::try_from(bytes.saturating_add(OVERHEAD_BYTES)).unwrap_or(u32::MAX);
-        Arc::clone(&self.room).try_acquire_many_owned(permits).map_err(|_| {
-            let most = limits::INSTANCE_REDIS_BYTES;
-            Error::Other(format!("the calls of an instance at once must be at most {most} bytes long"))
-        })
     }
 }
 
@@ -77,24 +63,26 @@ pub fn add_to_linker<T: Send + 'static>(
     wit::add_to_linker::<T, HasRedis>(linker, ctx)
 }
 
-/// Begins a call of so many bytes. A resource that does not exist is the host's
-/// fault or the guest's attack: a trap.
-fn begin<T>(
+/// Makes a call whose arguments are so many bytes. A resource that does not exist is
+/// the host's fault or the guest's attack: a trap.
+async fn call<T, R, F>(
     accessor: &Accessor<T, HasRedis>,
     connection: &Resource<wit::Connection>,
     bytes: usize,
-) -> wasmtime::Result<Result<Call, Error>> {
-    accessor.with(|mut access| {
+    make: impl FnOnce(Arc<Open>) -> F,
+) -> wasmtime::Result<Result<R, Error>>
+where
+    F: Future<Output = Result<R, outbound::Error>>,
+{
+    let begun = accessor.with(|mut access| {
         let ctx = access.get();
         let open = Arc::clone(ctx.open.get(&Resource::<Arc<Open>>::new_borrow(connection.rep()))?);
-        Ok(ctx.room(bytes).map(|room| Call { open, _room: room }))
+        wasmtime::error::Ok(ctx.room.take(bytes).map(|room| (open, room)))
+    })?;
+    Ok(match begun {
+        Ok((open, _room)) => make(open).await.map_err(error),
+        Err(full) => Err(Error::Other(full)),
     })
-}
-
-impl Call {
-    fn connection(&self) -> &Connection {
-        &self.open.connection
-    }
 }
 
 impl<T: Send> HostConnectionWithStore<T> for HasRedis {
@@ -110,7 +98,7 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         let begun = accessor.with(|mut access| {
             let ctx = access.get();
             let place = Arc::clone(&ctx.places).try_acquire_owned().map_err(|_| Error::TooManyConnections)?;
-            Ok((ctx.outbound.clone(), place, ctx.room(address.len())?))
+            Ok((ctx.outbound.clone(), place, ctx.room.take(address.len()).map_err(Error::Other)?))
         });
         let (outbound, place, _room) = match begun {
             Ok(begun) => begun,
@@ -131,10 +119,10 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         channel: String,
         payload: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(match begin(accessor, &connection, channel.len() + payload.len())? {
-            Ok(call) => call.connection().publish(&channel, payload).await.map_err(error),
-            Err(error) => Err(error),
+        call(accessor, &connection, channel.len() + payload.len(), |at| async move {
+            at.connection.publish(&channel, payload).await
         })
+        .await
     }
 
     async fn get(
@@ -142,10 +130,7 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         connection: Resource<wit::Connection>,
         key: String,
     ) -> wasmtime::Result<Result<Option<Vec<u8>>, Error>> {
-        Ok(match begin(accessor, &connection, key.len())? {
-            Ok(call) => call.connection().get(&key).await.map_err(error),
-            Err(error) => Err(error),
-        })
+        call(accessor, &connection, key.len(), |at| async move { at.connection.get(&key).await }).await
     }
 
     async fn set(
@@ -154,10 +139,8 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         key: String,
         value: Vec<u8>,
     ) -> wasmtime::Result<Result<(), Error>> {
-        Ok(match begin(accessor, &connection, key.len() + value.len())? {
-            Ok(call) => call.connection().set(&key, value).await.map_err(error),
-            Err(error) => Err(error),
-        })
+        call(accessor, &connection, key.len() + value.len(), |at| async move { at.connection.set(&key, value).await })
+            .await
     }
 
     async fn incr(
@@ -165,10 +148,7 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         connection: Resource<wit::Connection>,
         key: String,
     ) -> wasmtime::Result<Result<i64, Error>> {
-        Ok(match begin(accessor, &connection, key.len())? {
-            Ok(call) => call.connection().incr(&key).await.map_err(error),
-            Err(error) => Err(error),
-        })
+        call(accessor, &connection, key.len(), |at| async move { at.connection.incr(&key).await }).await
     }
 
     async fn del(
@@ -176,10 +156,7 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         connection: Resource<wit::Connection>,
         keys: Vec<String>,
     ) -> wasmtime::Result<Result<u32, Error>> {
-        Ok(match begin(accessor, &connection, texts(&keys))? {
-            Ok(call) => call.connection().del(keys).await.map_err(error),
-            Err(error) => Err(error),
-        })
+        call(accessor, &connection, texts(&keys), |at| async move { at.connection.del(keys).await }).await
     }
 
     async fn sadd(
@@ -188,10 +165,13 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         key: String,
         values: Vec<String>,
     ) -> wasmtime::Result<Result<u32, Error>> {
-        Ok(match begin(accessor, &connection, key.len() + texts(&values))? {
-            Ok(call) => call.connection().sadd(&key, values).await.map_err(error),
-            Err(error) => Err(error),
-        })
+        call(
+            accessor,
+            &connection,
+            key.len() + texts(&values),
+            |at| async move { at.connection.sadd(&key, values).await },
+        )
+        .await
     }
 
     async fn smembers(
@@ -199,10 +179,7 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         connection: Resource<wit::Connection>,
         key: String,
     ) -> wasmtime::Result<Result<Vec<String>, Error>> {
-        Ok(match begin(accessor, &connection, key.len())? {
-            Ok(call) => call.connection().smembers(&key).await.map_err(error),
-            Err(error) => Err(error),
-        })
+        call(accessor, &connection, key.len(), |at| async move { at.connection.smembers(&key).await }).await
     }
 
     async fn srem(
@@ -211,10 +188,13 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         key: String,
         values: Vec<String>,
     ) -> wasmtime::Result<Result<u32, Error>> {
-        Ok(match begin(accessor, &connection, key.len() + texts(&values))? {
-            Ok(call) => call.connection().srem(&key, values).await.map_err(error),
-            Err(error) => Err(error),
-        })
+        call(
+            accessor,
+            &connection,
+            key.len() + texts(&values),
+            |at| async move { at.connection.srem(&key, values).await },
+        )
+        .await
     }
 
     async fn execute(
@@ -224,13 +204,12 @@ impl<T: Send> HostConnectionWithStore<T> for HasRedis {
         arguments: Vec<RedisParameter>,
     ) -> wasmtime::Result<Result<Vec<RedisResult>, Error>> {
         let arguments: Vec<Parameter> = arguments.into_iter().map(parameter).collect();
-        Ok(match begin(accessor, &connection, command.len() + parameters(&arguments))? {
-            Ok(call) => {
-                let replies = call.connection().execute(&command, arguments).await;
-                replies.map(|replies| replies.into_iter().map(result).collect()).map_err(error)
-            }
-            Err(error) => Err(error),
+        let bytes = command.len() + parameters(&arguments);
+        call(accessor, &connection, bytes, |at| async move {
+            let replies = at.connection.execute(&command, arguments).await?;
+            Ok(replies.into_iter().map(result).collect())
         })
+        .await
     }
 }
 

@@ -56,8 +56,20 @@ fn key_values_are_the_tenants_own() {
         let refused = ask(&one, &get(store, "k"));
         assert!(refused["error"].as_str().unwrap().contains("AccessDenied"), "{refused}");
     }
-    let many = ask(&one, &json!({"do": "open", "store": "default", "times": 300}));
+    let open = |times: usize| ask(&one, &json!({"do": "open", "store": "default", "times": times}));
+    assert_eq!(open(limits::INSTANCE_STORES)["open"], limits::INSTANCE_STORES);
+    let many = open(limits::INSTANCE_STORES + 1);
     assert!(many["error"].as_str().unwrap().contains("StoreTableFull"), "{many}");
+    // Of calls that are under way at once, those are refused that leave no room.
+    let bytes = limits::KEY_VALUE_VALUE_BYTES;
+    let (fit, set) = (limits::INSTANCE_KEY_VALUE_BYTES / bytes, |times: usize| {
+        ask(&one, &json!({"do": "set_at_once", "store": "default", "key": "k", "bytes": bytes, "times": times}))
+    });
+    assert_eq!(set(fit), json!([]));
+    let refused = set(fit + 2);
+    assert_eq!(refused.as_array().map(Vec::len), Some(2), "{refused}");
+    assert!(refused[0].as_str().unwrap().contains(&limits::INSTANCE_KEY_VALUE_BYTES.to_string()), "{refused}");
+    assert_eq!(set(fit), json!([]), "room is given back");
 }
 
 #[test]

@@ -2,8 +2,6 @@
 //! bucket is a store that the manifest names, and a number is text: see
 //! [`KeyValues`].
 
-use std::sync::Arc;
-
 use funnelweb_bindings::wasi_keyvalue::{
     atomics::{self, CasError},
     batch,
@@ -12,8 +10,8 @@ use funnelweb_bindings::wasi_keyvalue::{
 use funnelweb_core::limits;
 use wasmtime::component::{Linker, Resource, ResourceTableError};
 
-use super::{HasKeyValue, KeyValueCtx};
-use crate::store::{self, KeyValues, Tenant};
+use super::{HasKeyValue, KeyValueCtx, Opened};
+use crate::store;
 
 type Answer<T> = wasmtime::Result<Result<T, Error>>;
 
@@ -40,23 +38,18 @@ impl Cas {
     }
 }
 
-/// A bucket, for one call.
-struct Opened {
-    stores: Arc<dyn KeyValues>,
-    tenant: Tenant,
-    label: String,
-}
-
 impl KeyValueCtx {
-    /// A bucket that does not exist is the host's fault or the guest's attack: a trap.
-    fn bucket(&self, bucket: &Resource<Bucket>) -> Answer<Opened> {
+    /// Makes a call. A bucket that does not exist is the host's fault or the guest's
+    /// attack: a trap.
+    async fn call<R, F>(&mut self, bucket: &Resource<Bucket>, make: impl FnOnce(Opened) -> F) -> Answer<R>
+    where
+        F: Future<Output = Result<R, store::Error>>,
+    {
         let label = self.open.get(&Resource::<String>::new_borrow(bucket.rep()))?.clone();
-        Ok(self.opened(label))
-    }
-
-    fn opened(&self, label: String) -> Result<Opened, Error> {
-        let tenant = self.tenant.clone().ok_or(Error::AccessDenied)?;
-        Ok(Opened { stores: Arc::clone(&self.stores), tenant, label })
+        Ok(match self.opened(label) {
+            Some(opened) => make(opened).await.map_err(other),
+            None => Err(Error::AccessDenied),
+        })
     }
 
     /// A new handle on a key as it is now.
@@ -115,41 +108,27 @@ impl wit::Host for KeyValueCtx {
 
 impl wit::HostBucket for KeyValueCtx {
     async fn get(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<Option<Vec<u8>>> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => at.stores.get(&at.tenant, &at.label, &key).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        self.call(&bucket, |at| async move { at.stores.get(&at.tenant, &at.label, &key).await }).await
     }
 
     async fn set(&mut self, bucket: Resource<Bucket>, key: String, value: Vec<u8>) -> Answer<()> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => at.stores.set(&at.tenant, &at.label, &key, value).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        self.call(&bucket, |at| async move { at.stores.set(&at.tenant, &at.label, &key, value).await }).await
     }
 
     async fn delete(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<()> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => at.stores.delete(&at.tenant, &at.label, &key).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        self.call(&bucket, |at| async move { at.stores.delete(&at.tenant, &at.label, &key).await }).await
     }
 
     async fn exists(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<bool> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => at.stores.exists(&at.tenant, &at.label, &key).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        self.call(&bucket, |at| async move { at.stores.exists(&at.tenant, &at.label, &key).await }).await
     }
 
     async fn list_keys(&mut self, bucket: Resource<Bucket>, cursor: Option<String>) -> Answer<KeyResponse> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => {
-                let page = at.stores.list_keys(&at.tenant, &at.label, cursor).await;
-                page.map(|page| KeyResponse { keys: page.keys, cursor: page.cursor }).map_err(other)
-            }
-            Err(error) => Err(error),
+        self.call(&bucket, |at| async move {
+            let page = at.stores.list_keys(&at.tenant, &at.label, cursor).await?;
+            Ok(KeyResponse { keys: page.keys, cursor: page.cursor })
         })
+        .await
     }
 
     async fn drop(&mut self, bucket: Resource<Bucket>) -> wasmtime::Result<()> {
@@ -160,18 +139,12 @@ impl wit::HostBucket for KeyValueCtx {
 
 impl atomics::Host for KeyValueCtx {
     async fn increment(&mut self, bucket: Resource<Bucket>, key: String, delta: i64) -> Answer<i64> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => at.stores.increment(&at.tenant, &at.label, &key, delta).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        self.call(&bucket, |at| async move { at.stores.increment(&at.tenant, &at.label, &key, delta).await }).await
     }
 
     async fn swap(&mut self, cas: Resource<atomics::Cas>, value: Vec<u8>) -> wasmtime::Result<Result<(), CasError>> {
         let Cas { label, key, seen } = self.take(&cas)?;
-        let at = match self.opened(label) {
-            Ok(at) => at,
-            Err(error) => return Ok(Err(CasError::StoreError(error))),
-        };
+        let Some(at) = self.opened(label) else { return Ok(Err(CasError::StoreError(Error::AccessDenied))) };
         match at.stores.compare_and_set(&at.tenant, &at.label, &key, seen, value).await {
             Ok(true) => Ok(Ok(())),
             Ok(false) => Ok(Err(match self.look(at, key).await? {
@@ -185,9 +158,10 @@ impl atomics::Host for KeyValueCtx {
 
 impl atomics::HostCas for KeyValueCtx {
     async fn new(&mut self, bucket: Resource<Bucket>, key: String) -> Answer<Resource<atomics::Cas>> {
-        match self.bucket(&bucket)? {
-            Ok(at) => self.look(at, key).await,
-            Err(error) => Ok(Err(error)),
+        let label = self.open.get(&Resource::<String>::new_borrow(bucket.rep()))?.clone();
+        match self.opened(label) {
+            Some(at) => self.look(at, key).await,
+            None => Ok(Err(Error::AccessDenied)),
         }
     }
 
@@ -196,10 +170,7 @@ impl atomics::HostCas for KeyValueCtx {
         let handle = Resource::<Cas>::new_borrow(cas.rep());
         let before = self.open.get(&handle)?;
         let (key, bytes) = (before.key.clone(), before.bytes());
-        let at = match self.opened(before.label.clone()) {
-            Ok(at) => at,
-            Err(error) => return Ok(Err(error)),
-        };
+        let Some(at) = self.opened(before.label.clone()) else { return Ok(Err(Error::AccessDenied)) };
         let seen = match at.stores.get(&at.tenant, &at.label, &key).await {
             Ok(seen) => seen,
             Err(error) => return Ok(Err(other(error))),
@@ -225,27 +196,19 @@ impl batch::Host for KeyValueCtx {
         bucket: Resource<Bucket>,
         keys: Vec<String>,
     ) -> Answer<Vec<(String, Option<Vec<u8>>)>> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => {
-                let values = at.stores.get_many(&at.tenant, &at.label, keys.clone()).await;
-                values.map(|values| keys.into_iter().zip(values).collect()).map_err(other)
-            }
-            Err(error) => Err(error),
+        self.call(&bucket, |at| async move {
+            let values = at.stores.get_many(&at.tenant, &at.label, keys.clone()).await?;
+            Ok(keys.into_iter().zip(values).collect())
         })
+        .await
     }
 
     async fn set_many(&mut self, bucket: Resource<Bucket>, pairs: Vec<(String, Vec<u8>)>) -> Answer<()> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => at.stores.set_many(&at.tenant, &at.label, pairs).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        self.call(&bucket, |at| async move { at.stores.set_many(&at.tenant, &at.label, pairs).await }).await
     }
 
     async fn delete_many(&mut self, bucket: Resource<Bucket>, keys: Vec<String>) -> Answer<()> {
-        Ok(match self.bucket(&bucket)? {
-            Ok(at) => at.stores.delete_many(&at.tenant, &at.label, keys).await.map_err(other),
-            Err(error) => Err(error),
-        })
+        self.call(&bucket, |at| async move { at.stores.delete_many(&at.tenant, &at.label, keys).await }).await
     }
 }
 

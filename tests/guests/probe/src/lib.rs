@@ -14,7 +14,7 @@ use std::{
     time::Duration,
 };
 
-use futures::SinkExt;
+use futures::{SinkExt, future::join_all};
 use serde::Deserialize;
 use serde_json::{Value, json};
 use spin_sdk::{
@@ -53,6 +53,13 @@ enum Ask {
     },
     Keys {
         store: String,
+    },
+    /// Sets a key to so many bytes, so many times at once; the errors, if any.
+    SetAtOnce {
+        store: String,
+        key: String,
+        bytes: usize,
+        times: usize,
     },
     /// Opens a store this many times and keeps all.
     Open {
@@ -121,6 +128,7 @@ async fn answer(ask: Ask, headers: &HeaderMap) -> Value {
         | Ask::Delete { .. }
         | Ask::Exists { .. }
         | Ask::Keys { .. }
+        | Ask::SetAtOnce { .. }
         | Ask::Open { .. } => key_value(ask).await.unwrap_or_else(|error| json!({"error": format!("{error:?}")})),
         Ask::Variable { name } => match variables::get(&name).await {
             Ok(value) => json!({"value": value}),
@@ -199,6 +207,11 @@ async fn key_value(ask: Ask) -> Result<Value, Error> {
         }
         Ask::Exists { store, key } => json!(Store::open(store).await?.exists(key).await?),
         Ask::Keys { store } => json!(Store::open(store).await?.get_keys().await.collect().await?),
+        Ask::SetAtOnce { store, key, bytes, times } => {
+            let (store, value) = (Store::open(store).await?, vec![b'x'; bytes]);
+            let sets = join_all((0..times).map(|_| store.set(&key, &value))).await;
+            json!(sets.into_iter().filter_map(Result::err).map(|error| format!("{error:?}")).collect::<Vec<_>>())
+        }
         Ask::Open { store, times } => {
             let mut open = Vec::new();
             for _ in 0..times {
