@@ -24,8 +24,9 @@ pub(crate) const PINNED: u32 = 1 << 31;
 /// the `pinned` ones at the end. Best first, ties by handle, at most
 /// [`limits::CANDIDATES`].
 pub(crate) fn merge(outcomes: &[RecallOutcome], weights: &[f32], exclude: &HandleSet, pinned: &[Handle]) -> Candidates {
-    let mut at: HandleMap<usize> = HandleMap::default();
-    let mut merged: Vec<(Handle, f32, u32)> = Vec::new();
+    let offered = outcomes.iter().map(|outcome| outcome.handles.len()).sum::<usize>() + pinned.len();
+    let mut at: HandleMap<usize> = HandleMap::with_capacity_and_hasher(offered, Default::default());
+    let mut merged: Vec<(Handle, f32, u32)> = Vec::with_capacity(offered);
     let best: f32 = weights.iter().map(|weight| weight / (K + 1.0)).sum();
     for (channel, (outcome, weight)) in outcomes.iter().zip(weights).enumerate() {
         for (rank, handle) in outcome.handles.iter().enumerate() {

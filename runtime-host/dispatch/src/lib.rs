@@ -11,6 +11,7 @@
 mod call;
 mod checks;
 pub mod contract;
+mod effort;
 mod host;
 mod runner;
 mod stages;

@@ -17,6 +17,7 @@ use funnelweb_core::{
     limits,
 };
 use funnelweb_tenant_store::Tenant;
+use futures::future::join_all;
 use tokio::{sync::Semaphore, task::JoinSet};
 
 use crate::{
@@ -45,6 +46,9 @@ impl Runner {
     }
 
     /// Runs all channels at once; one outcome per call, in order.
+    ///
+    /// In this task, where they wait for stores side by side; a channel that
+    /// computes for long has a task of its own.
     pub(crate) async fn recall(
         &self,
         context: Arc<RequestContext>,
@@ -52,19 +56,22 @@ impl Runner {
         calls: Vec<RecallCall>,
     ) -> Vec<RecallOutcome> {
         let mut outcomes: Vec<Option<RecallOutcome>> = calls.iter().map(|_| None).collect();
-        let mut others = JoinSet::new();
-        let mut calls = calls.into_iter().take(limits::RECALL_STRATEGIES).enumerate();
-        // The first channel runs here, which saves a wake-up; the others beside it.
-        let first = calls.next();
-        for (at, call) in calls {
-            let (runner, context, exclude) = (self.clone(), Arc::clone(&context), exclude.clone());
-            others.spawn(async move { (at, runner.recall_one(&context, exclude, call).await) });
+        let (mut here, mut beside) = (Vec::new(), JoinSet::new());
+        let alone = calls.len() == 1;
+        for (at, call) in calls.into_iter().take(limits::RECALL_STRATEGIES).enumerate() {
+            let (context, exclude) = (Arc::clone(&context), exclude.clone());
+            let heavy = self.dispatcher.recall(&call.stage).is_some_and(|stage| stage.effort.is_heavy());
+            if heavy && !alone {
+                let runner = self.clone();
+                beside.spawn(async move { (at, runner.recall_one(&context, exclude, call).await) });
+            } else {
+                here.push(async move { (at, self.recall_one(&context, exclude, call).await) });
+            }
         }
-        if let Some((at, call)) = first {
-            let outcome = self.recall_one(&context, exclude, call).await;
+        for (at, outcome) in join_all(here).await {
             put(&mut outcomes, at, outcome);
         }
-        while let Some(joined) = others.join_next().await {
+        while let Some(joined) = beside.join_next().await {
             if let Ok((at, outcome)) = joined {
                 put(&mut outcomes, at, outcome);
             }
@@ -197,12 +204,11 @@ impl Runner {
         let personal = self.personal(Role::Recall, &call.stage, &call.params).await;
         let context = part(context, personal);
         let request = recall::RecallRequest { context, limit, exclude, params: call.params };
-        let answer = self
-            .run(async |store| {
-                let instance = stage.pre.instantiate_async(&mut *store).await?;
-                instance.funnelweb_pipeline_recall().call_recall(&mut *store, &request).await
-            })
-            .await;
+        let answer = self.run(async |store| {
+            let instance = stage.pre.instantiate_async(&mut *store).await?;
+            instance.funnelweb_pipeline_recall().call_recall(&mut *store, &request).await
+        });
+        let answer = stage.effort.measure(answer).await;
         let contract = |found: &recall::Recalled| contract::recalled(&found.handles, &found.scores, limit);
         match answer.and_then(|answer| checked(answer, contract)) {
             Ok(found) => {

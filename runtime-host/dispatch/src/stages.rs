@@ -27,7 +27,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::checks::Checks;
+use crate::{checks::Checks, effort::Effort};
 
 /// Names of the product's own stages that no component stands for yet. A
 /// scenario may name them; they are passed over and reported.
@@ -76,6 +76,14 @@ pub(crate) struct Stage<P> {
     /// The component's id.
     pub(crate) id: Arc<str>,
     pub(crate) pre: P,
+    /// Of its calls, whatever the name they go by.
+    pub(crate) effort: Effort,
+}
+
+impl<P> Stage<P> {
+    fn new(id: Arc<str>, pre: P) -> Self {
+        Self { id, pre, effort: Effort::default() }
+    }
 }
 
 impl Dispatcher {
@@ -115,17 +123,17 @@ impl Dispatcher {
         let id = Arc::clone(id);
         match entry.funnelweb.role {
             ManifestRole::Endpoint => {}
-            ManifestRole::Features => self.features = Some(Stage { id, pre: FeaturesStagePre::new(pre)? }),
+            ManifestRole::Features => self.features = Some(Stage::new(id, FeaturesStagePre::new(pre)?)),
             ManifestRole::Recall => {
-                let stage = Stage { id, pre: RecallStagePre::new(pre)? };
+                let stage = Stage::new(id, RecallStagePre::new(pre)?);
                 self.recall.extend(names.map(|name| (name, stage.clone())));
             }
             ManifestRole::Rank => {
-                let stage = Stage { id, pre: RankStagePre::new(pre)? };
+                let stage = Stage::new(id, RankStagePre::new(pre)?);
                 self.rank.extend(names.map(|name| (name, stage.clone())));
             }
             ManifestRole::Rerank => {
-                let stage = Stage { id, pre: RerankStagePre::new(pre)? };
+                let stage = Stage::new(id, RerankStagePre::new(pre)?);
                 self.rerank.extend(names.map(|name| (name, stage.clone())));
             }
         }

@@ -12,6 +12,13 @@ use crate::Error;
 /// How often a running guest looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
 
+/// How many ticks a task runs before it gives way to others: a request that needs
+/// a millisecond or two is not cut into pieces, whose caches others would use up.
+const TICKS_IN_A_ROW: u32 = 4;
+
+/// What Tokio lets a task do in one go, in units of its own.
+const TASK_BUDGET: u32 = 128;
+
 /// Stage instances that exist at once: every request in a component may run all
 /// its channels at the same time.
 const STAGE_INSTANCES: u32 = 1000;
@@ -112,10 +119,9 @@ fn tick(engines: &[&Engine]) {
     });
 }
 
-/// Gives a store's guest until `timeout` from now. While it computes it gives
-/// way to other tasks at every tick; when its time is over it traps at the next.
-/// A guest that waits for the host is not stopped by this: bound the call from
-/// outside as well.
+/// Gives a store's guest until `timeout` from now; when its time is over it traps
+/// at the next tick. While it computes it [gives way](give_way). A guest that waits
+/// for the host is not stopped by this: bound the call from outside as well.
 pub fn deadline<T>(store: &mut Store<T>, timeout: Duration) {
     let end = Instant::now() + timeout;
     store.set_epoch_deadline(1);
@@ -123,8 +129,28 @@ pub fn deadline<T>(store: &mut Store<T>, timeout: Duration) {
         if Instant::now() >= end {
             return Err(wasmtime::Error::from(TimedOut));
         }
-        Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now())))
+        Ok(next_tick())
     });
+}
+
+/// Has a store's guest give way to other tasks after every few ticks that its task
+/// has run in a row, all stages of a request together.
+pub fn give_way<T>(store: &mut Store<T>) {
+    store.set_epoch_deadline(1);
+    store.epoch_deadline_callback(|_| Ok(next_tick()));
+}
+
+/// A tick has passed: it is taken from what the task may do in one go, and when
+/// that is used up the task waits for its next turn.
+fn next_tick() -> UpdateDeadline {
+    UpdateDeadline::YieldCustom(
+        1,
+        Box::pin(async {
+            for _ in 0..TASK_BUDGET / TICKS_IN_A_ROW {
+                tokio::task::coop::consume_budget().await;
+            }
+        }),
+    )
 }
 
 /// The trap of a guest whose time is over.

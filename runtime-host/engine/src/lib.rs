@@ -24,7 +24,7 @@ mod load;
 mod log;
 
 pub use cache::ComponentCache;
-pub use engines::{Engines, TimedOut, deadline};
+pub use engines::{Engines, TimedOut, deadline, give_way};
 pub use limiter::Limiter;
 pub use log::Log;
 

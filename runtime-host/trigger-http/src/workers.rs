@@ -17,9 +17,10 @@ use std::{
 };
 
 use funnelweb_core::limits;
+use funnelweb_engine::give_way;
 use funnelweb_tenant_store::Tenant;
 use tokio::time::{Sleep, sleep_until};
-use wasmtime::{Store, StoreContextMut, UpdateDeadline, component::GuestTaskId};
+use wasmtime::{Store, StoreContextMut, component::GuestTaskId};
 use wasmtime_wasi_http::handler::{
     HandlerState, Instance, Proxy, ShouldAccept, WorkerExpiration, WorkerState, WorkerStatus,
 };
@@ -72,9 +73,8 @@ impl HandlerState for Workers {
         let state = EndpointState::new(&shared.services, &shared.settings, self.tenant.as_ref());
         let mut store = Store::new(&shared.engine, state);
         store.limiter(|state| &mut state.limiter);
-        // A busy guest gives way at each tick; its time is bounded from outside.
-        store.set_epoch_deadline(1);
-        store.epoch_deadline_callback(|_| Ok(UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))));
+        // Its time is bounded from outside.
+        give_way(&mut store);
         let proxy = Proxy::P3(shared.pre.instantiate_async(&mut store).await?);
         let timeout = shared.settings.timeout;
         Ok(Instance {
