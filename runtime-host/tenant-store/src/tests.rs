@@ -56,6 +56,23 @@ fn hold(file: &Arc<TenantFile>) -> (Arc<Barrier>, Ticket<(), Error>) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn deferred_writes_come_before_what_was_queued_after_them_and_by_themselves() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = open(folder.path(), 2);
+    let file = file(&stores, "acme").await;
+    create(&file).await;
+    let deferred: Vec<_> = (1..=3).map(|x| file.submit(Durability::Deferred, 0, insert(x)).unwrap()).collect();
+    file.write(Durability::Durable, insert(10)).await.unwrap();
+    assert_eq!(sum(&file).await, 16);
+    for ticket in deferred {
+        ticket.done().await.unwrap();
+    }
+    // Nothing else comes.
+    file.submit(Durability::Deferred, 0, insert(100)).unwrap().done().await.unwrap();
+    assert_eq!(sum(&file).await, 116);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_failing_job_spoils_no_other_of_its_batch() {
     let folder = tempfile::tempdir().unwrap();
     let file = file(&open(folder.path(), 4), "t").await;

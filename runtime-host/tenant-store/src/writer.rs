@@ -9,7 +9,7 @@ use std::{
     collections::VecDeque,
     ops::Deref,
     panic::{AssertUnwindSafe, catch_unwind},
-    sync::{Arc, Mutex},
+    sync::{Arc, Condvar, Mutex, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -29,9 +29,15 @@ const BATCH_JOBS: usize = 256;
 /// Time after which a transaction takes no further job.
 const BATCH_TIME: Duration = Duration::from_millis(20);
 
+/// How long deferred writes wait for others to share a transaction with.
+const DEFER_TIME: Duration = Duration::from_millis(10);
+
 /// What an acknowledged write survives.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Durability {
+    /// As `Relaxed`, for what nobody waits for: it may be put off for some
+    /// milliseconds, so that many share a transaction.
+    Deferred,
     /// A crash of the process: it is in the WAL, which the system writes out in
     /// its own time (`synchronous=NORMAL`).
     Relaxed,
@@ -140,11 +146,17 @@ where
 }
 
 #[derive(Default)]
-pub(crate) struct Queue(Mutex<State>);
+pub(crate) struct Queue {
+    state: Mutex<State>,
+    /// Told when there is no more reason to put writes off.
+    due: Condvar,
+}
 
 #[derive(Default)]
 struct State {
     jobs: VecDeque<Waiting>,
+    /// Those that are not deferred.
+    awaited: usize,
     bytes: usize,
     draining: bool,
 }
@@ -159,7 +171,13 @@ impl State {
     fn pop_if(&mut self, which: impl FnOnce(Durability) -> bool) -> Option<(Durability, Box<dyn Job>)> {
         let Waiting { durability, bytes, job } = self.jobs.pop_front_if(|next| which(next.durability))?;
         self.bytes -= bytes;
+        self.awaited -= usize::from(durability != Durability::Deferred);
         Some((durability, job))
+    }
+
+    /// Whether all jobs can wait for more to come.
+    fn can_wait(&self) -> bool {
+        self.awaited == 0 && (1..BATCH_JOBS).contains(&self.jobs.len())
     }
 }
 
@@ -176,7 +194,7 @@ impl Queue {
         E: From<Error> + Send + 'static,
     {
         let (asker, answer) = oneshot::channel();
-        let mut state = lock(&self.0);
+        let mut state = lock(&self.state);
         if state.jobs.len() >= QUEUED_JOBS {
             return Err(Error::Unavailable(format!("{QUEUED_JOBS} writes are waiting already")));
         }
@@ -190,6 +208,10 @@ impl Queue {
             bytes,
             job: Box::new(Task { work: Some(job), result: None, asker }),
         });
+        state.awaited += usize::from(durability != Durability::Deferred);
+        if !state.can_wait() {
+            self.due.notify_one();
+        }
         Ok((Ticket(answer), !std::mem::replace(&mut state.draining, true)))
     }
 
@@ -201,7 +223,10 @@ impl Queue {
     }
 
     fn pop_or_stop(&self) -> Option<(Durability, Box<dyn Job>)> {
-        let mut state = lock(&self.0);
+        let (mut state, _) = self
+            .due
+            .wait_timeout_while(lock(&self.state), DEFER_TIME, |state| state.can_wait())
+            .unwrap_or_else(PoisonError::into_inner);
         let next = state.pop_if(|_| true);
         state.draining = next.is_some();
         next
@@ -210,8 +235,8 @@ impl Queue {
     /// The next job, if it can be part of a transaction of this durability: one
     /// that is not synced ends where a job wants a sync.
     fn pop_for(&self, durability: Durability) -> Option<Box<dyn Job>> {
-        let mut state = lock(&self.0);
-        let fits = |next: Durability| next == durability || durability == Durability::Durable;
+        let mut state = lock(&self.state);
+        let fits = |next: Durability| next != Durability::Durable || durability == Durability::Durable;
         state.pop_if(fits).map(|(_, job)| job)
     }
 }
@@ -219,14 +244,15 @@ impl Queue {
 pub(crate) struct Writer {
     connection: Connection,
     number: u64,
-    durability: Durability,
+    /// Whether the connection syncs each transaction.
+    synced: bool,
     parts: Arc<[Arc<dyn Part>]>,
 }
 
 impl Writer {
     /// Takes a connection at `synchronous=FULL`.
     pub(crate) fn new(connection: Connection, number: u64, parts: Arc<[Arc<dyn Part>]>) -> Self {
-        Self { connection, number, durability: Durability::Durable, parts }
+        Self { connection, number, synced: true, parts }
     }
 
     /// [`Write::settle`], in a transaction of its own.
@@ -311,10 +337,10 @@ impl Writer {
 
     /// `synchronous` can be changed between transactions only.
     fn begin(&mut self, durability: Durability) -> Result<rusqlite::Transaction<'_>, Error> {
-        if durability != self.durability {
-            let level = if durability == Durability::Durable { "FULL" } else { "NORMAL" };
-            self.connection.pragma_update(None, "synchronous", level)?;
-            self.durability = durability;
+        let synced = durability == Durability::Durable;
+        if synced != self.synced {
+            self.connection.pragma_update(None, "synchronous", if synced { "FULL" } else { "NORMAL" })?;
+            self.synced = synced;
         }
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
     }

@@ -137,7 +137,7 @@ impl Live for SqliteLive {
         };
         // Visible from here on; the disk follows, and nobody waits for it.
         let unflushed = self.tables.memory.show(key, shown.clone());
-        let _ = file.submit(Durability::Relaxed, items.len(), move |write| {
+        let _ = file.submit(Durability::Deferred, items.len(), move |write| {
             let LiveKey::Exposed { scenario, user, .. } = unflushed.key() else { return Ok(()) };
             // Nobody waits for the answer, so it is told here; that a commit
             // failed is told by the writer.
