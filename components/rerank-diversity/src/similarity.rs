@@ -18,6 +18,9 @@ pub struct Features {
     /// `tags[offsets[i]..offsets[i + 1]]`, ascending, each once.
     tags: Vec<u32>,
     offsets: Vec<usize>,
+    /// A bit for each tag of an item, by its hash: two without a common bit have no
+    /// common tag.
+    tag_bits: Vec<u64>,
     /// Unit vectors, `dim` values each; zeros for none.
     embeddings: Vec<f32>,
     dim: usize,
@@ -37,6 +40,7 @@ impl Features {
             categories: Vec::with_capacity(pool.len()),
             tags: Vec::new(),
             offsets: vec![0],
+            tag_bits: Vec::with_capacity(pool.len()),
             embeddings: Vec::with_capacity(pool.len() * dim),
             dim,
             category_weight: category.map_or(0.0, |_| params.category_weight),
@@ -58,6 +62,7 @@ impl Features {
             sorted.dedup();
             features.tags.extend_from_slice(&sorted);
             features.offsets.push(features.tags.len());
+            features.tag_bits.push(sorted.iter().fold(0, |bits, tag| bits | 1 << (tag % 64)));
             if features.embedding_weight > 0.0 {
                 features.push_unit(items.embedding(place.row));
             }
@@ -85,7 +90,7 @@ impl Features {
                 similarity += self.category_weight;
             }
         }
-        if self.tags_weight > 0.0 {
+        if self.tags_weight > 0.0 && self.bits(one) & self.bits(other) != 0 {
             similarity += self.tags_weight * jaccard(self.tags(one), self.tags(other));
         }
         if self.embedding_weight > 0.0 {
@@ -103,6 +108,10 @@ impl Features {
             Some(&[from, to]) => self.tags.get(from..to).unwrap_or_default(),
             _ => &[],
         }
+    }
+
+    fn bits(&self, at: usize) -> u64 {
+        self.tag_bits.get(at).copied().unwrap_or(0)
     }
 
     fn unit(&self, at: usize) -> &[f32] {
