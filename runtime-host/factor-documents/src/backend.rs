@@ -2,6 +2,8 @@
 //! of them check, order and derive the same: keys and bodies, the place of a
 //! document in a query, and the columns of item rows.
 
+use std::sync::Arc;
+
 use funnelweb_core::{limits, time};
 use serde_json::Value;
 
@@ -193,6 +195,52 @@ pub fn check_lists(scenario_id: &str, lists: &[(Option<Term>, u32)]) -> Result<(
     Ok(())
 }
 
+/// A list of the newest items as a backend keeps it: longer than it was asked for,
+/// as others ask for a few more (what a user was shown grows with every request).
+#[derive(Debug, Clone)]
+pub struct KeptList {
+    handles: Arc<[u64]>,
+    /// How many were read for.
+    limit: u32,
+}
+
+impl KeptList {
+    /// The fewest that are read.
+    const SHORTEST: u32 = 256;
+
+    /// How many to read for someone who asks for `limit`.
+    #[must_use]
+    pub fn to_read(limit: u32) -> u32 {
+        let longest = u32::try_from(limits::CANDIDATES).unwrap_or(u32::MAX);
+        limit.checked_next_power_of_two().unwrap_or(longest).clamp(Self::SHORTEST, longest)
+    }
+
+    /// What was read with this limit.
+    #[must_use]
+    pub fn new(handles: Arc<[u64]>, limit: u32) -> Self {
+        Self { handles, limit }
+    }
+
+    /// The first `limit`, if it is known which they are.
+    #[must_use]
+    pub fn first(&self, limit: u32) -> Option<&[u64]> {
+        let all = self.handles.len() < self.limit as usize;
+        (all || limit <= self.limit).then(|| self.handles.get(..limit as usize).unwrap_or(&self.handles))
+    }
+
+    /// All that is known, for when no more can be read.
+    #[must_use]
+    pub fn all(&self) -> &[u64] {
+        &self.handles
+    }
+
+    /// Bytes in memory, for bounding a cache.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        size_of_val(&*self.handles)
+    }
+}
+
 /// Whether the precondition holds of the version found, 0 for none.
 ///
 /// # Errors
@@ -210,6 +258,18 @@ pub fn check_precondition(when: Precondition, version: u64) -> Result<(), WriteE
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_answers_who_asks_for_no_more_than_is_known() {
+        assert_eq!([0, 1, 256, 257, 5000, u32::MAX].map(KeptList::to_read), [256, 256, 256, 512, 5000, 5000]);
+        let list = |count: u64, limit| KeptList::new((0..count).collect(), limit);
+        assert_eq!(list(256, 256).first(2), Some(&[0, 1][..]));
+        assert_eq!(list(256, 256).first(256).map(<[u64]>::len), Some(256));
+        assert_eq!(list(256, 256).first(257), None);
+        // There are no more.
+        assert_eq!(list(255, 256).first(5000).map(<[u64]>::len), Some(255));
+        assert_eq!(list(0, 256).first(0), Some(&[][..]));
+    }
 
     #[test]
     fn a_cursor_reads_back_and_nothing_else_does() {

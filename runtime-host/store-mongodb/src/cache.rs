@@ -22,7 +22,10 @@ use std::{
 
 use bson::oid::ObjectId;
 use funnelweb_core::{limits, row::ItemRow};
-use funnelweb_factor_documents::store::{Collection, Document, Error, Key, Tenant, Term};
+use funnelweb_factor_documents::{
+    backend::KeptList,
+    store::{Collection, Document, Error, Key, Tenant, Term},
+};
 use funnelweb_tenant_store::FreshCache;
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 
@@ -118,15 +121,12 @@ pub(crate) struct ListKey {
     pub(crate) tenant: Tenant,
     pub(crate) scenario: Arc<str>,
     pub(crate) term: Option<Term>,
-    pub(crate) limit: u32,
 }
 
-pub(crate) type KeptList = Kept<Arc<[u64]>>;
-
-impl Weighter<ListKey, KeptList> for Bytes {
-    fn weight(&self, key: &ListKey, kept: &KeptList) -> u64 {
+impl Weighter<ListKey, Kept<KeptList>> for Bytes {
+    fn weight(&self, key: &ListKey, kept: &Kept<KeptList>) -> u64 {
         let term = key.term.as_ref().map_or(0, |term| term.field.len() + term.value.len());
-        (ENTRY_BYTES + key.scenario.len() + term + size_of_val(&*kept.value)) as u64
+        (ENTRY_BYTES + key.scenario.len() + term + kept.value.bytes()) as u64
     }
 }
 
@@ -151,7 +151,7 @@ struct Stamped {
 pub(crate) struct Caches {
     pub(crate) documents: FreshCache<DocumentKey, KeptDocument, Bytes>,
     pub(crate) rows: FreshCache<RowKey, KeptRow, Bytes>,
-    pub(crate) lists: Cache<ListKey, KeptList, Bytes>,
+    pub(crate) lists: Cache<ListKey, Kept<KeptList>, Bytes>,
     stamps: Cache<(Tenant, Arc<str>), Stamped>,
     next: AtomicU64,
 }

@@ -13,6 +13,7 @@ use funnelweb_tenant_store::{FreshCache, Overlay, bounded_cache};
 use quick_cache::{Equivalent, Weighter, sync::Cache};
 
 use crate::{
+    backend::KeptList,
     profile::Move,
     store::{Collection, Document, Key, Term},
 };
@@ -93,16 +94,15 @@ pub(crate) struct ListKey {
     pub(crate) file: u64,
     pub(crate) scenario: Arc<str>,
     pub(crate) term: Option<Term>,
-    pub(crate) limit: u32,
 }
 
 /// A list, and the epoch of its scenario when the store was read.
-type CachedList = (u64, Arc<[u64]>);
+type CachedList = (u64, KeptList);
 
 impl Weighter<ListKey, CachedList> for Bytes {
     fn weight(&self, key: &ListKey, (_, list): &CachedList) -> u64 {
         let term = key.term.as_ref().map_or(0, |term| term.field.len() + term.value.len());
-        (ENTRY_BYTES + key.scenario.len() + term + size_of_val(&**list)) as u64
+        (ENTRY_BYTES + key.scenario.len() + term + list.bytes()) as u64
     }
 }
 
@@ -139,12 +139,14 @@ impl Lists {
         self.epochs.get(self.hasher.hash_one((file, scenario)) as usize % self.epochs.len())
     }
 
-    pub(crate) fn get(&self, key: &ListKey, epoch: u64) -> Option<Arc<[u64]>> {
-        self.lists.get(key).filter(|(read_in, _)| *read_in == epoch).map(|(_, list)| list)
+    /// The first `limit` of a list.
+    pub(crate) fn get(&self, key: &ListKey, epoch: u64, limit: u32) -> Option<Vec<u64>> {
+        let (_, list) = self.lists.get(key).filter(|(read_in, _)| *read_in == epoch)?;
+        list.first(limit).map(<[u64]>::to_vec)
     }
 
     /// Keeps a list that was read after `epoch` was taken.
-    pub(crate) fn keep(&self, key: ListKey, epoch: u64, list: Arc<[u64]>) {
+    pub(crate) fn keep(&self, key: ListKey, epoch: u64, list: KeptList) {
         self.lists.insert(key, (epoch, list));
     }
 }
@@ -216,13 +218,13 @@ mod tests {
         }
         holds(limits::ROW_CACHE_BYTES, weight, |at| caches.rows.get(&key(at)).is_some());
 
-        let list: Arc<[u64]> = vec![0; limits::CANDIDATES].into();
-        let key = |at: u64| ListKey { file: at, scenario: "s".into(), term: None, limit: 1 };
+        let list = KeptList::new(vec![0; limits::CANDIDATES].into(), 1);
+        let key = |at: u64| ListKey { file: at, scenario: "s".into(), term: None };
         let weight = Bytes.weight(&key(0), &(0, list.clone()));
         assert!(weight > 8 * limits::CANDIDATES as u64);
         for at in 0..limits::LIST_CACHE_BYTES / weight * 2 {
             caches.lists.keep(key(at), 0, list.clone());
         }
-        holds(limits::LIST_CACHE_BYTES, weight, |at| caches.lists.get(&key(at), 0).is_some());
+        holds(limits::LIST_CACHE_BYTES, weight, |at| caches.lists.get(&key(at), 0, 1).is_some());
     }
 }

@@ -16,7 +16,7 @@ use funnelweb_tenant_store::{Durability, Purge, TenantStores, Write};
 use self::cache::{Caches, DocumentKey, ListKey, RowKey, RowRef};
 pub use self::tables::{Stored, Tables};
 use crate::{
-    backend::{HandleOf, check_keys, check_lists, check_precondition, check_query, parse_patch},
+    backend::{HandleOf, KeptList, check_keys, check_lists, check_precondition, check_query, parse_patch},
     body::{self, Body, check_key},
     columns::Plan,
     merge_patch,
@@ -321,26 +321,28 @@ impl Documents for SqliteDocuments {
         let caches = self.tables.caches.clone();
         let scenario: Arc<str> = scenario_id.into();
         let epoch = caches.lists.epoch(file.number(), &scenario);
-        let keys = lists.into_iter().map(|(term, limit)| {
-            let key = ListKey { file: file.number(), scenario: scenario.clone(), term, limit };
-            let list = caches.lists.get(&key, epoch);
-            (key, list)
+        let asked = lists.into_iter().map(|(term, limit)| {
+            let key = ListKey { file: file.number(), scenario: scenario.clone(), term };
+            let list = caches.lists.get(&key, epoch, limit);
+            (key, limit, list)
         });
-        let mut answers: Vec<(ListKey, Option<Arc<[u64]>>)> = keys.collect();
-        if answers.iter().any(|(_, list)| list.is_none()) {
+        let mut answers: Vec<(ListKey, u32, Option<Vec<u64>>)> = asked.collect();
+        if answers.iter().any(|(_, _, list)| list.is_none()) {
             let caches = caches.clone();
             answers = file
                 .read(move |tx| {
-                    for (key, list) in answers.iter_mut().filter(|(_, list)| list.is_none()) {
-                        let read = read::newest(tx, &key.scenario, key.term.as_ref(), key.limit)?;
-                        caches.lists.keep(key.clone(), epoch, read.clone());
-                        *list = Some(read);
+                    for (key, limit, list) in answers.iter_mut().filter(|(_, _, list)| list.is_none()) {
+                        let to_read = KeptList::to_read(*limit);
+                        let read = read::newest(tx, &key.scenario, key.term.as_ref(), to_read)?;
+                        let kept = KeptList::new(read, to_read);
+                        *list = kept.first(*limit).map(<[u64]>::to_vec);
+                        caches.lists.keep(key.clone(), epoch, kept);
                     }
                     Ok::<_, Error>(answers)
                 })
                 .await?;
         }
-        Ok(answers.into_iter().map(|(_, list)| list.map_or_else(Vec::new, |list| list.to_vec())).collect())
+        Ok(answers.into_iter().map(|(_, _, list)| list.unwrap_or_default()).collect())
     }
 
     async fn item_columns(

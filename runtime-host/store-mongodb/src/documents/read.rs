@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc, time::Instant};
 use bson::{Bson, Document as BsonDocument, doc, oid::ObjectId};
 use funnelweb_core::{limits, row::ItemRow};
 use funnelweb_factor_documents::{
-    backend::{Cursor, Field, IndexTerm, term_field},
+    backend::{Cursor, Field, IndexTerm, KeptList, term_field},
     store::{Collection, Document, Error, Key, Page, Query, Sort, Tenant, Term},
 };
 use futures::{StreamExt, TryStreamExt, stream};
@@ -342,36 +342,37 @@ impl MongoStore {
         let Generation { lists: generation, .. } = self.items_generation(tenant, &scenario).await?;
         let scenario: Arc<str> = scenario.into();
         let mut answers = Vec::with_capacity(lists.len());
+        // The first of a list that is kept and not too old.
+        let fresh = |key: &ListKey, limit| {
+            let kept = self.caches.lists.get(key)?;
+            let fresh = kept.generation == generation && kept.read.elapsed() < ROW_AGE;
+            if fresh { kept.value.first(limit).map(<[u64]>::to_vec) } else { None }
+        };
         for (term, limit) in lists {
-            let key = ListKey { tenant: tenant.clone(), scenario: scenario.clone(), term, limit };
-            let last = self.caches.lists.get(&key);
-            if let Some(kept) = &last
-                && kept.generation == generation
-                && kept.read.elapsed() < ROW_AGE
-            {
-                answers.push(kept.value.to_vec());
+            let key = ListKey { tenant: tenant.clone(), scenario: scenario.clone(), term };
+            if let Some(list) = fresh(&key, limit) {
+                answers.push(list);
                 continue;
             }
             // A list that is due is read once, however many ask for it.
             let _one = self.locks.flights.hold(&key).await;
-            if let Some(kept) = self.caches.lists.get(&key)
-                && kept.generation == generation
-                && kept.read.elapsed() < ROW_AGE
-            {
-                answers.push(kept.value.to_vec());
+            if let Some(list) = fresh(&key, limit) {
+                answers.push(list);
                 continue;
             }
-            let list = match (self.newest(tenant, &scenario, key.term.as_ref(), limit).await, last) {
-                (Ok(list), _) => {
-                    let list: Arc<[u64]> = list.into();
-                    let kept = Kept { value: list.clone(), read: Instant::now(), generation };
-                    self.caches.lists.insert(key, kept);
-                    list
+            let to_read = KeptList::to_read(limit);
+            let kept = match self.newest(tenant, &scenario, key.term.as_ref(), to_read).await {
+                Ok(list) => {
+                    let value = KeptList::new(list.into(), to_read);
+                    let kept = Kept { value, read: Instant::now(), generation };
+                    self.caches.lists.insert(key, kept.clone());
+                    kept
                 }
-                (Err(Error::Unavailable(_)), Some(last)) => last.value,
-                (Err(error), _) => return Err(error),
+                Err(error @ Error::Unavailable(_)) => self.caches.lists.get(&key).ok_or(error)?,
+                Err(error) => return Err(error),
             };
-            answers.push(list.to_vec());
+            // While the server is down, what is known of it.
+            answers.push(kept.value.first(limit).unwrap_or(kept.value.all()).to_vec());
         }
         Ok(answers)
     }
@@ -383,9 +384,6 @@ impl MongoStore {
         wanted: Option<&Term>,
         limit: u32,
     ) -> Result<Vec<u64>, Error> {
-        if limit == 0 {
-            return Ok(Vec::new());
-        }
         let field = term_field(wanted)?;
         let mut filter = doc! { "tenant_id": tenant.as_str(), "scenario_id": scenario, "_fw.status": "active" };
         let value = wanted.map_or("", |term| term.value.as_str()).to_owned();
