@@ -37,7 +37,10 @@ impl Failure {
         let Self::Refused(_, error) = self else { return false };
         match &*error.kind {
             ErrorKind::Write(WriteFailure::WriteError(error)) => error.code == DUPLICATE_KEY,
-            ErrorKind::Command(error) => error.code == DUPLICATE_KEY,
+            // What a server over PostgreSQL says when two insert at the same moment.
+            ErrorKind::Command(error) => {
+                error.code == DUPLICATE_KEY || error.message.contains("duplicate key value violates unique constraint")
+            }
             ErrorKind::InsertMany(error) => {
                 let errors = error.write_errors.as_deref().unwrap_or_default();
                 !errors.is_empty() && errors.iter().all(|error| error.code == DUPLICATE_KEY)
@@ -109,18 +112,19 @@ impl MongoStore {
         F: Future<Output = Result<T, DriverError>>,
     {
         let start = Instant::now();
+        let left = || self.settings.operation_timeout().saturating_sub(start.elapsed());
         let mut wait = RETRY_WAIT;
         for _ in 0..RETRIES {
-            let left = self.settings.operation_timeout().saturating_sub(start.elapsed());
-            match self.within(what, left, &work).await {
-                Err(Failure::Down(_)) if !self.breaker.is_open() && left > 2 * wait => {
+            match self.within(what, left(), &work).await {
+                // With no time left there is nothing to try.
+                Err(Failure::Down(_)) if !self.breaker.is_open() && left() > 2 * wait => {
                     tokio::time::sleep(jitter(wait)).await;
                     wait *= 2;
                 }
                 answer => return answer,
             }
         }
-        self.within(what, self.settings.operation_timeout().saturating_sub(start.elapsed()), work).await
+        self.within(what, left(), work).await
     }
 
     /// The documents that fit.
