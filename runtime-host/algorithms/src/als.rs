@@ -15,6 +15,10 @@
 //! interaction falls from d² to d·block and that of the solves from d³ to d·block².
 //! A block step is a Newton step on a part of a quadratic, so the loss never rises.
 //!
+//! A history that is no longer than the vector (most are) is solved for exactly, in
+//! as many unknowns as it has items, by Woodbury's identity; the blocks are for
+//! longer ones.
+//!
 //! ```
 //! use funnelweb_algorithms::{Interactions, als::{self, Config}};
 //!
@@ -31,6 +35,7 @@ mod factors;
 mod kernel;
 mod sweep;
 mod trainer;
+mod turning;
 
 pub use factors::Factors;
 pub use trainer::{Checkpoint, Trainer};
@@ -55,8 +60,9 @@ pub struct Config {
     pub epochs: u32,
     /// σ*: values start from a normal distribution with the deviation σ*/√d.
     pub init_scale: f32,
-    /// Coordinates that are solved for together, rounded up to a multiple of 16; of
-    /// `dimensions` and above it is exact ALS.
+    /// Coordinates that are solved for together where a history is longer than
+    /// `dimensions`, rounded up to a multiple of 16; of `dimensions` and above it is
+    /// exact ALS.
     pub block: usize,
     /// Of the start values. The same seed gives the same factors, with any number of
     /// threads.

@@ -17,6 +17,7 @@
 use crate::{
     cholesky,
     error::{Error, Result, check, check_finite, check_length},
+    lanes::{LANES, Lanes, add},
     limits::MAX_DIMENSIONS,
     objective::Objective,
 };
@@ -108,8 +109,10 @@ impl FoldIn {
     }
 
     fn solve<'a>(&self, history: impl Iterator<Item = (&'a [f32], f32)>) -> Result<Vec<f32>> {
-        let mut matrix = self.weighted_gramian.clone();
-        let mut vector = vec![0.0_f32; self.dimensions];
+        let chunks = self.dimensions.div_ceil(LANES);
+        let mut matrix = vec![[0.0; LANES]; self.dimensions * chunks];
+        let mut right = vec![[0.0; LANES]; chunks];
+        let mut padded = right.clone();
         let mut mass = 0.0_f32;
         for (row, weight) in history {
             if weight.is_nan() {
@@ -120,31 +123,40 @@ impl FoldIn {
             }
             let weight = weight / self.mean_weight;
             mass += weight;
-            add_product(&mut matrix, row, weight);
-            for (sum, &value) in vector.iter_mut().zip(row) {
-                *sum += weight * value;
+            for (to, &from) in padded.as_flattened_mut().iter_mut().zip(row) {
+                *to = from;
+            }
+            add_product(&mut matrix, row, &padded, weight);
+            for (sums, values) in right.iter_mut().zip(&padded) {
+                add::<false>(weight, values, sums);
             }
         }
-        if mass == 0.0 {
-            return Ok(vector);
+        if mass > 0.0 {
+            let strength = self.objective.strength(mass, self.others);
+            let rows = matrix.chunks_exact_mut(chunks).zip(self.weighted_gramian.chunks_exact(self.dimensions));
+            for (at, (sums, gramian)) in rows.enumerate() {
+                for (sum, &value) in sums.as_flattened_mut().iter_mut().zip(gramian) {
+                    *sum += value;
+                }
+                if let Some(value) = sums.as_flattened_mut().get_mut(at) {
+                    *value += strength;
+                }
+            }
+            cholesky::solve::<false>(self.dimensions, &mut matrix, &mut right, strength);
         }
-        let strength = self.objective.strength(mass, self.others);
-        for value in matrix.iter_mut().step_by(self.dimensions + 1) {
-            *value += strength;
-        }
-        cholesky::solve::<false>(&mut matrix, &mut vector, strength);
+        let mut vector: Vec<f32> = right.as_flattened().to_vec();
+        vector.truncate(self.dimensions);
         check_finite("the folded-in vector", &vector)?;
         Ok(vector)
     }
 }
 
-/// Adds weight · row rowᵀ, on and above the diagonal.
-#[allow(clippy::indexing_slicing, reason = "`at` is below the row's length")]
-fn add_product(matrix: &mut [f32], row: &[f32], weight: f32) {
-    for (at, sums) in matrix.chunks_exact_mut(row.len()).enumerate() {
-        let by = weight * row[at];
-        for (sum, &value) in sums[at..].iter_mut().zip(&row[at..]) {
-            *sum += by * value;
+/// Adds weight · row rowᵀ, on and above the diagonal; `padded` is the row too.
+fn add_product(matrix: &mut [Lanes], row: &[f32], padded: &[Lanes], weight: f32) {
+    for (at, (sums, &by)) in matrix.chunks_exact_mut(padded.len()).zip(row).enumerate() {
+        let from = at / LANES;
+        for (values, sums) in padded.iter().zip(sums).skip(from) {
+            add::<false>(weight * by, values, sums);
         }
     }
 }

@@ -6,7 +6,8 @@
 //!
 //! - [`als`]: a vector for every user and item (implicit ALS), and with [`FoldIn`]
 //!   one for somebody new, at request time;
-//! - [`knn`], [`rp3beta`]: for every item, or user, the [`Neighbours`] most like it.
+//! - [`knn`], [`rp3beta`]: for every item, or user, the [`Neighbours`] most like it;
+//! - [`ease`]: weights between all items of a catalogue that is not too large.
 //!
 //! [`recommend`] turns a history and any of these into the best items, without what
 //! was seen already.
@@ -32,11 +33,14 @@
 #[cfg(feature = "train")]
 pub mod als;
 mod cholesky;
+#[cfg(feature = "train")]
+pub mod ease;
 mod error;
 pub mod fold_in;
 mod interactions;
 #[cfg(feature = "train")]
 pub mod knn;
+mod lanes;
 pub mod limits;
 mod neighbours;
 mod objective;

@@ -1,13 +1,10 @@
 //! Vectors of all rows, and the same padded for the kernels.
 
-use crate::error::{Error, Result, check_finite, check_length};
-use crate::fold_in::check_dimensions;
-
-/// Values that the kernels take at a time.
-pub(super) const LANES: usize = 16;
-
-/// Sixteen consecutive values.
-pub(super) type Lanes = [f32; LANES];
+use crate::{
+    error::{Error, Result, check_finite, check_length},
+    fold_in::check_dimensions,
+    lanes::{LANES, Lanes},
+};
 
 /// A vector for every row, one after another (rows × dimensions).
 #[derive(Debug, Clone, PartialEq)]

@@ -1,26 +1,34 @@
-//! One row's block steps, and the Gramian: where the time goes.
+//! One row's solve, the Gramian and the rotation: where the time goes.
 //!
-//! Loops over [`Lanes`] and over `TILE` rows have constant bounds, so they become
-//! vector instructions and the sums stay in registers. Measured against the same
-//! sums by faer (gathering the history and multiplying), these are several times
-//! faster at the sizes that occur, a history of dozens by 16 to 64 coordinates.
+//! Loops over `TILE` rows of lanes have constant bounds, so their sums stay in
+//! registers.
 #![allow(
     clippy::indexing_slicing,
     clippy::needless_range_loop,
-    reason = "ids are below the rows of `others` by construction of the matrix; all else has constant bounds"
+    reason = "ids are below the rows of `Fixed::values` by construction of the matrix; all else has constant bounds"
 )]
 
-use super::factors::{LANES, Lanes};
-use crate::cholesky::{self, multiply_add};
+use crate::{
+    cholesky,
+    lanes::{LANES, Lanes, add, dot},
+};
 
-/// The side that is fixed while the other is solved for.
+/// The side that is fixed while the other is solved for, turned so that its Gramian
+/// is a diagonal.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Fixed<'a> {
     /// Its rows, `chunks` lanes each.
     pub(super) values: &'a [Lanes],
     pub(super) chunks: usize,
-    /// α₀ times its Gramian: `chunks`·16 rows of `chunks` lanes.
-    pub(super) gramian: &'a [Lanes],
+    /// α₀ times the diagonal.
+    pub(super) diagonal: &'a [Lanes],
+}
+
+impl<'a> Fixed<'a> {
+    #[inline(always)]
+    fn row(self, id: u32) -> &'a [Lanes] {
+        &self.values[id as usize * self.chunks..][..self.chunks]
+    }
 }
 
 /// One row's history.
@@ -37,36 +45,68 @@ pub(super) struct History<'a> {
 pub(super) struct Scratch {
     /// x·y − 1 for every item of the history.
     errors: Vec<f32>,
-    hessian: Vec<f32>,
-    step: Vec<f32>,
+    matrix: Vec<Lanes>,
+    right: Vec<Lanes>,
+    /// √(α₀ diagonal + λ)⁻¹.
+    scales: Vec<Lanes>,
+    /// The history's scaled rows as columns.
+    columns: Vec<Lanes>,
 }
 
+/// Solves for a row with a short history, exactly. With V = √W Y D^−½ for
+/// D = α₀ G + λ I, a diagonal, the normal equations have the solution
+///
+/// ```text
+/// x = D^−½ Vᵀ (V Vᵀ + I)⁻¹ √w
+/// ```
+///
+/// (Woodbury's identity): a system as large as the history instead of the vector.
 #[inline(always)]
-fn add<const FMA: bool>(by: f32, values: &Lanes, sums: &mut Lanes) {
-    for lane in 0..LANES {
-        sums[lane] = multiply_add::<FMA>(by, values[lane], sums[lane]);
+pub(super) fn solve_short<const FMA: bool, const TILE: usize>(
+    row: &mut [Lanes],
+    history: History<'_>,
+    fixed: Fixed<'_>,
+    scratch: &mut Scratch,
+) {
+    let Scratch { matrix, right, scales, columns, .. } = scratch;
+    let (length, width) = (history.ids.len(), history.ids.len().div_ceil(LANES));
+    scales.clear();
+    scales.extend(fixed.diagonal.iter().map(|values| values.map(|value| 1.0 / (value + history.strength).sqrt())));
+    columns.clear();
+    columns.resize(fixed.chunks * LANES * width, [0.0; LANES]);
+    right.clear();
+    right.resize(width, [0.0; LANES]);
+    for (at, (&id, &weight)) in history.ids.iter().zip(history.weights).enumerate() {
+        let (chunk, lane, root) = (at / LANES, at % LANES, weight.sqrt());
+        right[chunk][lane] = root;
+        let values = fixed.row(id).as_flattened().iter().zip(scales.as_flattened());
+        for ((value, scale), column) in values.zip(columns.chunks_exact_mut(width)) {
+            column[chunk][lane] = root * value * scale;
+        }
     }
-}
-
-#[inline(always)]
-fn dot<const FMA: bool>(a: &[Lanes], b: &[Lanes]) -> f32 {
-    let mut sums = [0.0; LANES];
-    for (a, b) in a.iter().zip(b) {
+    matrix.clear();
+    matrix.resize(width * LANES * width, [0.0; LANES]);
+    add_gramian::<FMA, TILE>(columns, width, length, matrix);
+    for at in 0..length {
+        matrix[at * width + at / LANES][at % LANES] += 1.0;
+    }
+    cholesky::solve::<FMA>(length, matrix, right, 1.0);
+    row.fill([0.0; LANES]);
+    for ((&id, &weight), &by) in history.ids.iter().zip(history.weights).zip(right.as_flattened()) {
+        for (values, sums) in fixed.row(id).iter().zip(row.iter_mut()) {
+            add::<FMA>(weight.sqrt() * by, values, sums);
+        }
+    }
+    for (sums, scales) in row.iter_mut().zip(scales) {
         for lane in 0..LANES {
-            sums[lane] = multiply_add::<FMA>(a[lane], b[lane], sums[lane]);
+            sums[lane] *= scales[lane] * scales[lane];
         }
     }
-    for half in [8, 4, 2, 1] {
-        for lane in 0..half {
-            sums[lane] += sums[lane + half];
-        }
-    }
-    sums[0]
 }
 
-/// Takes `row` a block step along each block of `block` lanes in turn.
+/// Takes `row` a Newton step along each block of `block` lanes in turn.
 #[inline(always)]
-pub(super) fn solve_row<const FMA: bool, const TILE: usize>(
+pub(super) fn solve_blocks<const FMA: bool, const TILE: usize>(
     row: &mut [Lanes],
     history: History<'_>,
     fixed: Fixed<'_>,
@@ -74,32 +114,28 @@ pub(super) fn solve_row<const FMA: bool, const TILE: usize>(
     scratch: &mut Scratch,
 ) {
     let chunks = fixed.chunks;
-    let rows_of = |id: u32| &fixed.values[id as usize * chunks..(id as usize + 1) * chunks];
-    let Scratch { errors, hessian, step } = scratch;
+    let Scratch { errors, matrix, right, .. } = scratch;
     errors.clear();
-    errors.extend(history.ids.iter().map(|&id| dot::<FMA>(rows_of(id), row) - 1.0));
+    errors.extend(history.ids.iter().map(|&id| dot::<FMA>(fixed.row(id), row) - 1.0));
     let mut start = 0;
     while start < chunks {
         let width = block.min(chunks - start);
-        gradient::<FMA>(row, history, fixed, errors, start, width, step);
-        block_hessian::<FMA, TILE>(history, fixed, start, width, hessian);
-        cholesky::solve::<FMA>(hessian, step, history.strength);
-        let (step, _) = step.as_chunks::<LANES>();
-        for (values, step) in row[start..start + width].iter_mut().zip(step) {
-            for lane in 0..LANES {
-                values[lane] -= step[lane];
-            }
+        gradient::<FMA>(row, history, fixed, errors, start, width, right);
+        block_hessian::<FMA, TILE>(history, fixed, start, width, matrix);
+        cholesky::solve::<FMA>(width * LANES, matrix, right, history.strength);
+        for (values, step) in row[start..start + width].iter_mut().zip(right.iter()) {
+            add::<false>(-1.0, step, values);
         }
         start += width;
         if start < chunks {
             for (error, &id) in errors.iter_mut().zip(history.ids) {
-                *error -= dot::<FMA>(&rows_of(id)[start - width..start], step);
+                *error -= dot::<FMA>(&fixed.row(id)[start - width..start], right);
             }
         }
     }
 }
 
-/// Σ w (x·y − 1) y_π + α₀ G_π x + λ x_π, half the gradient on a block.
+/// Σ w (x·y − 1) y_π + (α₀ G_ππ + λ I) x_π, half the gradient on a block.
 #[inline(always)]
 fn gradient<const FMA: bool>(
     row: &[Lanes],
@@ -108,22 +144,20 @@ fn gradient<const FMA: bool>(
     errors: &[f32],
     start: usize,
     width: usize,
-    out: &mut Vec<f32>,
+    out: &mut Vec<Lanes>,
 ) {
     out.clear();
     for chunk in start..start + width {
         let mut sums = [0.0; LANES];
         for lane in 0..LANES {
-            sums[lane] = history.strength * row[chunk][lane];
+            sums[lane] = (history.strength + fixed.diagonal[chunk][lane]) * row[chunk][lane];
         }
-        // The Gramian is symmetric: its rows serve as columns.
-        for (values, &by) in fixed.gramian.chunks_exact(fixed.chunks).zip(row.as_flattened()) {
-            add::<FMA>(by, &values[chunk], &mut sums);
+        out.push(sums);
+    }
+    for ((&id, &weight), &error) in history.ids.iter().zip(history.weights).zip(errors) {
+        for (values, sums) in fixed.row(id)[start..].iter().zip(out.iter_mut()) {
+            add::<FMA>(weight * error, values, sums);
         }
-        for ((&id, &weight), &error) in history.ids.iter().zip(history.weights).zip(errors) {
-            add::<FMA>(weight * error, &fixed.values[id as usize * fixed.chunks + chunk], &mut sums);
-        }
-        out.extend_from_slice(&sums);
     }
 }
 
@@ -134,39 +168,41 @@ fn block_hessian<const FMA: bool, const TILE: usize>(
     fixed: Fixed<'_>,
     start: usize,
     width: usize,
-    out: &mut Vec<f32>,
+    out: &mut Vec<Lanes>,
 ) {
     let side = width * LANES;
-    out.resize(side * side, 0.0);
+    out.resize(side * width, [0.0; LANES]);
     for (first, from) in (0..side).step_by(TILE).map(|first| (first, first / LANES)) {
         for to in from..width {
             let mut sums = [[0.0; LANES]; TILE];
             for (&id, &weight) in history.ids.iter().zip(history.weights) {
-                let values = &fixed.values[id as usize * fixed.chunks + start..][..width];
+                let values = &fixed.row(id)[start..start + width];
                 let (by, values) = (&values[from], &values[to]);
                 for at in 0..TILE {
                     add::<FMA>(weight * by[first % LANES + at], values, &mut sums[at]);
                 }
             }
             for at in 0..TILE {
-                let gramian = &fixed.gramian[(start * LANES + first + at) * fixed.chunks + start + to];
-                let out = &mut out[(first + at) * side + to * LANES..][..LANES];
-                for lane in 0..LANES {
-                    out[lane] = sums[at][lane] + gramian[lane];
-                }
+                out[(first + at) * width + to] = sums[at];
             }
         }
     }
-    for value in out.iter_mut().step_by(side + 1) {
-        *value += history.strength;
+    let diagonal = fixed.diagonal[start..start + width].as_flattened();
+    for (at, value) in diagonal.iter().enumerate() {
+        out[at * width + at / LANES][at % LANES] += value + history.strength;
     }
 }
 
-/// Adds Σ y yᵀ over the rows of `values` to `sums` (as [`Fixed::gramian`] is laid
-/// out), on and above the diagonal's lanes.
+/// Adds Σ y yᵀ over the rows of `values` (`chunks` lanes each) to `out`, of which only
+/// the first `side` rows and what is on and above the diagonal is wanted.
 #[inline(always)]
-pub(super) fn add_gramian<const FMA: bool, const TILE: usize>(values: &[Lanes], chunks: usize, out: &mut [Lanes]) {
-    for (first, from) in (0..chunks * LANES).step_by(TILE).map(|first| (first, first / LANES)) {
+pub(super) fn add_gramian<const FMA: bool, const TILE: usize>(
+    values: &[Lanes],
+    chunks: usize,
+    side: usize,
+    out: &mut [Lanes],
+) {
+    for (first, from) in (0..side).step_by(TILE).map(|first| (first, first / LANES)) {
         for to in from..chunks {
             let mut sums = [[0.0; LANES]; TILE];
             for row in values.chunks_exact(chunks) {
@@ -179,4 +215,33 @@ pub(super) fn add_gramian<const FMA: bool, const TILE: usize>(values: &[Lanes], 
             }
         }
     }
+}
+
+/// Every row of `values` times the matrix `by` (`chunks`·16 rows of `chunks` lanes).
+#[inline(always)]
+pub(super) fn turn<const FMA: bool, const TILE: usize>(
+    values: &mut [Lanes],
+    by: &[Lanes],
+    chunks: usize,
+    turned: &mut Vec<Lanes>,
+) {
+    turned.clear();
+    turned.resize(values.len(), [0.0; LANES]);
+    for (rows, turned) in values.chunks(TILE * chunks).zip(turned.chunks_mut(TILE * chunks)) {
+        let count = rows.len() / chunks;
+        for to in 0..chunks {
+            let mut sums = [[0.0; LANES]; TILE];
+            for (at, by) in by.chunks_exact(chunks).enumerate() {
+                for row in 0..TILE {
+                    // A tile that is not full computes its last row again.
+                    let value = rows[row.min(count - 1) * chunks + at / LANES][at % LANES];
+                    add::<FMA>(value, &by[to], &mut sums[row]);
+                }
+            }
+            for row in 0..count {
+                turned[row * chunks + to] = sums[row];
+            }
+        }
+    }
+    values.copy_from_slice(turned);
 }

@@ -1,41 +1,55 @@
 //! One side solved for, on all threads.
+//!
+//! The fixed side is first turned by the eigenvectors of its Gramian. In those
+//! coordinates α₀ G + λ I is a diagonal for every λ, so that a short history can be
+//! solved for in its own few unknowns ([`kernel::solve_short`]); the solution is
+//! turned back.
 
 use pulp::{Arch, Simd, WithSimd};
 use rayon::prelude::*;
 
 use super::{
     Config,
-    factors::{LANES, Lanes, Padded},
+    factors::Padded,
     kernel::{self, Fixed, History, Scratch},
+    turning::Turning,
 };
-use crate::interactions::Interactions;
+use crate::{
+    error::Result,
+    interactions::Interactions,
+    lanes::{LANES, Lanes},
+};
 
 /// Rows that a thread takes at a time: few, since a long history takes long.
 const ROWS_AT_A_TIME: usize = 32;
 
-/// Rows whose Gramian is summed before it is added to the total. The sums are the
-/// same whatever the number of threads, because this is not made from it.
-const ROWS_OF_A_SUM: usize = 2048;
-
 /// Solves every row of `solved` for its history in `interactions`, given `fixed`.
-pub(super) fn sweep(solved: &mut Padded, fixed: &Padded, interactions: &Interactions, config: &Config) {
-    let gramian = weighted_gramian(fixed, config.objective.unobserved_weight);
-    let side = Fixed { values: &fixed.values, chunks: fixed.chunks, gramian: &gramian };
+pub(super) fn sweep(solved: &mut Padded, fixed: &Padded, interactions: &Interactions, config: &Config) -> Result<()> {
+    let turning = Turning::of(fixed)?;
+    let turned = turning.turned(fixed);
+    let diagonal: Vec<Lanes> = turning
+        .eigenvalues
+        .iter()
+        .map(|values| values.map(|value| value * config.objective.unobserved_weight))
+        .collect();
+    let side = Fixed { values: &turned.values, chunks: fixed.chunks, diagonal: &diagonal };
     let arch = Arch::new();
     let rows = solved.values.par_chunks_mut(ROWS_AT_A_TIME * fixed.chunks).enumerate();
-    rows.for_each_init(Scratch::default, |scratch, (at, values)| {
+    rows.for_each_init(Default::default, |scratch, (at, values)| {
         let first_row = (at * ROWS_AT_A_TIME) as u32;
-        arch.dispatch(Rows { values, first_row, fixed: side, interactions, config, scratch });
+        arch.dispatch(Rows { values, first_row, fixed: side, turning: &turning, interactions, config, scratch });
     });
+    Ok(())
 }
 
 struct Rows<'a> {
     values: &'a mut [Lanes],
     first_row: u32,
     fixed: Fixed<'a>,
+    turning: &'a Turning,
     interactions: &'a Interactions,
     config: &'a Config,
-    scratch: &'a mut Scratch,
+    scratch: &'a mut (Scratch, Vec<Lanes>),
 }
 
 impl WithSimd for Rows<'_> {
@@ -54,66 +68,30 @@ impl WithSimd for Rows<'_> {
 impl Rows<'_> {
     #[inline(always)]
     fn solve<const FMA: bool, const TILE: usize>(self) {
-        let block = self.config.block.div_ceil(LANES);
-        let others = self.interactions.columns();
-        for (row, values) in (self.first_row..).zip(self.values.chunks_exact_mut(self.fixed.chunks)) {
-            let (ids, weights) = self.interactions.row(row);
+        let Self { values, first_row, fixed, turning, interactions, config, scratch } = self;
+        let (scratch, spare) = scratch;
+        let chunks = fixed.chunks;
+        let block = config.block.div_ceil(LANES);
+        if block < chunks {
+            kernel::turn::<FMA, TILE>(values, &turning.there, chunks, spare);
+        } else {
+            // One step from anywhere is exact; from here it needs no turning.
+            values.fill([0.0; LANES]);
+        }
+        for (row, values) in (first_row..).zip(values.chunks_exact_mut(chunks)) {
+            let (ids, weights) = interactions.row(row);
+            let strength = config.objective.strength(weights.iter().sum(), interactions.columns());
+            let history = History { ids, weights, strength };
             if ids.is_empty() {
                 // What the loss is least for; block steps would only come near it.
                 values.fill([0.0; LANES]);
-                continue;
+            } else if ids.len() <= chunks * LANES {
+                // No longer than the vector: measured, that is where the other way begins to win.
+                kernel::solve_short::<FMA, TILE>(values, history, fixed, scratch);
+            } else {
+                kernel::solve_blocks::<FMA, TILE>(values, history, fixed, block, scratch);
             }
-            let strength = self.config.objective.strength(weights.iter().sum(), others);
-            let history = History { ids, weights, strength };
-            kernel::solve_row::<FMA, TILE>(values, history, self.fixed, block, self.scratch);
         }
-    }
-}
-
-/// α₀ Σ y yᵀ, whole.
-fn weighted_gramian(factors: &Padded, weight: f32) -> Vec<Lanes> {
-    let side = factors.chunks * LANES;
-    let arch = Arch::new();
-    let parts: Vec<Vec<Lanes>> = factors
-        .values
-        .par_chunks(ROWS_OF_A_SUM * factors.chunks)
-        .map(|values| {
-            let mut sums = vec![[0.0; LANES]; side * factors.chunks];
-            arch.dispatch(Gramian { values, chunks: factors.chunks, sums: &mut sums });
-            sums
-        })
-        .collect();
-    let mut total = vec![0.0_f64; side * side];
-    for part in parts {
-        for (total, &value) in total.iter_mut().zip(part.as_flattened()) {
-            *total += f64::from(value);
-        }
-    }
-    symmetric(&total, side, weight)
-}
-
-#[allow(clippy::indexing_slicing, reason = "`total` has side × side values")]
-fn symmetric(total: &[f64], side: usize, weight: f32) -> Vec<Lanes> {
-    let value = |row: usize, column: usize| total[row.min(column) * side + row.max(column)] as f32 * weight;
-    let chunks = side / LANES;
-    (0..side * chunks).map(|at| std::array::from_fn(|lane| value(at / chunks, at % chunks * LANES + lane))).collect()
-}
-
-struct Gramian<'a> {
-    values: &'a [Lanes],
-    chunks: usize,
-    sums: &'a mut [Lanes],
-}
-
-impl WithSimd for Gramian<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        match S::F32_LANES {
-            16 => kernel::add_gramian::<true, 8>(self.values, self.chunks, self.sums),
-            4 | 8 => kernel::add_gramian::<true, 4>(self.values, self.chunks, self.sums),
-            _ => kernel::add_gramian::<false, 4>(self.values, self.chunks, self.sums),
-        }
+        kernel::turn::<FMA, TILE>(values, &turning.back, chunks, spare);
     }
 }

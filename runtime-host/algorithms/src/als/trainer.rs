@@ -4,14 +4,11 @@ use rand_core::{Rng as _, SeedableRng as _};
 use rand_xoshiro::Xoshiro256PlusPlus;
 use rayon::{ThreadPool, prelude::*};
 
-use super::{
-    Config, Factors, Model,
-    factors::{LANES, Padded},
-    sweep::sweep,
-};
+use super::{Config, Factors, Model, factors::Padded, sweep::sweep};
 use crate::{
     error::{Error, Result, check_finite, check_length},
     interactions::Interactions,
+    lanes::LANES,
     threads,
 };
 
@@ -70,9 +67,9 @@ impl Trainer {
     pub fn step(&mut self) -> Result<u32> {
         let Self { config, by_user, by_item, users, items, pool, .. } = self;
         pool.install(|| {
-            sweep(users, items, by_user, config);
-            sweep(items, users, by_item, config);
-        });
+            sweep(users, items, by_user, config)?;
+            sweep(items, users, by_item, config)
+        })?;
         check_finite("the users' factors", users.values.as_flattened())?;
         check_finite("the items' factors", items.values.as_flattened())?;
         self.epoch += 1;
