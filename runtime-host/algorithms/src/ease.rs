@@ -19,8 +19,8 @@
 //!   in a random walk, where otherwise who has twice as many items says four times
 //!   as much.
 //!
-//! The memory is twice the square of the items, the time their cube (a minute or so
-//! for 12,000 on two cores), so catalogues above
+//! The memory is twice the square of the items, the time their cube, or that of the
+//! users when there are fewer, so catalogues above
 //! [`EASE_MAX_ITEMS`](crate::limits::EASE_MAX_ITEMS) are refused.
 
 use faer::{
@@ -34,6 +34,7 @@ use rayon::prelude::*;
 use crate::{
     error::{Error, Result, check, check_length},
     interactions::Interactions,
+    knn::column_sums,
     limits::{EASE_MAX_ITEMS, MAX_NEIGHBOURS},
     neighbours::Neighbours,
     recommend, threads,
@@ -94,12 +95,18 @@ impl Ease {
             let by_user = interactions.reweighted(|user, _, weight| {
                 weight / counts.get(user as usize).copied().unwrap_or(1.0).powf(user_exponent / 2.0)
             });
-            let mut matrix = gramian(&by_user);
             let factor = 1.0 + dropout / (1.0 - dropout);
-            for value in matrix.iter_mut().step_by(items + 1) {
-                *value = *value * factor + regularisation;
-            }
-            let inverse = inverse(matrix, items)?;
+            let inverse = if by_user.rows() < by_user.columns() {
+                let squares = column_sums(&by_user, |weight| f64::from(weight).powi(2));
+                let by_item = squares.iter().map(|square| regularisation + (factor - 1.0) * *square as f32).collect();
+                inverse_by_users(&by_user, by_item)?
+            } else {
+                let mut matrix = gramian(&by_user);
+                for value in matrix.iter_mut().step_by(items + 1) {
+                    *value = *value * factor + regularisation;
+                }
+                inverse(matrix, items)?
+            };
             Ok(Self { items, weights: weights(inverse, items)? })
         })
     }
@@ -168,6 +175,61 @@ fn gramian(by_user: &Interactions) -> Vec<f32> {
             }
         }
     });
+    matrix
+}
+
+/// (Xᵀ X + Λ)⁻¹ for a diagonal Λ where there are fewer users than items, by Woodbury's
+/// identity from a matrix of the users: with V = X Λ^−½,
+///
+/// ```text
+/// Λ^−½ (I − Vᵀ (I + V Vᵀ)⁻¹ V) Λ^−½
+/// ```
+fn inverse_by_users(by_user: &Interactions, diagonal: Vec<f32>) -> Result<Vec<f32>> {
+    let scales: Vec<f32> = diagonal.into_iter().map(|value| 1.0 / value.sqrt()).collect();
+    let scaled = by_user.reweighted(|_, item, weight| weight * scales.get(item as usize).copied().unwrap_or_default());
+    let by_item = scaled.transpose();
+    let (users, items) = (scaled.rows() as usize, by_item.rows() as usize);
+    let mut inner = gramian(&by_item);
+    for value in inner.iter_mut().step_by(users + 1) {
+        *value += 1.0;
+    }
+    let inner = symmetric(inverse(inner, users)?, users);
+    let mut matrix = vec![0.0_f32; items * items];
+    matrix.par_chunks_exact_mut(items).zip(0..by_item.rows()).for_each_init(
+        || vec![0.0_f32; users],
+        |row, (sums, item)| {
+            row.fill(0.0);
+            let (of_item, weights) = by_item.row(item);
+            for (&user, &by) in of_item.iter().zip(weights) {
+                let inner = inner.chunks_exact(users).nth(user as usize).unwrap_or_default();
+                for (sum, &value) in row.iter_mut().zip(inner) {
+                    *sum += by * value;
+                }
+            }
+            for (&by, (ids, weights)) in row.iter().zip(scaled.iter()) {
+                for (&id, &weight) in ids.iter().zip(weights) {
+                    if let Some(sum) = sums.get_mut(id as usize) {
+                        *sum -= by * weight;
+                    }
+                }
+            }
+            if let Some(sum) = sums.get_mut(item as usize) {
+                *sum += 1.0;
+            }
+        },
+    );
+    scale(&mut matrix, &scales);
+    Ok(matrix)
+}
+
+/// The whole of a matrix of which the lower half of a column-major one is known.
+#[allow(clippy::indexing_slicing, reason = "both indices are below n, and the matrix is n × n")]
+fn symmetric(mut matrix: Vec<f32>, n: usize) -> Vec<f32> {
+    for column in 0..n {
+        for row in 0..column {
+            matrix[column * n + row] = matrix[row * n + column];
+        }
+    }
     matrix
 }
 
@@ -253,6 +315,24 @@ mod tests {
         // The pair counts 1/2, the diagonal is 3/2 + 1.
         let config = Config { regularisation: 1.0, user_exponent: 1.0, ..Config::default() };
         assert!((Ease::train(&matrix, &config).unwrap().row(0)[1] - 0.2).abs() < 1e-6);
+    }
+
+    #[test]
+    fn few_users_give_the_same_as_many() {
+        let triples: Vec<_> =
+            (0..12).flat_map(|user| (0..4).map(move |at| (user, (user * 7 + at * at) % 20, 1.0))).collect();
+        for dropout in [0.0, 0.3] {
+            let config = Config { regularisation: 2.0, dropout, ..Config::default() };
+            let train =
+                |users| Ease::train(&Interactions::from_triples(users, 20, triples.clone()).unwrap(), &config).unwrap();
+            // Users without a history change nothing but the way it is computed.
+            let (few, many) = (train(12), train(30));
+            for item in 0..20 {
+                for (few, many) in few.row(item).iter().zip(many.row(item)) {
+                    assert!((few - many).abs() < 1e-5, "{few} {many}");
+                }
+            }
+        }
     }
 
     #[test]
