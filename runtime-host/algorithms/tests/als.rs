@@ -35,7 +35,7 @@ fn assert_close(a: &[f32], b: &[f32], tolerance: f32) {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(48))]
+    #![proptest_config(ProptestConfig::with_cases(if cfg!(debug_assertions) { 8 } else { 48 }))]
 
     #[test]
     fn transposing_twice_changes_nothing(matrix in matrix()) {
