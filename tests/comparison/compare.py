@@ -73,7 +73,10 @@ def tune(dataset, sides, results):
 
     rows = []
     for side, models in sides.items():
+        tuned = []
         for model, (specifications, run) in models.items():
+            if callable(specifications):
+                specifications = specifications(tuned)
 
             def measured(part, specification):
                 def measure():
@@ -85,7 +88,14 @@ def tune(dataset, sides, results):
 
             best = max(specifications, key=lambda of: measured("validation", of)[2])
             rows.append((side, model, best, measured("test", best)))
+            tuned.append((measured("validation", best)[2], best))
     return rows
+
+
+def described(specification):
+    """Settings in words, of a fusion the names of its parts."""
+    parts = {**specification, "of": " + ".join(part["model"] for part in specification.get("of", []))}
+    return ", ".join(f"{name} {value}" for name, value in parts.items() if name != "model" and value != "")
 
 
 def table(dataset, rows):
@@ -96,7 +106,7 @@ def table(dataset, rows):
     print(f"\n### {dataset.name}\n")
     print(f"| side | model | {kind}@{dataset.cut} | NDCG@{dataset.cut} | fit, s | settings |\n|---|---|---|---|---|---|")
     for side, model, best, (seconds, recall, ndcg) in rows:
-        settings = ", ".join(f"{name} {value}" for name, value in best.items() if name != "model")
+        settings = described(best)
         marks = [f"**{value:.4f}**" if side == "ours" and value >= bar else f"{value:.4f}"
                  for value, bar in ((recall, best_recall), (ndcg, best_ndcg))]
         print(f"| {side} | {model} | {marks[0]} | {marks[1]} | {seconds:.1f} | {settings} |")
@@ -152,7 +162,7 @@ def main():
     our_run = lambda train, of, top: ours.run(train, [of], top)[0]
     sides = {
         "implicit/numpy": {model: (grid, their_run(model)) for model, grid in grids.THEIRS.items()},
-        "ours": {model: (grid, our_run) for model, grid in grids.OURS.items()},
+        "ours": {model: (grid, our_run) for model, grid in {**grids.OURS, "fusion": grids.fusions}.items()},
     }
     results = Results(WORK / "results.jsonl", arguments.fresh)
     sets = [data.load(arguments.data, name) for name in arguments.sets.split(",")]

@@ -37,5 +37,13 @@ OURS = {
     ),
     "rp3beta": grid(model=["rp3beta"], neighbours=[200, 1000], alpha=[0.8, 1.0], beta=[0.1, 0.2, 0.3, 0.5]),
     "ease": grid(model=["ease"], regularisation=[10.0, 50.0, 200.0, 1000.0])
-    + grid(model=["ease"], regularisation=[0.3, 1.0, 3.0, 10.0], user_exponent=[1.0]),
+    + grid(model=["ease"], regularisation=[10.0, 50.0, 200.0], dropout=[0.3]),
 }
+
+
+def fusions(tuned):
+    """Of the two and of the three models that are best on the validation part."""
+    best = [specification for _, specification in sorted(tuned, key=lambda of: -of[0])]
+    return [
+        {"model": "fusion", "constant": constant, "of": best[:count]} for count in (2, 3) for constant in (10, 60)
+    ]

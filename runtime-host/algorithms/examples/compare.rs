@@ -13,6 +13,7 @@
 #![allow(clippy::print_stdout, reason = "it is what a program of this kind is for")]
 
 use std::{
+    collections::BTreeMap,
     error::Error,
     fs, io,
     time::{Duration, Instant},
@@ -113,7 +114,6 @@ fn run(interactions: &Interactions, spec: &Spec<'_>) -> Outcome<(Duration, Vec<R
             let config = ease::Config {
                 regularisation: spec.number("regularisation", 100.0),
                 dropout: spec.number("dropout", 0.0),
-                user_exponent: spec.number("user_exponent", 0.0),
                 threads,
             };
             let ease = Ease::train(interactions, &config)?;
@@ -124,8 +124,37 @@ fn run(interactions: &Interactions, spec: &Spec<'_>) -> Outcome<(Duration, Vec<R
             });
             Ok((took, ranked.collect::<Result<_, _>>()?))
         }
+        "fusion" => fuse(interactions, spec),
         other => Err(format!("there is no model {other:?}").into()),
     }
+}
+
+/// Reciprocal ranks (Cormack, Clarke and Büttcher, SIGIR 2009) of several models, as
+/// a funnel merges its channels: Σ 1 / (constant + rank) over the lists of 200.
+fn fuse(interactions: &Interactions, spec: &Spec<'_>) -> Outcome<(Duration, Vec<Ranked>)> {
+    let (mut took, constant) = (Duration::ZERO, spec.number("constant", 60.0));
+    let mut sums = vec![BTreeMap::<u32, f32>::new(); interactions.rows() as usize];
+    for part in spec.0.get("of").and_then(Value::as_array).ok_or("a fusion needs `of`")? {
+        let mut part = part.clone();
+        if let Some(fields) = part.as_object_mut() {
+            fields.insert("top".to_owned(), json!(200));
+            fields.insert("threads".to_owned(), json!(spec.count("threads", 0)));
+        }
+        let (of_part, ranked) = run(interactions, &Spec(&part))?;
+        took += of_part;
+        for (sums, ranked) in sums.iter_mut().zip(ranked) {
+            for (rank, id) in (1_u16..).zip(ranked.ids) {
+                *sums.entry(id).or_default() += 1.0 / (constant + f32::from(rank));
+            }
+        }
+    }
+    let ranked = sums.into_iter().map(|sums| {
+        let mut all: Vec<(u32, f32)> = sums.into_iter().collect();
+        all.sort_by(|a, b| b.1.total_cmp(&a.1));
+        let (ids, scores) = all.into_iter().take(spec.count("top", 20)).unzip();
+        Ranked { ids, scores }
+    });
+    Ok((took, ranked.collect()))
 }
 
 fn als_config(spec: &Spec<'_>) -> Config {

@@ -8,16 +8,10 @@
 //! P = (Xᵀ X + λ I)⁻¹,   B_ij = −P_ij / P_jj
 //! ```
 //!
-//! with two additions that cost nothing:
-//!
-//! - *dropout* p (Steck, "Autoencoders that don't overfit towards the Identity",
-//!   NeurIPS 2020): λ I becomes λ I + p/(1−p) · diag(Xᵀ X), which regularises the
-//!   popular items more, as if each item of a history were left out with
-//!   probability p when it is learned from;
-//! - *user exponent* γ: the row of a user with n items is divided by n^(γ/2), so that
-//!   Xᵀ X counts a pair n^−γ. 0 is EASE; at 1 every user says as much as any other, as
-//!   in a random walk, where otherwise who has twice as many items says four times
-//!   as much.
+//! and with *dropout* p (Steck, "Autoencoders that don't overfit towards the
+//! Identity", NeurIPS 2020) λ I becomes λ I + p/(1−p) · diag(Xᵀ X), which regularises
+//! the popular items more, as if each item of a history were left out with
+//! probability p when it is learned from.
 //!
 //! The memory is twice the square of the items, the time their cube, or that of the
 //! users when there are fewer, so catalogues above
@@ -48,17 +42,15 @@ pub struct Config {
     pub regularisation: f32,
     /// p, 0 up to 0.99.
     pub dropout: f32,
-    /// γ, 0 to 2.
-    pub user_exponent: f32,
     /// Threads; 0 is one a core.
     pub threads: usize,
 }
 
 impl Default for Config {
-    /// λ = 100, p = 0 and γ = 0: EASE as published, in the middle of what is found
+    /// λ = 100 and p = 0: EASE as published, in the middle of what is found
     /// best on public sets.
     fn default() -> Self {
-        Self { regularisation: 100.0, dropout: 0.0, user_exponent: 0.0, threads: 0 }
+        Self { regularisation: 100.0, dropout: 0.0, threads: 0 }
     }
 }
 
@@ -79,10 +71,9 @@ impl Ease {
     /// interactions, [`Error::Setting`] when the configuration is out of range,
     /// [`Error::Singular`] when λ is too small for the weights there are.
     pub fn train(interactions: &Interactions, config: &Config) -> Result<Self> {
-        let &Config { regularisation, dropout, user_exponent, threads } = config;
+        let &Config { regularisation, dropout, threads } = config;
         check("regularisation", "1e-6 to 1e9", regularisation.into(), (1e-6..=1e9).contains(&regularisation))?;
         check("dropout", "0 to 0.99", dropout.into(), (0.0..=0.99).contains(&dropout))?;
-        check("user_exponent", "0 to 2", user_exponent.into(), (0.0..=2.0).contains(&user_exponent))?;
         if interactions.columns() > EASE_MAX_ITEMS {
             return Err(Error::TooManyItems { items: interactions.columns(), limit: EASE_MAX_ITEMS });
         }
@@ -91,17 +82,13 @@ impl Ease {
         }
         let items = interactions.columns() as usize;
         threads::pool(threads)?.install(|| {
-            let counts: Vec<f32> = interactions.iter().map(|(ids, _)| ids.len() as f32).collect();
-            let by_user = interactions.reweighted(|user, _, weight| {
-                weight / counts.get(user as usize).copied().unwrap_or(1.0).powf(user_exponent / 2.0)
-            });
             let factor = 1.0 + dropout / (1.0 - dropout);
-            let inverse = if by_user.rows() < by_user.columns() {
-                let squares = column_sums(&by_user, |weight| f64::from(weight).powi(2));
+            let inverse = if interactions.rows() < interactions.columns() {
+                let squares = column_sums(interactions, |weight| f64::from(weight).powi(2));
                 let by_item = squares.iter().map(|square| regularisation + (factor - 1.0) * *square as f32).collect();
-                inverse_by_users(&by_user, by_item)?
+                inverse_by_users(interactions, by_item)?
             } else {
-                let mut matrix = gramian(&by_user);
+                let mut matrix = gramian(interactions);
                 for value in matrix.iter_mut().step_by(items + 1) {
                     *value = *value * factor + regularisation;
                 }
@@ -311,9 +298,6 @@ mod tests {
         assert_eq!(ease.neighbours(5).unwrap().row(1).0, [0]);
         // The diagonal of 2 becomes 4: [[5, 1], [1, 5]].
         let config = Config { regularisation: 1.0, dropout: 0.5, ..Config::default() };
-        assert!((Ease::train(&matrix, &config).unwrap().row(0)[1] - 0.2).abs() < 1e-6);
-        // The pair counts 1/2, the diagonal is 3/2 + 1.
-        let config = Config { regularisation: 1.0, user_exponent: 1.0, ..Config::default() };
         assert!((Ease::train(&matrix, &config).unwrap().row(0)[1] - 0.2).abs() < 1e-6);
     }
 
