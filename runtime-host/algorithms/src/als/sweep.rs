@@ -1,0 +1,97 @@
+//! One side solved for, on all threads.
+//!
+//! The fixed side is first turned by the eigenvectors of its Gramian. In those
+//! coordinates α₀ G + λ I is a diagonal for every λ, so that a short history can be
+//! solved for in its own few unknowns ([`kernel::solve_short`]); the solution is
+//! turned back.
+
+use pulp::{Arch, Simd, WithSimd};
+use rayon::prelude::*;
+
+use super::{
+    Config,
+    factors::Padded,
+    kernel::{self, Fixed, History, Scratch},
+    turning::Turning,
+};
+use crate::{
+    error::Result,
+    interactions::Interactions,
+    lanes::{LANES, Lanes},
+};
+
+/// Rows that a thread takes at a time: few, since a long history takes long.
+const ROWS_AT_A_TIME: usize = 32;
+
+/// Solves every row of `solved` for its history in `interactions`, given `fixed`.
+pub(super) fn sweep(solved: &mut Padded, fixed: &Padded, interactions: &Interactions, config: &Config) -> Result<()> {
+    let turning = Turning::of(fixed)?;
+    let turned = turning.turned(fixed);
+    let diagonal: Vec<Lanes> = turning
+        .eigenvalues
+        .iter()
+        .map(|values| values.map(|value| value * config.objective.unobserved_weight))
+        .collect();
+    let side = Fixed { values: &turned.values, chunks: fixed.chunks, diagonal: &diagonal };
+    let arch = Arch::new();
+    let rows = solved.values.par_chunks_mut(ROWS_AT_A_TIME * fixed.chunks).enumerate();
+    rows.for_each_init(Default::default, |scratch, (at, values)| {
+        let first_row = (at * ROWS_AT_A_TIME) as u32;
+        arch.dispatch(Rows { values, first_row, fixed: side, turning: &turning, interactions, config, scratch });
+    });
+    Ok(())
+}
+
+struct Rows<'a> {
+    values: &'a mut [Lanes],
+    first_row: u32,
+    fixed: Fixed<'a>,
+    turning: &'a Turning,
+    interactions: &'a Interactions,
+    config: &'a Config,
+    scratch: &'a mut (Scratch, Vec<Lanes>),
+}
+
+impl WithSimd for Rows<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn with_simd<S: Simd>(self, _: S) {
+        match S::F32_LANES {
+            16 => self.solve::<true, 8>(),
+            4 | 8 => self.solve::<true, 4>(),
+            _ => self.solve::<false, 4>(),
+        }
+    }
+}
+
+impl Rows<'_> {
+    #[inline(always)]
+    fn solve<const FMA: bool, const TILE: usize>(self) {
+        let Self { values, first_row, fixed, turning, interactions, config, scratch } = self;
+        let (scratch, spare) = scratch;
+        let chunks = fixed.chunks;
+        let block = config.block.div_ceil(LANES);
+        if block < chunks {
+            kernel::turn::<FMA, TILE>(values, &turning.there, chunks, spare);
+        } else {
+            // One step from anywhere is exact; from here it needs no turning.
+            values.fill([0.0; LANES]);
+        }
+        for (row, values) in (first_row..).zip(values.chunks_exact_mut(chunks)) {
+            let (ids, weights) = interactions.row(row);
+            let strength = config.objective.strength(weights.iter().sum(), interactions.columns());
+            let history = History { ids, weights, strength };
+            if ids.is_empty() {
+                // What the loss is least for; block steps would only come near it.
+                values.fill([0.0; LANES]);
+            } else if ids.len() <= chunks * LANES {
+                // No longer than the vector: measured, that is where the other way begins to win.
+                kernel::solve_short::<FMA, TILE>(values, history, fixed, scratch);
+            } else {
+                kernel::solve_blocks::<FMA, TILE>(values, history, fixed, block, scratch);
+            }
+        }
+        kernel::turn::<FMA, TILE>(values, &turning.back, chunks, spare);
+    }
+}

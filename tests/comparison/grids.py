@@ -1,0 +1,49 @@
+"""What is tried on the validation part: the same for both where both have it."""
+
+from itertools import product
+
+
+def grid(**choices):
+    return [dict(zip(choices, values)) for values in product(*choices.values())]
+
+
+THEIRS = {
+    "als": grid(factors=[64, 128], regularization=[0.01, 1.0, 10.0], alpha=[1.0, 10.0, 40.0]),
+    "bpr": grid(factors=[64, 128], learning_rate=[0.01, 0.05], regularization=[0.001, 0.01, 0.05]),
+    "item_knn": grid(neighbours=[50, 200, 500], k1=[1.2, 100.0], b=[0.0, 0.25, 0.5, 0.75]),
+    "ease": grid(regularisation=[10.0, 50.0, 200.0, 1000.0]),
+}
+
+OURS = {
+    "als": grid(
+        model=["als"],
+        dimensions=[64, 128],
+        unobserved_weight=[0.01, 0.03, 0.1],
+        regularisation=[0.003, 0.01, 0.03],
+    ),
+    "item-knn (BM25)": grid(
+        model=["item-knn"],
+        weighting=["bm25"],
+        neighbours=[50, 200, 500],
+        k1=[1.2, 100.0],
+        b=[0.0, 0.25, 0.5, 0.75],
+        shrinkage=[0, 5],
+    ),
+    "item-knn": grid(
+        model=["item-knn"], weighting=["cosine", "tf-idf"], neighbours=[50, 200, 500], shrinkage=[0, 5, 20]
+    ),
+    "user-knn": grid(
+        model=["user-knn"], weighting=["cosine", "tf-idf"], neighbours=[50, 200, 500], shrinkage=[0, 5]
+    ),
+    "rp3beta": grid(model=["rp3beta"], neighbours=[200, 1000], alpha=[0.8, 1.0], beta=[0.1, 0.2, 0.3, 0.5]),
+    "ease": grid(model=["ease"], regularisation=[10.0, 50.0, 200.0, 1000.0])
+    + grid(model=["ease"], regularisation=[10.0, 50.0, 200.0], dropout=[0.3]),
+}
+
+
+def fusions(tuned):
+    """Of the two and of the three models that are best on the validation part."""
+    best = [specification for _, specification in sorted(tuned, key=lambda of: -of[0])]
+    return [
+        {"model": "fusion", "constant": constant, "of": best[:count]} for count in (2, 3) for constant in (10, 60)
+    ]
