@@ -1,7 +1,7 @@
 //! The large part of an index: rows that do not change, with a graph over them.
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, MutexGuard, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -138,7 +138,7 @@ impl Base {
         Hit { handle: self.rows.handle(slot), score: self.rows.score(slot, query) }
     }
 
-    fn lock_scratch(&self) -> std::sync::MutexGuard<'_, Vec<Scratch>> {
+    fn lock_scratch(&self) -> MutexGuard<'_, Vec<Scratch>> {
         self.scratch.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -146,5 +146,97 @@ impl Base {
     pub fn memory_bytes(&self) -> usize {
         let scratch: usize = self.lock_scratch().iter().map(Scratch::memory_bytes).sum();
         self.rows.memory_bytes() + self.graph.memory_bytes() + self.directory.memory_bytes() + scratch
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Filter, Metric, Space};
+
+    const ROWS: usize = 2000;
+    const DIMENSION: usize = 12;
+
+    fn numbers(seed: usize) -> Vec<f32> {
+        (0..DIMENSION).map(|at| mix((seed * DIMENSION + at) as u64) as i64 as f32 / i64::MAX as f32).collect()
+    }
+
+    /// Vectors of which some are ten times longer than others.
+    fn rows(space: Space, seeds: std::ops::Range<usize>) -> Rows {
+        let mut rows = Rows::new(space);
+        for seed in seeds {
+            let length = 1.0 + (seed % 10) as f32;
+            let vector: Vec<f32> = numbers(seed).into_iter().map(|number| number * length).collect();
+            rows.push(seed as u64, &vector, space.check(&vector).unwrap());
+        }
+        rows
+    }
+
+    fn query(space: Space, seed: usize) -> Query {
+        let vector = numbers(seed);
+        Query::new(space, &vector, space.check(&vector).unwrap())
+    }
+
+    /// The part of the best ten that a walk finds, which gives nothing dead or forbidden.
+    fn recall(base: &Base, dead: &Bits, allowed: Option<&Allowed>, breadth: usize) -> f64 {
+        let mut found = 0;
+        for seed in 10_000..10_030 {
+            let query = query(base.rows.space(), seed);
+            let walked = base.walk(&query, breadth, dead, allowed);
+            for hit in &walked {
+                let slot = base.find(hit.handle).unwrap();
+                assert!(!dead.contains(slot) && allowed.is_none_or(|allowed| allowed.slots.contains(slot)));
+                assert_eq!(hit.score, base.rows.score(slot, &query));
+            }
+            let mut best = base.scan(&query, 10, dead, allowed);
+            best.sort_unstable_by(|a, b| b.score.total_cmp(&a.score));
+            found += best.iter().take(10).filter(|hit| walked.contains(hit)).count();
+        }
+        found as f64 / 300.0
+    }
+
+    #[test]
+    fn a_walk_finds_most_of_the_best_and_nothing_else() {
+        for metric in [Metric::InnerProduct, Metric::Cosine] {
+            let space = Space::new(DIMENSION, metric).unwrap();
+            let base = Base::build(rows(space, 0..ROWS), 2);
+            let mut dead = Bits::none(ROWS);
+            assert!(recall(&base, &dead, None, 100) > 0.95);
+            (0..ROWS).step_by(3).for_each(|slot| assert!(dead.insert(slot)));
+            let allowed = Filter::only((0..ROWS as u64 / 2).collect()).allowed(&base);
+            assert!(recall(&base, &dead, Some(&allowed), 300) > 0.95);
+            let allowed = Filter::except((0..ROWS as u64 / 2).collect()).allowed(&base);
+            assert!(recall(&base, &dead, Some(&allowed), 300) > 0.95);
+        }
+    }
+
+    #[test]
+    fn what_is_inserted_later_is_found_and_what_died_stays_dead() {
+        let space = Space::new(DIMENSION, Metric::InnerProduct).unwrap();
+        let base = Base::build(rows(space, 0..ROWS), 2);
+        let mut dead = Bits::none(ROWS);
+        dead.insert(7);
+        let more = rows(space, ROWS..ROWS + 500);
+        let (base, dead) = base.extended(&dead, (0..more.len()).map(|slot| (&more, slot)), 2);
+        assert_eq!((base.rows.len(), base.graph.len(), dead.count()), (ROWS + 500, ROWS + 500, 1));
+        assert_eq!((base.find(7), base.find(2400)), (None, Some(2400)));
+        assert!(recall(&base, &dead, None, 100) > 0.95);
+    }
+
+    #[test]
+    fn the_graph_is_the_same_for_any_number_of_threads() {
+        let space = Space::new(DIMENSION, Metric::InnerProduct).unwrap();
+        let layers = |threads| {
+            let base = Base::build(rows(space, 0..ROWS), threads);
+            base.graph.layers().map(<[u32]>::to_vec).collect::<Vec<_>>()
+        };
+        let one = layers(1);
+        assert_eq!(one.iter().map(Vec::len).collect::<Vec<_>>(), [ROWS * 32, ROWS / 16 * 16, ROWS / 256 * 16]);
+        assert_eq!(layers(3), one);
+        assert!(Graph::from_layers(one.clone(), ROWS).is_some());
+        assert!(Graph::from_layers(one.clone(), ROWS - 1).is_none());
+        let mut wild = one;
+        wild[1][0] = ROWS as u32 - 1;
+        assert!(Graph::from_layers(wild, ROWS).is_none());
     }
 }

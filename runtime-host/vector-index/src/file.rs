@@ -96,15 +96,12 @@ pub(crate) fn write(path: &Path, space: Space, state: &State, generation: u64) -
 
 /// What [`write()`] wrote to `path` and its generation; nothing when there is no file.
 pub(crate) fn read(path: &Path, space: Space) -> Result<Option<(Current, u64)>> {
-    let failed = |error: io::Error| match error.kind() {
-        io::ErrorKind::UnexpectedEof => Error::damaged(path, "it is cut short"),
-        _ => Error::file(path)(error),
-    };
+    let failed = unread(path);
     let file = match File::open(path) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        file => file.map_err(failed)?,
+        file => file.map_err(&failed)?,
     };
-    let size = file.metadata().map_err(failed)?.len();
+    let size = file.metadata().map_err(&failed)?.len();
     let mut file = BufReader::with_capacity(BLOCK, file);
     let head = Head::read(&mut file, path, space)?;
     // Before anything of a size in the head is allocated.
@@ -112,20 +109,28 @@ pub(crate) fn read(path: &Path, space: Space) -> Result<Option<(Current, u64)>> 
         return Err(Error::damaged(path, "it is not as long as it should be"));
     }
     let mut body = Hashed { inner: file, hash: Xxh3::new() };
-    let base = body.rows(head.base, space).map_err(failed)?;
-    let dead = body.u32s(head.dead).map_err(failed)?;
+    let base = body.rows(head.base, space).map_err(&failed)?;
+    let dead = body.u32s(head.dead).map_err(&failed)?;
     let layers = head.layers.iter().map(|links| body.u32s(*links)).collect::<io::Result<Vec<_>>>();
-    let layers = layers.map_err(failed)?;
-    let fresh = body.rows(head.fresh, space).map_err(failed)?;
+    let layers = layers.map_err(&failed)?;
+    let fresh = body.rows(head.fresh, space).map_err(&failed)?;
     let sum = body.hash.digest();
     let mut written = [0; 8];
-    body.inner.read_exact(&mut written).map_err(failed)?;
+    body.inner.read_exact(&mut written).map_err(&failed)?;
     if u64::from_le_bytes(written) != sum {
         return Err(Error::damaged(path, "its checksum is wrong"));
     }
     let current = assemble(space, &head, base, &dead, layers, fresh);
     let current = current.ok_or_else(|| Error::damaged(path, "its parts do not fit together"))?;
     Ok(Some((current, head.generation)))
+}
+
+/// What becomes of an error of reading.
+fn unread(path: &Path) -> impl Fn(io::Error) -> Error {
+    move |error| match error.kind() {
+        io::ErrorKind::UnexpectedEof => Error::damaged(path, "it is cut short"),
+        _ => Error::file(path)(error),
+    }
 }
 
 /// Handles and the numbers of their vectors.
@@ -176,16 +181,16 @@ impl Head {
 
     fn read(file: &mut impl Read, path: &Path, space: Space) -> Result<Self> {
         let damaged = |what| move || Error::damaged(path, what);
-        let short = damaged("it is cut short");
+        let failed = unread(path);
         let mut bytes = vec![0; HEAD_BYTES];
-        file.read_exact(&mut bytes).map_err(|_| short())?;
+        file.read_exact(&mut bytes).map_err(&failed)?;
         let layers = bytes.as_chunks().0.get(5).copied().map_or(0, u32::from_le_bytes);
         if layers > MAX_LAYERS {
             return Err(Error::damaged(path, "its head is wrong"));
         }
         bytes.resize(HEAD_BYTES + 8 * layers as usize + 8, 0);
-        file.read_exact(bytes.get_mut(HEAD_BYTES..).unwrap_or_default()).map_err(|_| short())?;
-        let (counted, sum) = bytes.split_at_checked(bytes.len() - 8).ok_or_else(short)?;
+        file.read_exact(bytes.get_mut(HEAD_BYTES..).unwrap_or_default()).map_err(&failed)?;
+        let (counted, sum) = bytes.split_at_checked(bytes.len() - 8).ok_or_else(damaged("its head is wrong"))?;
         let mut reader = Reader(counted);
         if reader.bytes(MAGIC.len()) != Some(MAGIC) {
             return Err(Error::damaged(path, "it is not the file of an index"));

@@ -119,7 +119,8 @@ impl Graph {
         breadth: usize,
         scratch: &'s mut Scratch,
     ) -> impl Iterator<Item = u32> + 's {
-        let target = Target::query(rows, codes);
+        // The scale of a query makes no difference to what is nearer.
+        let target = Target { rows, codes, scales: rows.scales(), scale: 1.0 };
         let mut entry = 0;
         for layer in self.layers.iter().skip(1).rev() {
             entry = scratch.descend(layer, &target, entry);

@@ -156,20 +156,25 @@ mod x86 {
     pub(super) fn products_vnni<'a>(rows: usize, row: impl Fn(usize) -> &'a [Line], target: &Codes, out: &mut [i32]) {
         let excess = _mm_set1_epi32(target.excess);
         for first in (0..rows).step_by(4) {
-            // The last row again where there are no four.
-            let [a, b, c, d] = [0, 1, 2, 3].map(|at| row((first + at).min(rows - 1)));
+            // The last row again where there are no four. No `map`: what is not inlined
+            // costs more than all the rest.
+            let at = |ahead: usize| (first + ahead).min(rows - 1);
+            let (a, b, c, d) = (row(at(0)), row(at(1)), row(at(2)), row(at(3)));
             let mut sums = [_mm512_setzero_si512(); 4];
-            for (at, target) in target.lines.iter().enumerate() {
+            for ((((target, a), b), c), d) in target.lines.iter().zip(a).zip(b).zip(c).zip(d) {
                 let target = load(target);
-                for (sum, row) in sums.iter_mut().zip([a, b, c, d]) {
-                    *sum = _mm512_dpbusd_epi32(*sum, load(&row[at]), target);
-                }
+                sums[0] = _mm512_dpbusd_epi32(sums[0], load(a), target);
+                sums[1] = _mm512_dpbusd_epi32(sums[1], load(b), target);
+                sums[2] = _mm512_dpbusd_epi32(sums[2], load(c), target);
+                sums[3] = _mm512_dpbusd_epi32(sums[3], load(d), target);
             }
             let mut four = [0_i32; 4];
             // SAFETY: 16 bytes are written to an array of that size; no alignment is asked for.
             unsafe { _mm_storeu_si128(four.as_mut_ptr().cast(), _mm_sub_epi32(sum_of_each(sums), excess)) };
-            let count = (rows - first).min(4);
-            out[first..first + count].copy_from_slice(&four[..count]);
+            match out[first..].first_chunk_mut() {
+                Some(all) => *all = four,
+                None => out[first..].iter_mut().zip(four).for_each(|(product, sum)| *product = sum),
+            }
         }
     }
 

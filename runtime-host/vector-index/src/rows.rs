@@ -100,6 +100,15 @@ impl Rows {
         &self.scales
     }
 
+    /// What a code of a row is worth between rows: where scores follow lengths, they do
+    /// by their root (see [`crate::graph`]).
+    pub fn scale_between(&self, slot: usize) -> f32 {
+        match self.space.metric() {
+            Metric::InnerProduct => self.scales[slot] / self.lengths[slot].sqrt(),
+            Metric::Cosine => self.scales[slot],
+        }
+    }
+
     /// Adds a vector of the space, `length` long, at the next slot.
     pub fn push(&mut self, handle: u64, vector: &[f32], length: f32) {
         let (scale, error) = quantise(vector, &mut self.codes, Line::ZERO);

@@ -59,3 +59,37 @@ impl Sieve {
         self.found.into_iter().map(|found| found.slot)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sifted(k: usize, floor: f32, rows: impl Iterator<Item = (f32, f32)>) -> Vec<u32> {
+        let mut sieve = Sieve::new(k, floor);
+        for (slot, (score, slack)) in rows.enumerate() {
+            if sieve.admits(score + slack) {
+                sieve.put(slot as u32, score, slack);
+            }
+        }
+        let mut slots: Vec<u32> = sieve.finish().collect();
+        slots.sort_unstable();
+        slots
+    }
+
+    #[test]
+    fn what_is_certainly_worse_is_left_out() {
+        // The third may be better than the second, the fourth cannot.
+        let rows = [(5.0, 0.5), (3.0, 0.5), (2.2, 0.5), (1.8, 0.5)];
+        assert_eq!(sifted(2, f32::NEG_INFINITY, rows.into_iter()), [0, 1, 2]);
+        assert_eq!(sifted(2, 4.0, rows.into_iter()), [0]);
+    }
+
+    #[test]
+    fn nothing_is_lost_however_many_there_are() {
+        let count = 10_000;
+        let rising = sifted(10, f32::NEG_INFINITY, (0..count).map(|at| (at as f32, 0.1)));
+        assert_eq!(rising, (count - 10..count).collect::<Vec<_>>());
+        let equal = sifted(10, f32::NEG_INFINITY, (0..count).map(|_| (1.0, 0.0)));
+        assert_eq!(equal.len(), count as usize);
+    }
+}

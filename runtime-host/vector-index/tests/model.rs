@@ -88,7 +88,8 @@ proptest! {
         run(Space::new(3, Metric::InnerProduct).unwrap(), Plan { graph_from: usize::MAX, threads: 1 }, operations);
     }
 
-    /// Of so few rows a graph finds all; it is built and dropped again and again.
+    /// A graph that is built and dropped again and again; of so few rows, those of it are
+    /// compared one by one.
     #[test]
     fn with_a_graph(operations in operations(4)) {
         for metric in [Metric::InnerProduct, Metric::Cosine] {

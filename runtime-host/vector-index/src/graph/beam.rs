@@ -9,29 +9,21 @@ use crate::{
 
 /// What is walked towards.
 pub(super) struct Target<'a> {
-    rows: &'a Rows,
-    codes: &'a Codes,
-    /// What a code is worth.
-    scale: f32,
+    pub rows: &'a Rows,
+    pub codes: &'a Codes,
+    /// What codes of rows are worth.
+    pub scales: &'a [f32],
+    /// What a code of the target is worth.
+    pub scale: f32,
 }
 
-impl<'a> Target<'a> {
-    /// Codes of a query, whose scale makes no difference to what is nearer.
-    pub fn query(rows: &'a Rows, codes: &'a Codes) -> Self {
-        Self { rows, codes, scale: 1.0 }
-    }
-
-    /// A node, of which these are the codes.
-    pub fn node(rows: &'a Rows, node: u32, codes: &'a Codes) -> Self {
-        Self { rows, codes, scale: rows.scales()[node as usize] }
-    }
-
+impl Target<'_> {
     /// How near each of `nodes` is.
     pub fn scores(&self, nodes: &[u32], products: &mut Vec<i32>, scores: &mut Vec<f32>) {
         products.resize(nodes.len(), 0);
         kernels::products_at(self.rows.all_codes(), self.codes, nodes, products);
         scores.clear();
-        let scales = self.rows.scales();
+        let scales = self.scales;
         let score = |(node, product): (&u32, &i32)| *product as f32 * (scales[*node as usize] * self.scale);
         scores.extend(nodes.iter().zip(&*products).map(score));
     }
