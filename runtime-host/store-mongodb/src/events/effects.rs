@@ -15,7 +15,7 @@ use super::MongoEvents;
 
 /// Of the encoding; a batch of another one is left to the program that wrote it.
 const FORMAT: u8 = 1;
-/// Profiles that are moved at once.
+/// Profiles that are moved one by one at the same time.
 const PROFILES_AT_ONCE: usize = 16;
 
 /// An event as far as its effects need it.
@@ -102,15 +102,21 @@ impl MongoEvents {
             }
             self.live.apply(tenant, number, hot, counts).await
         };
-        let profiles = stream::iter(moves)
-            .map(|(key, moves)| async move { self.store.move_profile(tenant, &key, number, &moves).await });
-        let profiles = profiles.buffer_unordered(PROFILES_AT_ONCE).collect::<Vec<_>>();
+        let profiles = async {
+            let moves: Vec<_> = moves.into_iter().collect();
+            let mut known = self.store.move_profiles(tenant, number, &moves).await?;
+            let others: Vec<_> = moves.into_iter().filter(|(key, _)| !known.contains_key(key)).collect();
+            let others = stream::iter(others)
+                .map(|(key, moves)| async move { self.store.move_profile(tenant, &key, number, &moves).await });
+            let others = others.buffer_unordered(PROFILES_AT_ONCE).collect::<Vec<_>>().await;
+            Ok::<_, Error>(known.drain().map(|(_, moved)| Ok(moved)).chain(others).collect::<Vec<_>>())
+        };
         // Both to their end: what the one did is not lost when the other fails.
         let (live, profiles) = futures::join!(live, profiles);
         if let Some(watcher) = &self.watcher {
-            let moved: Vec<_> = profiles.iter().flatten().flatten().cloned().collect();
+            let moved: Vec<_> = profiles.iter().flatten().flatten().flatten().cloned().collect();
             watcher.changed(tenant, Collection::UserProfiles, &moved).await;
         }
-        live.and(profiles.into_iter().try_for_each(|moved| moved.map(drop)))
+        live.and(profiles?.into_iter().try_for_each(|moved| moved.map(drop)))
     }
 }
