@@ -33,7 +33,7 @@ pub(crate) const GRAPH_FROM: usize = 150_000;
 
 /// Nodes that are looked for to find the best `k`.
 pub(crate) fn breadth(k: usize) -> usize {
-    3 * k + 700
+    2 * k + 500
 }
 
 /// A base of which more than this part is deleted or replaced is built again.

@@ -2,6 +2,8 @@
 
 use std::sync::{Arc, PoisonError};
 
+use funnelweb_core::handles::HandleSet;
+
 use crate::{
     Index,
     base::Base,
@@ -41,19 +43,15 @@ impl Index {
     /// Meanwhile the index is queried and changed as ever. Another rebuild waits.
     pub fn rebuild(&self) {
         let _one = self.rebuilding.lock().unwrap_or_else(PoisonError::into_inner);
-        let state = {
+        let (work, state) = {
             let mut current = self.write();
-            current.changed = Some(Default::default());
-            current.state.clone()
+            let Some(work) = due(&current.state, self.plan) else { return };
+            current.changed = Some(HandleSet::default());
+            (work, current.state.clone())
         };
-        match due(&state, self.plan) {
-            Some(work) => {
-                let mut next = self.carry_out(work, &state);
-                drop(state);
-                while !self.catch_up(&mut next) {}
-            }
-            None => self.write().changed = None,
-        }
+        let mut next = self.carry_out(work, &state);
+        drop(state);
+        while !self.catch_up(&mut next) {}
     }
 
     fn carry_out(&self, work: Work, state: &State) -> Current {

@@ -14,7 +14,7 @@ use common::{Model, assert_best, upsert, vector};
 use funnelweb_vector_index::{Change, Error, Metric, Plan, Space, Store};
 
 const DIMENSION: usize = 5;
-const PLAN: Plan = Plan { graph_from: 50, threads: 1 };
+const PLAN: Plan = Plan { graph_from: 20, threads: 1 };
 
 fn space() -> Space {
     Space::new(DIMENSION, Metric::InnerProduct).unwrap()
@@ -34,7 +34,7 @@ fn example(folder: &Path) -> Vec<Model> {
         model.apply(changes);
         model.clone()
     };
-    apply(&(0..120).map(|at| upsert(at, vector(at, DIMENSION))).collect::<Vec<_>>());
+    apply(&(0..40).map(|at| upsert(at, vector(at, DIMENSION))).collect::<Vec<_>>());
     store.maintain().unwrap();
     apply(&[upsert(3, vector(1003, DIMENSION)), Change::Delete { handle: 4 }, upsert(500, vector(500, DIMENSION))]);
     store.save().unwrap();
