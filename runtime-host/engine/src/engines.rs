@@ -12,12 +12,9 @@ use crate::Error;
 /// How often a running guest looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
 
-/// How many ticks a task runs before it gives way to others: a request that needs
-/// a millisecond or two is not cut into pieces, whose caches others would use up.
+/// How many ticks a guest computes before it gives way: a request that needs a
+/// millisecond or two is not cut into pieces, whose caches others would use up.
 const TICKS_IN_A_ROW: u32 = 4;
-
-/// What Tokio lets a task do in one go, in units of its own.
-const TASK_BUDGET: u32 = 128;
 
 /// Stage instances that exist at once: every request in a component may run all
 /// its channels at the same time.
@@ -124,33 +121,35 @@ fn tick(engines: &[&Engine]) {
 /// for the host is not stopped by this: bound the call from outside as well.
 pub fn deadline<T>(store: &mut Store<T>, timeout: Duration) {
     let end = Instant::now() + timeout;
+    let mut next = give_way_now_and_then();
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         if Instant::now() >= end {
             return Err(wasmtime::Error::from(TimedOut));
         }
-        Ok(next_tick())
+        Ok(next())
     });
 }
 
-/// Has a store's guest give way to other tasks after every few ticks that its task
-/// has run in a row, all stages of a request together.
+/// Has a store's guest give way to other tasks, and to what else its own task has to
+/// do, after every few ticks of computing.
 pub fn give_way<T>(store: &mut Store<T>) {
+    let mut next = give_way_now_and_then();
     store.set_epoch_deadline(1);
-    store.epoch_deadline_callback(|_| Ok(next_tick()));
+    store.epoch_deadline_callback(move |_| Ok(next()));
 }
 
-/// A tick has passed: it is taken from what the task may do in one go, and when
-/// that is used up the task waits for its next turn.
-fn next_tick() -> UpdateDeadline {
-    UpdateDeadline::YieldCustom(
-        1,
-        Box::pin(async {
-            for _ in 0..TASK_BUDGET / TICKS_IN_A_ROW {
-                tokio::task::coop::consume_budget().await;
-            }
-        }),
-    )
+/// What becomes of a guest at each tick.
+fn give_way_now_and_then() -> impl FnMut() -> UpdateDeadline + Send + Sync {
+    let mut ticks = 0_u32;
+    move || {
+        ticks = ticks.wrapping_add(1);
+        if ticks.is_multiple_of(TICKS_IN_A_ROW) {
+            UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
+        } else {
+            UpdateDeadline::Continue(1)
+        }
+    }
 }
 
 /// The trap of a guest whose time is over.
