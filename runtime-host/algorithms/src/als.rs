@@ -15,9 +15,9 @@
 //! interaction falls from d² to d·block and that of the solves from d³ to d·block².
 //! A block step is a Newton step on a part of a quadratic, so the loss never rises.
 //!
-//! A history that is no longer than the vector (most are) is solved for exactly, in
-//! as many unknowns as it has items, by Woodbury's identity; the blocks are for
-//! longer ones.
+//! A history of up to 64 items (or d, if that is less) is solved for exactly, in as
+//! many unknowns as it has items, by Woodbury's identity; the blocks are for longer
+//! ones.
 //!
 //! ```
 //! use funnelweb_algorithms::{Interactions, als::{self, Config}};
@@ -60,9 +60,8 @@ pub struct Config {
     pub epochs: u32,
     /// σ*: values start from a normal distribution with the deviation σ*/√d.
     pub init_scale: f32,
-    /// Coordinates that are solved for together where a history is longer than
-    /// `dimensions`, rounded up to a multiple of 16; of `dimensions` and above it is
-    /// exact ALS.
+    /// Coordinates that are solved for together where a history is long, rounded up
+    /// to a multiple of 16; of `dimensions` and above it is exact ALS.
     pub block: usize,
     /// Of the start values. The same seed gives the same factors, with any number of
     /// threads.

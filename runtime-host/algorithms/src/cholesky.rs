@@ -5,7 +5,7 @@
 //! also come along into the components that fold in.
 #![allow(clippy::indexing_slicing, reason = "callers size `a` to whole rows of `b.len()` lanes, `n` of them at least")]
 
-use crate::lanes::{LANES, Lanes, add, dot};
+use crate::lanes::{Arithmetic, LANES, Lanes};
 
 /// Solves A x = b for a symmetric positive definite A of `n` rows, of which `a` holds
 /// the diagonal and what is above it, row by row, each as many lanes as `b` has.
@@ -16,7 +16,7 @@ use crate::lanes::{LANES, Lanes, add, dot};
 /// has taken below it is set to it, so that an ill-conditioned system gives a vector
 /// that is finite, where it would give NaN.
 #[inline(always)]
-pub(crate) fn solve<const FMA: bool>(n: usize, a: &mut [Lanes], b: &mut [Lanes], floor: f32) {
+pub(crate) fn solve(with: impl Arithmetic, n: usize, a: &mut [Lanes], b: &mut [Lanes], floor: f32) {
     let chunks = b.len();
     // A = Uᵀ U, each row taken from all below it as soon as it is known.
     for at in 0..n {
@@ -25,9 +25,7 @@ pub(crate) fn solve<const FMA: bool>(n: usize, a: &mut [Lanes], b: &mut [Lanes],
         let row = &mut above[at * chunks..];
         let scale = 1.0 / row[chunk][lane].max(floor).sqrt();
         for values in &mut row[chunk..] {
-            for value in values {
-                *value *= scale;
-            }
+            with.scale(scale, values);
         }
         // What is left of the diagonal, and the diagonal for now, must not count below.
         for value in &mut row[chunk][..=lane] {
@@ -37,14 +35,14 @@ pub(crate) fn solve<const FMA: bool>(n: usize, a: &mut [Lanes], b: &mut [Lanes],
             let from = other / LANES;
             let by = -row[from][other % LANES];
             for (values, sums) in row[from..].iter().zip(&mut of_row[from..]) {
-                add::<FMA>(by, values, sums);
+                with.add(by, values, sums);
             }
         }
         // Uᵀ y = b on the way.
         let y = b[chunk][lane] * scale;
         b[chunk][lane] = y;
         for (values, sums) in row[chunk..].iter().zip(&mut b[chunk..]) {
-            add::<FMA>(-y, values, sums);
+            with.add(-y, values, sums);
         }
         row[chunk][lane] = scale;
     }
@@ -53,13 +51,14 @@ pub(crate) fn solve<const FMA: bool>(n: usize, a: &mut [Lanes], b: &mut [Lanes],
         let (chunk, lane) = (at / LANES, at % LANES);
         let row = &mut a[at * chunks..(at + 1) * chunks];
         let scale = std::mem::take(&mut row[chunk][lane]);
-        b[chunk][lane] = (b[chunk][lane] - dot::<FMA>(&row[chunk..], &b[chunk..])) * scale;
+        b[chunk][lane] = (b[chunk][lane] - with.dot(&row[chunk..], &b[chunk..])) * scale;
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::lanes::Plain;
 
     #[test]
     fn what_was_solved_satisfies_the_system() {
@@ -75,7 +74,7 @@ mod tests {
                     a[i * chunks + j / LANES][j % LANES] = entry(i, j);
                 }
             }
-            solve::<false>(n, &mut a, &mut b, 1.0);
+            solve(Plain, n, &mut a, &mut b, 1.0);
             for i in 0..n {
                 let left: f32 = (0..n).map(|j| entry(i, j) * b.as_flattened()[j]).sum();
                 assert!((left - (i as f32 - 2.0)).abs() < 1e-4, "{n}: {left} {i}");
@@ -91,7 +90,7 @@ mod tests {
         }
         let mut x = [[0.0; LANES]];
         x[0][..3].copy_from_slice(&[1.0, 2.0, 3.0]);
-        solve::<false>(3, &mut a, &mut x, 1e-6);
+        solve(Plain, 3, &mut a, &mut x, 1e-6);
         assert!(x[0].iter().all(|value| value.is_finite()), "{x:?}");
     }
 }

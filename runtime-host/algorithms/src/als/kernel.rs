@@ -1,17 +1,24 @@
 //! One row's solve, the Gramian and the rotation: where the time goes.
 //!
-//! Loops over `TILE` rows of lanes have constant bounds, so their sums stay in
-//! registers.
+//! What is summed over many rows is a tile of some rows by one vector, which stays in
+//! registers. These are loops, not adapters with closures: a closure that the compiler
+//! does not inline is compiled without the vector instructions of its caller.
 #![allow(
     clippy::indexing_slicing,
     clippy::needless_range_loop,
     reason = "ids are below the rows of `Fixed::values` by construction of the matrix; all else has constant bounds"
 )]
 
+use pulp::Simd;
+
 use crate::{
     cholesky,
-    lanes::{LANES, Lanes, add, dot},
+    lanes::{Arithmetic, LANES, Lanes, Vectors},
 };
+
+/// Rows of a tile: with one vector of each, sums that fit into the registers of any
+/// machine.
+const TILE: usize = 8;
 
 /// The side that is fixed while the other is solved for, turned so that its Gramian
 /// is a diagonal.
@@ -43,13 +50,15 @@ pub(super) struct History<'a> {
 /// Memory that a thread uses again for every row.
 #[derive(Debug, Default)]
 pub(super) struct Scratch {
-    /// x·y − 1 for every item of the history.
+    /// √w of every item of the history.
+    roots: Vec<f32>,
+    /// √w (x·y − 1) of every item of the history.
     errors: Vec<f32>,
     matrix: Vec<Lanes>,
     right: Vec<Lanes>,
     /// √(α₀ diagonal + λ)⁻¹.
     scales: Vec<Lanes>,
-    /// The history's scaled rows as columns.
+    /// The history's weighted rows, or these as columns.
     columns: Vec<Lanes>,
 }
 
@@ -62,7 +71,8 @@ pub(super) struct Scratch {
 ///
 /// (Woodbury's identity): a system as large as the history instead of the vector.
 #[inline(always)]
-pub(super) fn solve_short<const FMA: bool, const TILE: usize>(
+pub(super) fn solve_short<S: Simd>(
+    simd: S,
     row: &mut [Lanes],
     history: History<'_>,
     fixed: Fixed<'_>,
@@ -71,7 +81,13 @@ pub(super) fn solve_short<const FMA: bool, const TILE: usize>(
     let Scratch { matrix, right, scales, columns, .. } = scratch;
     let (length, width) = (history.ids.len(), history.ids.len().div_ceil(LANES));
     scales.clear();
-    scales.extend(fixed.diagonal.iter().map(|values| values.map(|value| 1.0 / (value + history.strength).sqrt())));
+    for values in fixed.diagonal {
+        let mut of_values = [0.0; LANES];
+        for lane in 0..LANES {
+            of_values[lane] = 1.0 / (values[lane] + history.strength).sqrt();
+        }
+        scales.push(of_values);
+    }
     columns.clear();
     columns.resize(fixed.chunks * LANES * width, [0.0; LANES]);
     right.clear();
@@ -86,15 +102,15 @@ pub(super) fn solve_short<const FMA: bool, const TILE: usize>(
     }
     matrix.clear();
     matrix.resize(width * LANES * width, [0.0; LANES]);
-    add_gramian::<FMA, TILE>(columns, width, length, matrix);
+    add_gramian(simd, columns, width, length, matrix);
     for at in 0..length {
         matrix[at * width + at / LANES][at % LANES] += 1.0;
     }
-    cholesky::solve::<FMA>(length, matrix, right, 1.0);
+    cholesky::solve(Vectors(simd), length, matrix, right, 1.0);
     row.fill([0.0; LANES]);
     for ((&id, &weight), &by) in history.ids.iter().zip(history.weights).zip(right.as_flattened()) {
         for (values, sums) in fixed.row(id).iter().zip(row.iter_mut()) {
-            add::<FMA>(weight.sqrt() * by, values, sums);
+            Vectors(simd).add(weight.sqrt() * by, values, sums);
         }
     }
     for (sums, scales) in row.iter_mut().zip(scales) {
@@ -104,142 +120,130 @@ pub(super) fn solve_short<const FMA: bool, const TILE: usize>(
     }
 }
 
-/// Takes `row` a Newton step along each block of `block` lanes in turn.
+/// Takes `row` a Newton step along each block of `block` lanes in turn. A block's part
+/// of the history is brought together first, weighted, so that what follows runs over
+/// consecutive memory; it takes the length of the history times the block.
 #[inline(always)]
-pub(super) fn solve_blocks<const FMA: bool, const TILE: usize>(
+pub(super) fn solve_blocks<S: Simd>(
+    simd: S,
     row: &mut [Lanes],
     history: History<'_>,
     fixed: Fixed<'_>,
     block: usize,
     scratch: &mut Scratch,
 ) {
-    let chunks = fixed.chunks;
-    let Scratch { errors, matrix, right, .. } = scratch;
+    let Scratch { errors, matrix, right, roots, columns, .. } = scratch;
+    roots.clear();
     errors.clear();
-    errors.extend(history.ids.iter().map(|&id| dot::<FMA>(fixed.row(id), row) - 1.0));
+    for (&id, &weight) in history.ids.iter().zip(history.weights) {
+        let root = weight.sqrt();
+        roots.push(root);
+        errors.push(root * (Vectors(simd).dot(fixed.row(id), row) - 1.0));
+    }
     let mut start = 0;
-    while start < chunks {
-        let width = block.min(chunks - start);
-        gradient::<FMA>(row, history, fixed, errors, start, width, right);
-        block_hessian::<FMA, TILE>(history, fixed, start, width, matrix);
-        cholesky::solve::<FMA>(width * LANES, matrix, right, history.strength);
-        for (values, step) in row[start..start + width].iter_mut().zip(right.iter()) {
-            add::<false>(-1.0, step, values);
+    while start < fixed.chunks {
+        let width = block.min(fixed.chunks - start);
+        columns.clear();
+        for (&id, &root) in history.ids.iter().zip(roots.iter()) {
+            for values in &fixed.row(id)[start..start + width] {
+                let mut weighted = *values;
+                Vectors(simd).scale(root, &mut weighted);
+                columns.push(weighted);
+            }
+        }
+        // Half the gradient: Σ w (x·y − 1) y_π + (α₀ G_ππ + λ I) x_π.
+        right.clear();
+        for (values, diagonal) in row[start..].iter().zip(&fixed.diagonal[start..start + width]) {
+            let mut sums = [0.0; LANES];
+            for lane in 0..LANES {
+                sums[lane] = (history.strength + diagonal[lane]) * values[lane];
+            }
+            right.push(sums);
+        }
+        for (values, &error) in columns.chunks_exact(width).zip(errors.iter()) {
+            for (values, sums) in values.iter().zip(right.iter_mut()) {
+                Vectors(simd).add(error, values, sums);
+            }
+        }
+        // Half the Hessian: Σ w y_π y_πᵀ + α₀ G_ππ + λ I.
+        matrix.clear();
+        matrix.resize(width * LANES * width, [0.0; LANES]);
+        add_gramian(simd, columns, width, width * LANES, matrix);
+        for (at, value) in fixed.diagonal[start..start + width].as_flattened().iter().enumerate() {
+            matrix[at * width + at / LANES][at % LANES] += value + history.strength;
+        }
+        cholesky::solve(Vectors(simd), width * LANES, matrix, right, history.strength);
+        for (values, step) in row[start..].iter_mut().zip(right.iter()) {
+            Vectors(simd).add(-1.0, step, values);
+        }
+        for (error, values) in errors.iter_mut().zip(columns.chunks_exact(width)) {
+            *error -= Vectors(simd).dot(values, right);
         }
         start += width;
-        if start < chunks {
-            for (error, &id) in errors.iter_mut().zip(history.ids) {
-                *error -= dot::<FMA>(&fixed.row(id)[start - width..start], right);
-            }
-        }
-    }
-}
-
-/// Σ w (x·y − 1) y_π + (α₀ G_ππ + λ I) x_π, half the gradient on a block.
-#[inline(always)]
-fn gradient<const FMA: bool>(
-    row: &[Lanes],
-    history: History<'_>,
-    fixed: Fixed<'_>,
-    errors: &[f32],
-    start: usize,
-    width: usize,
-    out: &mut Vec<Lanes>,
-) {
-    out.clear();
-    for chunk in start..start + width {
-        let mut sums = [0.0; LANES];
-        for lane in 0..LANES {
-            sums[lane] = (history.strength + fixed.diagonal[chunk][lane]) * row[chunk][lane];
-        }
-        out.push(sums);
-    }
-    for ((&id, &weight), &error) in history.ids.iter().zip(history.weights).zip(errors) {
-        for (values, sums) in fixed.row(id)[start..].iter().zip(out.iter_mut()) {
-            add::<FMA>(weight * error, values, sums);
-        }
-    }
-}
-
-/// Σ w y_π y_πᵀ + α₀ G_ππ + λ I, on and above the diagonal.
-#[inline(always)]
-fn block_hessian<const FMA: bool, const TILE: usize>(
-    history: History<'_>,
-    fixed: Fixed<'_>,
-    start: usize,
-    width: usize,
-    out: &mut Vec<Lanes>,
-) {
-    let side = width * LANES;
-    out.resize(side * width, [0.0; LANES]);
-    for (first, from) in (0..side).step_by(TILE).map(|first| (first, first / LANES)) {
-        for to in from..width {
-            let mut sums = [[0.0; LANES]; TILE];
-            for (&id, &weight) in history.ids.iter().zip(history.weights) {
-                let values = &fixed.row(id)[start..start + width];
-                let (by, values) = (&values[from], &values[to]);
-                for at in 0..TILE {
-                    add::<FMA>(weight * by[first % LANES + at], values, &mut sums[at]);
-                }
-            }
-            for at in 0..TILE {
-                out[(first + at) * width + to] = sums[at];
-            }
-        }
-    }
-    let diagonal = fixed.diagonal[start..start + width].as_flattened();
-    for (at, value) in diagonal.iter().enumerate() {
-        out[at * width + at / LANES][at % LANES] += value + history.strength;
     }
 }
 
 /// Adds Σ y yᵀ over the rows of `values` (`chunks` lanes each) to `out`, of which only
 /// the first `side` rows and what is on and above the diagonal is wanted.
 #[inline(always)]
-pub(super) fn add_gramian<const FMA: bool, const TILE: usize>(
-    values: &[Lanes],
-    chunks: usize,
-    side: usize,
-    out: &mut [Lanes],
-) {
-    for (first, from) in (0..side).step_by(TILE).map(|first| (first, first / LANES)) {
-        for to in from..chunks {
-            let mut sums = [[0.0; LANES]; TILE];
+pub(super) fn add_gramian<S: Simd>(simd: S, values: &[Lanes], chunks: usize, side: usize, out: &mut [Lanes]) {
+    if S::F32_LANES == LANES {
+        // Machines with vectors that long have registers for twice as many.
+        add_tiles::<S, LANES>(simd, values, chunks, side, out);
+    } else {
+        add_tiles::<S, TILE>(simd, values, chunks, side, out);
+    }
+}
+
+#[inline(always)]
+fn add_tiles<S: Simd, const TILE: usize>(simd: S, values: &[Lanes], chunks: usize, side: usize, out: &mut [Lanes]) {
+    let vectors = S::F32_LANES;
+    for first in (0..side).step_by(TILE) {
+        for to in (first / LANES * LANES..chunks * LANES).step_by(vectors) {
+            let mut sums = [simd.splat_f32s(0.0); TILE];
             for row in values.chunks_exact(chunks) {
+                let row = row.as_flattened();
+                let (by, values) = (&row[first..first + TILE], vector::<S>(row, to));
                 for at in 0..TILE {
-                    add::<FMA>(row[from][first % LANES + at], &row[to], &mut sums[at]);
+                    sums[at] = simd.mul_add_e_f32s(simd.splat_f32s(by[at]), values, sums[at]);
                 }
             }
             for at in 0..TILE {
-                add::<false>(1.0, &sums[at], &mut out[(first + at) * chunks + to]);
+                let row = out[(first + at) * chunks..][..chunks].as_flattened_mut();
+                let total = &mut S::as_mut_simd_f32s(row).0[to / vectors];
+                *total = simd.add_f32s(*total, sums[at]);
             }
         }
     }
 }
 
+/// The vector that starts at `at`, a multiple of its length.
+#[inline(always)]
+fn vector<S: Simd>(values: &[f32], at: usize) -> S::f32s {
+    S::as_simd_f32s(values).0[at / S::F32_LANES]
+}
+
 /// Every row of `values` times the matrix `by` (`chunks`·16 rows of `chunks` lanes).
 #[inline(always)]
-pub(super) fn turn<const FMA: bool, const TILE: usize>(
-    values: &mut [Lanes],
-    by: &[Lanes],
-    chunks: usize,
-    turned: &mut Vec<Lanes>,
-) {
+pub(super) fn turn<S: Simd>(simd: S, values: &mut [Lanes], by: &[Lanes], chunks: usize, turned: &mut Vec<Lanes>) {
+    let vectors = S::F32_LANES;
     turned.clear();
     turned.resize(values.len(), [0.0; LANES]);
     for (rows, turned) in values.chunks(TILE * chunks).zip(turned.chunks_mut(TILE * chunks)) {
         let count = rows.len() / chunks;
-        for to in 0..chunks {
-            let mut sums = [[0.0; LANES]; TILE];
+        for to in (0..chunks * LANES).step_by(vectors) {
+            let mut sums = [simd.splat_f32s(0.0); TILE];
             for (at, by) in by.chunks_exact(chunks).enumerate() {
+                let by = vector::<S>(by.as_flattened(), to);
                 for row in 0..TILE {
                     // A tile that is not full computes its last row again.
                     let value = rows[row.min(count - 1) * chunks + at / LANES][at % LANES];
-                    add::<FMA>(value, &by[to], &mut sums[row]);
+                    sums[row] = simd.mul_add_e_f32s(simd.splat_f32s(value), by, sums[row]);
                 }
             }
             for row in 0..count {
-                turned[row * chunks + to] = sums[row];
+                let row_of = turned[row * chunks..][..chunks].as_flattened_mut();
+                S::as_mut_simd_f32s(row_of).0[to / vectors] = sums[row];
             }
         }
     }

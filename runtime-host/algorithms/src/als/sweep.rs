@@ -23,6 +23,10 @@ use crate::{
 /// Rows that a thread takes at a time: few, since a long history takes long.
 const ROWS_AT_A_TIME: usize = 32;
 
+/// The longest history that is solved for in its own unknowns. Measured: above it the
+/// cube of its length begins to tell.
+const SHORT_HISTORY: usize = 64;
+
 /// Solves every row of `solved` for its history in `interactions`, given `fixed`.
 pub(super) fn sweep(solved: &mut Padded, fixed: &Padded, interactions: &Interactions, config: &Config) -> Result<()> {
     let turning = Turning::of(fixed)?;
@@ -56,24 +60,13 @@ impl WithSimd for Rows<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
-        match S::F32_LANES {
-            16 => self.solve::<true, 8>(),
-            4 | 8 => self.solve::<true, 4>(),
-            _ => self.solve::<false, 4>(),
-        }
-    }
-}
-
-impl Rows<'_> {
-    #[inline(always)]
-    fn solve<const FMA: bool, const TILE: usize>(self) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { values, first_row, fixed, turning, interactions, config, scratch } = self;
         let (scratch, spare) = scratch;
         let chunks = fixed.chunks;
         let block = config.block.div_ceil(LANES);
         if block < chunks {
-            kernel::turn::<FMA, TILE>(values, &turning.there, chunks, spare);
+            kernel::turn(simd, values, &turning.there, chunks, spare);
         } else {
             // One step from anywhere is exact; from here it needs no turning.
             values.fill([0.0; LANES]);
@@ -85,13 +78,12 @@ impl Rows<'_> {
             if ids.is_empty() {
                 // What the loss is least for; block steps would only come near it.
                 values.fill([0.0; LANES]);
-            } else if ids.len() <= chunks * LANES {
-                // No longer than the vector: measured, that is where the other way begins to win.
-                kernel::solve_short::<FMA, TILE>(values, history, fixed, scratch);
+            } else if ids.len() <= SHORT_HISTORY.min(chunks * LANES) {
+                kernel::solve_short(simd, values, history, fixed, scratch);
             } else {
-                kernel::solve_blocks::<FMA, TILE>(values, history, fixed, block, scratch);
+                kernel::solve_blocks(simd, values, history, fixed, block, scratch);
             }
         }
-        kernel::turn::<FMA, TILE>(values, &turning.back, chunks, spare);
+        kernel::turn(simd, values, &turning.back, chunks, spare);
     }
 }

@@ -110,13 +110,9 @@ impl WithSimd for Gramian<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { values, chunks, sums } = self;
-        match S::F32_LANES {
-            16 => kernel::add_gramian::<true, 8>(values, chunks, chunks * LANES, sums),
-            4 | 8 => kernel::add_gramian::<true, 4>(values, chunks, chunks * LANES, sums),
-            _ => kernel::add_gramian::<false, 4>(values, chunks, chunks * LANES, sums),
-        }
+        kernel::add_gramian(simd, values, chunks, chunks * LANES, sums);
     }
 }
 
@@ -131,12 +127,8 @@ impl WithSimd for Turn<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn with_simd<S: Simd>(self, _: S) {
+    fn with_simd<S: Simd>(self, simd: S) {
         let Self { values, by, chunks, spare } = self;
-        match S::F32_LANES {
-            16 => kernel::turn::<true, 8>(values, by, chunks, spare),
-            4 | 8 => kernel::turn::<true, 4>(values, by, chunks, spare),
-            _ => kernel::turn::<false, 4>(values, by, chunks, spare),
-        }
+        kernel::turn(simd, values, by, chunks, spare);
     }
 }
