@@ -78,16 +78,17 @@ impl MongoStore {
     }
 
     /// [`MongoStore::move_profile`] of many, with a command for all that exist and
-    /// one for all that do not. Answers for those of which it is known that they
-    /// were moved; what came between is for the other, to which a profile that was
-    /// moved all the same is one that was moved before.
+    /// one for all that do not. `known` gets those of which it is known that they
+    /// were moved, also when it fails further on; what came between is for the
+    /// other, to which a profile that was moved all the same is one that was moved
+    /// before.
     pub(crate) async fn move_profiles(
         &self,
         tenant: &Tenant,
         batch: u128,
         moves: &[(Key, Vec<Move>)],
-    ) -> Result<HashMap<Key, Option<Document>>, Error> {
-        let mut known = HashMap::new();
+        known: &mut HashMap<Key, Option<Document>>,
+    ) -> Result<(), Error> {
         for moves in moves.chunks(TOGETHER) {
             let keys: Vec<(&Key, u64)> = moves.iter().map(|(key, _)| (key, self.handle(&key.id))).collect();
             let ids: Vec<_> = keys.iter().map(|(key, handle)| self.id_of(tenant, &key.scenario_id, *handle)).collect();
@@ -136,7 +137,7 @@ impl MongoStore {
             over_written?;
             new_written?;
         }
-        Ok(known)
+        Ok(())
     }
 
     /// Whether all were replaced.

@@ -1,6 +1,6 @@
 //! The effects of a batch: written down with it, and applied.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 
 use bincode::{Decode, Encode};
 use funnelweb_factor_documents::{
@@ -103,20 +103,24 @@ impl MongoEvents {
             self.live.apply(tenant, number, hot, counts).await
         };
         let profiles = async {
-            let moves: Vec<_> = moves.into_iter().collect();
-            let mut known = self.store.move_profiles(tenant, number, &moves).await?;
-            let others: Vec<_> = moves.into_iter().filter(|(key, _)| !known.contains_key(key)).collect();
-            let others = stream::iter(others)
+            let (mut moved, moves) = (HashMap::new(), moves.into_iter().collect::<Vec<_>>());
+            let together = self.store.move_profiles(tenant, number, &moves, &mut moved).await;
+            let left: Vec<_> = match together {
+                Ok(()) => moves.into_iter().filter(|(key, _)| !moved.contains_key(key)).collect(),
+                Err(_) => Vec::new(),
+            };
+            let one_by_one = stream::iter(left)
                 .map(|(key, moves)| async move { self.store.move_profile(tenant, &key, number, &moves).await });
-            let others = others.buffer_unordered(PROFILES_AT_ONCE).collect::<Vec<_>>().await;
-            Ok::<_, Error>(known.drain().map(|(_, moved)| Ok(moved)).chain(others).collect::<Vec<_>>())
+            let one_by_one = one_by_one.buffer_unordered(PROFILES_AT_ONCE).collect::<Vec<_>>().await;
+            let moved = moved.into_values().map(Ok).chain(one_by_one);
+            moved.chain(together.err().map(Err)).collect::<Vec<_>>()
         };
         // Both to their end: what the one did is not lost when the other fails.
         let (live, profiles) = futures::join!(live, profiles);
         if let Some(watcher) = &self.watcher {
-            let moved: Vec<_> = profiles.iter().flatten().flatten().flatten().cloned().collect();
+            let moved: Vec<_> = profiles.iter().flatten().flatten().cloned().collect();
             watcher.changed(tenant, Collection::UserProfiles, &moved).await;
         }
-        live.and(profiles?.into_iter().try_for_each(|moved| moved.map(drop)))
+        live.and(profiles.into_iter().try_for_each(|moved| moved.map(drop)))
     }
 }
