@@ -27,6 +27,8 @@ pub mod recall_stage {
             "funnelweb:capabilities/errors@0.1.0": super::endpoint::funnelweb::capabilities::errors,
             "funnelweb:capabilities/documents@0.1.0": super::endpoint::funnelweb::capabilities::documents,
             "funnelweb:capabilities/live@0.1.0": super::endpoint::funnelweb::capabilities::live,
+            "funnelweb:capabilities/vectors@0.1.0": super::endpoint::funnelweb::capabilities::vectors,
+            "funnelweb:capabilities/learned@0.1.0": super::endpoint::funnelweb::capabilities::learned,
         },
         pub_export_macro: true,
     });

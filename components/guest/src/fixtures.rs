@@ -13,7 +13,13 @@ pub const NOW_MS: u64 = 1_706_702_400_000;
 /// Scenario `s`, user `u` without a history, 10 items asked for.
 #[must_use]
 pub fn context() -> RequestContext {
-    let user = User { id: "u".to_owned(), attributes: Vec::new(), preferences: Vec::new(), recent: Vec::new() };
+    let user = User {
+        id: "u".to_owned(),
+        attributes: Vec::new(),
+        preferences: Vec::new(),
+        recent: Vec::new(),
+        recent_weights: Vec::new(),
+    };
     RequestContext { scenario_id: "s".to_owned(), user, context: Vec::new(), now_ms: NOW_MS, count: 10, seed: 0 }
 }
 

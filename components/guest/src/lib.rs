@@ -23,7 +23,7 @@ pub mod places;
 pub mod table;
 
 pub use bindings::endpoint::funnelweb::{
-    capabilities::{documents, errors, events, live},
+    capabilities::{documents, errors, events, jobs, learned, live, vectors},
     pipeline::{dispatch, types},
 };
 

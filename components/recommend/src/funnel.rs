@@ -76,7 +76,7 @@ pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -
     let asked = request.check()?;
     let plan = Plan::load(host, &request.scenario_id)?;
     let config = &plan.config;
-    let user = load_user(host, &request.scenario_id, call.user_id)?;
+    let user = load_user(host, &request.scenario_id, call.user_id, config)?;
     let exclude = shown_before(host, call.user_id, request, config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
     let needs = needs(host, &plan);
@@ -105,10 +105,10 @@ struct Needs {
     pinned: Vec<Handle>,
 }
 
-fn load_user(host: &impl Capabilities, scenario_id: &str, user_id: &str) -> Result<User, ApiError> {
+fn load_user(host: &impl Capabilities, scenario_id: &str, user_id: &str, config: &Config) -> Result<User, ApiError> {
     let key = Key { scenario_id: scenario_id.to_owned(), id: user_id.to_owned() };
     let document = host.document(Collection::UserProfiles, &key)?;
-    Ok(profile::user(user_id, document.as_deref()))
+    Ok(profile::user(user_id, document.as_deref(), &config.behaviors))
 }
 
 /// What must not be recommended: what the request says, and what the user was

@@ -1,6 +1,6 @@
 //! A profile document (design §3.1) as stages see the user.
 
-use funnelweb_core::{id, limits};
+use funnelweb_core::{id, limits, scenario::Behaviors};
 use funnelweb_guest::types::{Attribute, Preference, User};
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -19,21 +19,32 @@ struct Profile {
 #[derive(Deserialize)]
 struct Recent {
     item_id: String,
+    #[serde(default)]
+    action_type: String,
 }
+
+/// How much an action counts that the scenario gives no weight above 0, as of a
+/// profile that somebody wrote.
+const PLAIN_WEIGHT: f32 = 1.0;
 
 /// The user of a request; one without a profile, or with one that does not read,
 /// is a new user.
-pub(crate) fn user(user_id: &str, document: Option<&str>) -> User {
+pub(crate) fn user(user_id: &str, document: Option<&str>, behaviors: &Behaviors) -> User {
     let profile: Profile = document.and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
     let attributes = profile.features.iter().filter_map(|(name, value)| {
         let values = values(value).filter(|values| !values.is_empty())?;
         Some(Attribute { name: name.clone(), values })
+    });
+    let weights = profile.recent_items.iter().map(|recent| match behaviors.weight(&recent.action_type) {
+        weight if weight > 0.0 => weight,
+        _ => PLAIN_WEIGHT,
     });
     User {
         id: user_id.to_owned(),
         attributes: attributes.collect(),
         preferences: preferences(&profile.preferences),
         recent: profile.recent_items.iter().map(|recent| id::handle(&recent.item_id)).collect(),
+        recent_weights: weights.collect(),
     }
 }
 
@@ -80,14 +91,17 @@ mod tests {
             Some(
                 r#"{"features":{"age":"18-25","favorite_categories":["a","b"],"n":3,"deep":{"x":1}},
                     "preferences":{"category_scores":{"a":2.0,"b":-4.0},"tag_scores":{"t":1.0,"bad":"x"},"other":1},
-                    "recent_items":[{"item_id":"i1","action_type":"click","at":"2026-01-01T00:00:00Z"}],"more":1}"#,
+                    "recent_items":[{"item_id":"i1","action_type":"click","at":"2026-01-01T00:00:00Z"},
+                        {"item_id":"i2","action_type":"stare"}],"more":1}"#,
             ),
+            &Behaviors::default(),
         );
         let names: Vec<_> = user.attributes.iter().map(|attribute| attribute.name.as_str()).collect();
         assert_eq!(names, ["age", "favorite_categories", "n"]);
         let scores: Vec<_> = user.preferences.iter().map(|p| (p.field.as_str(), p.value.as_str(), p.score)).collect();
         assert_eq!(scores, [("category", "b", -1.0), ("category", "a", 0.5), ("tags", "t", 0.25)]);
-        assert_eq!(user.recent, [id::handle("i1")]);
+        assert_eq!(user.recent, [id::handle("i1"), id::handle("i2")]);
+        assert_eq!(user.recent_weights, [2.0, PLAIN_WEIGHT]);
     }
 
     #[test]
@@ -95,7 +109,7 @@ mod tests {
         let of = |count: usize| {
             let scores: Map<String, Value> = (1..=count).map(|at| (format!("v{at}"), at.into())).collect();
             let document = serde_json::json!({"preferences": {"category_scores": scores}});
-            user("ann", Some(&document.to_string())).preferences
+            user("ann", Some(&document.to_string()), &Behaviors::default()).preferences
         };
         assert_eq!(of(limits::STAGE_PREFERENCES).len(), limits::STAGE_PREFERENCES);
         let most = of(limits::STAGE_PREFERENCES + 1);
@@ -106,7 +120,7 @@ mod tests {
     #[test]
     fn a_profile_that_does_not_read_is_none() {
         for document in [None, Some("not json"), Some("[]"), Some(r#"{"recent_items":1}"#)] {
-            let user = user("ann", document);
+            let user = user("ann", document, &Behaviors::default());
             assert!(user.preferences.is_empty() && user.recent.is_empty() && user.attributes.is_empty());
         }
     }

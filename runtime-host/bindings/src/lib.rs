@@ -10,7 +10,9 @@ pub use generated::endpoint::funnelweb::pipeline::types;
 
 /// What components import of the stores.
 pub mod capabilities {
-    pub use super::generated::endpoint::funnelweb::capabilities::{documents, errors, events, live};
+    pub use super::generated::endpoint::funnelweb::capabilities::{
+        documents, errors, events, jobs, learned, live, vectors,
+    };
 }
 
 /// What `recommend` imports to run stages.

@@ -304,6 +304,7 @@ fn part(context: &RequestContext, personal: Personal) -> RequestContext {
             attributes: given(personal.contains(Personal::ATTRIBUTES), &user.attributes),
             preferences: given(personal.contains(Personal::PREFERENCES), &user.preferences),
             recent: given(personal.contains(Personal::RECENT), &user.recent),
+            recent_weights: given(personal.contains(Personal::RECENT), &user.recent_weights),
         },
         context: given(personal.contains(Personal::SITUATION), &context.context),
         now_ms: context.now_ms,

@@ -186,8 +186,17 @@ impl Role {
     #[must_use]
     pub fn grants(self) -> &'static [Grant] {
         match self {
-            Self::Endpoint => &[Grant::Documents, Grant::Live, Grant::Events, Grant::Dispatch],
-            Self::Recall | Self::Features => &[Grant::Documents, Grant::Live],
+            Self::Endpoint => &[
+                Grant::Documents,
+                Grant::Live,
+                Grant::Events,
+                Grant::Vectors,
+                Grant::Learned,
+                Grant::Jobs,
+                Grant::Dispatch,
+            ],
+            Self::Recall => &[Grant::Documents, Grant::Live, Grant::Vectors, Grant::Learned],
+            Self::Features => &[Grant::Documents, Grant::Live],
             Self::Rank | Self::Rerank => &[],
         }
     }
@@ -203,6 +212,12 @@ pub enum Grant {
     Live,
     /// `funnelweb:capabilities/events`.
     Events,
+    /// `funnelweb:capabilities/vectors`.
+    Vectors,
+    /// `funnelweb:capabilities/learned`.
+    Learned,
+    /// `funnelweb:capabilities/jobs`.
+    Jobs,
     /// `funnelweb:pipeline/dispatch`.
     Dispatch,
 }
@@ -215,6 +230,9 @@ impl Grant {
             Self::Documents => "documents",
             Self::Live => "live",
             Self::Events => "events",
+            Self::Vectors => "vectors",
+            Self::Learned => "learned",
+            Self::Jobs => "jobs",
             Self::Dispatch => "dispatch",
         }
     }

@@ -216,6 +216,7 @@ fn to_context(context: &RequestContext) -> host_types::RequestContext {
             attributes: user.attributes.iter().map(attribute).collect(),
             preferences: preferences.collect(),
             recent: user.recent.clone(),
+            recent_weights: user.recent_weights.clone(),
         },
         context: context.context.iter().map(attribute).collect(),
         now_ms: context.now_ms,
