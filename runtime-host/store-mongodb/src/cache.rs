@@ -5,8 +5,9 @@
 //! write ([`MongoStore::items_generation`]): it is asked for at most once in
 //! [`STAMP_AGE`], and while it stays the same everything that was read of the
 //! scenario's items is what is stored. When it changed, rows are compared by
-//! version before they are read again. What a program that knows no stamps
-//! changed shows after [`ROW_AGE`].
+//! version before they are read again. For the sake of programs that know no stamps
+//! a row or list that is asked for and older than [`ROW_AGE`] is read again, beside
+//! the request ([`crate::documents::refresh`]).
 //!
 //! Nothing is dropped for its age alone: while the server is down, what is there
 //! is better than nothing (design §5.4).
@@ -35,7 +36,8 @@ use crate::server::MongoStore;
 pub(crate) const DOCUMENT_AGE: Duration = Duration::from_secs(1);
 /// How old the stamp of a scenario's items may be.
 pub(crate) const STAMP_AGE: Duration = Duration::from_millis(900);
-/// How old a row or list may be whose scenario has the same stamp.
+/// How old a row or list may be, whose scenario has the same stamp, before it is read
+/// again.
 pub(crate) const ROW_AGE: Duration = Duration::from_secs(60);
 /// Scenarios whose stamps are remembered.
 const STAMPS: usize = 10_000;
@@ -60,6 +62,19 @@ pub(crate) struct Kept<T> {
     pub(crate) read: Instant,
     /// Of an item: the generation of its scenario when it was read.
     pub(crate) generation: u64,
+}
+
+impl<T> Kept<T> {
+    /// Whether it is what is stored, as far as that can be known without asking.
+    pub(crate) fn holds(&self, generation: u64) -> bool {
+        self.generation == generation
+    }
+
+    /// Whether it holds and was read so long ago that somebody who knows no stamps may
+    /// have changed it.
+    pub(crate) fn is_old(&self, generation: u64) -> bool {
+        self.holds(generation) && self.read.elapsed() >= ROW_AGE
+    }
 }
 
 /// None: it is known that there is no such document.

@@ -14,7 +14,14 @@ use mongodb::{
 };
 use xxhash_rust::xxh3::xxh3_128;
 
-use crate::{cache::Caches, call::Failure, indexes, locks::Locks, settings::MongoSettings};
+use crate::{
+    cache::Caches,
+    call::Failure,
+    documents::refresh::{self, Refresher},
+    indexes,
+    locks::Locks,
+    settings::MongoSettings,
+};
 
 /// The collection of our own bookkeeping: one small document per tenant,
 /// scenario or lease, found by its `_id`, a text.
@@ -67,6 +74,7 @@ pub struct MongoStore {
     pub(crate) breaker: Breaker,
     pub(crate) locks: Locks,
     pub(crate) caches: Caches,
+    pub(crate) refresher: Refresher,
 }
 
 impl MongoStore {
@@ -107,6 +115,7 @@ impl MongoStore {
             .selection_criteria(SelectionCriteria::ReadPreference(mongodb::options::ReadPreference::Primary))
             .build();
         let database = client.database_with_options(&settings.database, options);
+        let (refresher, old) = Refresher::new();
         let store = Self {
             client,
             database,
@@ -116,10 +125,14 @@ impl MongoStore {
             breaker: Breaker::of("mongodb"),
             locks: Locks::new(),
             caches: Caches::new(),
+            refresher,
         };
         indexes::create(&store).await?;
         tracing::info!(server = store.abilities.server, database = store.settings.database, "connected");
-        Ok(Arc::new(store))
+        let store = Arc::new(store);
+        // It ends with the store.
+        tokio::spawn(refresh::run(Arc::downgrade(&store), old));
+        Ok(store)
     }
 
     /// What the server can do.

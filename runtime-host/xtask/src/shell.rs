@@ -10,8 +10,16 @@ use anyhow::{Context, Result, bail};
 
 /// The cargo that runs us, in the workspace. Everything is built into the one
 /// `target` folder, where `spin.toml` says that the components are.
+///
+/// It is not told what cargo told us of our own package: build scripts that look at
+/// that would run again whenever cargo is called directly in between, and half the
+/// host with them.
 pub fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    let ours = |name: &str| name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_");
+    for name in std::env::vars_os().filter_map(|(name, _)| name.into_string().ok()).filter(|name| ours(name)) {
+        command.env_remove(name);
+    }
     command.current_dir(root).env("CARGO_TARGET_DIR", root.join("target"));
     command
 }

@@ -23,6 +23,7 @@ mod insert;
 mod profile;
 mod purge;
 mod read;
+pub(crate) mod refresh;
 mod whole;
 mod write;
 

@@ -8,10 +8,11 @@ use funnelweb_factor_documents::{
     backend::{Cursor, Field, IndexTerm, KeptList, term_field},
     store::{Collection, Document, Error, Key, Page, Query, Sort, Tenant, Term},
 };
+use funnelweb_tenant_store::Stamp;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
-use super::{Shape, created_ms, own, shape, version};
+use super::{Shape, created_ms, own, refresh::Old, shape, version};
 use crate::{
     cache::{DOCUMENT_AGE, DocumentKey, Generation, Kept, KeptDocument, KeptRow, ListKey, ROW_AGE, RowKey, RowRef},
     call::{Failure, Find},
@@ -48,7 +49,7 @@ pub(super) fn document(collection: Collection, stored: BsonDocument) -> Document
 struct Missing {
     at: usize,
     key: DocumentKey,
-    stamp: funnelweb_tenant_store::Stamp,
+    stamp: Stamp,
     /// What was known of it.
     last: Option<KeptDocument>,
 }
@@ -221,6 +222,8 @@ impl MongoStore {
 
     /// The rows of the handles asked for, in order. While the server is down,
     /// those that are known.
+    ///
+    /// Those that are old but not known to have changed are read again later.
     pub(super) async fn rows(
         &self,
         tenant: &Tenant,
@@ -235,67 +238,24 @@ impl MongoStore {
         let cache = &self.caches.rows;
         let Generation { items: generation, .. } = self.items_generation(tenant, scenario).await?;
         let mut rows = vec![None; handles.len()];
-        // What is not known at all, and what is known but may have changed.
-        let (mut missing, mut doubtful) = (HashMap::new(), HashMap::new());
+        let (mut unsure, mut old) = (HashMap::new(), Vec::new());
         for (at, &handle) in handles.iter().enumerate() {
             let key = RowRef { tenant, scenario, handle };
-            match cache.get(&key) {
-                Some(kept) => {
-                    let fresh = kept.generation == generation && kept.read.elapsed() < ROW_AGE;
-                    let known = kept.value.as_ref().map(|(version, _)| *version);
-                    set(&mut rows, at, kept.value.map(|(_, row)| row));
-                    match known {
-                        _ if fresh => {}
-                        Some(version) => {
-                            doubtful.entry(handle).or_insert((version, cache.stamp(&key)));
-                        }
-                        None => {
-                            missing.entry(handle).or_insert(cache.stamp(&key));
-                        }
-                    }
+            let kept = cache.get(&key);
+            if let Some(kept) = kept.as_ref().filter(|kept| kept.holds(generation)) {
+                if kept.is_old(generation) {
+                    old.push(handle);
                 }
-                None => {
-                    missing.entry(handle).or_insert(cache.stamp(&key));
-                }
+            } else {
+                let version = kept.as_ref().and_then(|kept| Some(kept.value.as_ref()?.0));
+                unsure.entry(handle).or_insert((version, cache.stamp(&key)));
             }
+            set(&mut rows, at, kept.and_then(|kept| Some(kept.value?.1)));
         }
-        let read = async {
-            let mut read: HashMap<u64, Option<Arc<ItemRow>>> = HashMap::new();
-            let name: Arc<str> = scenario.into();
-            let key = |handle| RowKey { tenant: tenant.clone(), scenario: name.clone(), handle };
-            let keep = |value| KeptRow { value, read: Instant::now(), generation };
-            if !doubtful.is_empty() {
-                let fields = doc! { "_id": 0, "_fw.handle": 1, "_fw.version": 1 };
-                let asked = doubtful.keys().copied();
-                let versions = self.by_handle(tenant, Collection::Items, scenario, asked, Some(&fields)).await?;
-                let mut versions: HashMap<u64, u64> = versions.iter().filter_map(handle_and_version).collect();
-                for (handle, (version, stamp)) in doubtful {
-                    let same = versions.remove(&handle) == Some(version);
-                    let known = cache.get(&RowRef { tenant, scenario, handle }).and_then(|kept| kept.value);
-                    match known.filter(|_| same) {
-                        Some(row) => cache.offer(key(handle), keep(Some(row)), stamp),
-                        None => drop(missing.insert(handle, stamp)),
-                    }
-                }
-            }
-            if !missing.is_empty() {
-                let fields = doc! { "_id": 0, "_fw.handle": 1, "_fw.version": 1, "_fw.row": 1 };
-                let asked = missing.keys().copied();
-                let stored = self.by_handle(tenant, Collection::Items, scenario, asked, Some(&fields)).await?;
-                let mut stored: HashMap<u64, BsonDocument> =
-                    stored.into_iter().filter_map(|stored| Some((handle_and_version(&stored)?.0, stored))).collect();
-                for (handle, stamp) in missing {
-                    let row = match stored.remove(&handle) {
-                        Some(stored) => self.row(tenant, scenario, handle, &stored).await?,
-                        None => None,
-                    };
-                    cache.offer(key(handle), keep(row.clone()), stamp);
-                    read.insert(handle, row.map(|(_, row)| row));
-                }
-            }
-            Ok(read)
-        };
-        match read.await {
+        if !old.is_empty() {
+            self.refresher.ask(Old::Rows { tenant: tenant.clone(), scenario: scenario.into(), handles: old });
+        }
+        match self.read_rows(tenant, scenario, generation, unsure).await {
             Ok(mut read) => {
                 for (row, handle) in rows.iter_mut().zip(handles) {
                     if let Some(now) = read.get_mut(handle) {
@@ -308,6 +268,59 @@ impl MongoStore {
             Err(Failure::Down(_)) if rows.iter().any(Option::is_some) => Ok(rows),
             Err(failure) => Err(failure.into()),
         }
+    }
+
+    /// Reads rows and keeps them: those of which a version is known only if there is
+    /// another by now. What was read, none where there is no such item.
+    pub(super) async fn read_rows(
+        &self,
+        tenant: &Tenant,
+        scenario: &str,
+        generation: u64,
+        unsure: HashMap<u64, (Option<u64>, Stamp)>,
+    ) -> Result<HashMap<u64, Option<Arc<ItemRow>>>, Failure> {
+        let cache = &self.caches.rows;
+        let name: Arc<str> = scenario.into();
+        let key = |handle| RowKey { tenant: tenant.clone(), scenario: name.clone(), handle };
+        let keep = |value| KeptRow { value, read: Instant::now(), generation };
+        let (mut missing, mut doubtful) = (HashMap::new(), HashMap::new());
+        for (handle, (version, stamp)) in unsure {
+            match version {
+                Some(version) => drop(doubtful.insert(handle, (version, stamp))),
+                None => drop(missing.insert(handle, stamp)),
+            }
+        }
+        if !doubtful.is_empty() {
+            let fields = doc! { "_id": 0, "_fw.handle": 1, "_fw.version": 1 };
+            let asked = doubtful.keys().copied();
+            let versions = self.by_handle(tenant, Collection::Items, scenario, asked, Some(&fields)).await?;
+            let mut versions: HashMap<u64, u64> = versions.iter().filter_map(handle_and_version).collect();
+            for (handle, (version, stamp)) in doubtful {
+                let same = versions.remove(&handle) == Some(version);
+                let known = cache.get(&RowRef { tenant, scenario, handle }).and_then(|kept| kept.value);
+                match known.filter(|_| same) {
+                    Some(row) => cache.offer(key(handle), keep(Some(row)), stamp),
+                    None => drop(missing.insert(handle, stamp)),
+                }
+            }
+        }
+        let mut read = HashMap::new();
+        if !missing.is_empty() {
+            let fields = doc! { "_id": 0, "_fw.handle": 1, "_fw.version": 1, "_fw.row": 1 };
+            let asked = missing.keys().copied();
+            let stored = self.by_handle(tenant, Collection::Items, scenario, asked, Some(&fields)).await?;
+            let mut stored: HashMap<u64, BsonDocument> =
+                stored.into_iter().filter_map(|stored| Some((handle_and_version(&stored)?.0, stored))).collect();
+            for (handle, stamp) in missing {
+                let row = match stored.remove(&handle) {
+                    Some(stored) => self.row(tenant, scenario, handle, &stored).await?,
+                    None => None,
+                };
+                cache.offer(key(handle), keep(row.clone()), stamp);
+                read.insert(handle, row.map(|(_, row)| row));
+            }
+        }
+        Ok(read)
     }
 
     /// The row of a stored item; derived anew when it is of another version of
@@ -332,7 +345,8 @@ impl MongoStore {
         }))
     }
 
-    /// The newest active items of each list.
+    /// The newest active items of each list. One that is old but not known to have
+    /// changed is read again later.
     pub(super) async fn lists(
         &self,
         tenant: &Tenant,
@@ -342,39 +356,44 @@ impl MongoStore {
         let Generation { lists: generation, .. } = self.items_generation(tenant, &scenario).await?;
         let scenario: Arc<str> = scenario.into();
         let mut answers = Vec::with_capacity(lists.len());
-        // The first of a list that is kept and not too old.
-        let fresh = |key: &ListKey, limit| {
-            let kept = self.caches.lists.get(key)?;
-            let fresh = kept.generation == generation && kept.read.elapsed() < ROW_AGE;
-            if fresh { kept.value.first(limit).map(<[u64]>::to_vec) } else { None }
+        // The first of a list that is kept.
+        let known = |key: &ListKey, limit| {
+            let kept = self.caches.lists.get(key).filter(|kept| kept.holds(generation))?;
+            let list = kept.value.first(limit)?.to_vec();
+            if kept.is_old(generation) {
+                self.refresher.ask(Old::List(key.clone(), limit));
+            }
+            Some(list)
         };
         for (term, limit) in lists {
             let key = ListKey { tenant: tenant.clone(), scenario: scenario.clone(), term };
-            if let Some(list) = fresh(&key, limit) {
+            if let Some(list) = known(&key, limit) {
                 answers.push(list);
                 continue;
             }
             // A list that is due is read once, however many ask for it.
             let _one = self.locks.flights.hold(&key).await;
-            if let Some(list) = fresh(&key, limit) {
+            if let Some(list) = known(&key, limit) {
                 answers.push(list);
                 continue;
             }
-            let to_read = KeptList::to_read(limit);
-            let kept = match self.newest(tenant, &scenario, key.term.as_ref(), to_read).await {
-                Ok(list) => {
-                    let value = KeptList::new(list.into(), to_read);
-                    let kept = Kept { value, read: Instant::now(), generation };
-                    self.caches.lists.insert(key, kept.clone());
-                    kept
-                }
+            let kept = match self.read_list(key.clone(), limit, generation).await {
                 Err(error @ Error::Unavailable(_)) => self.caches.lists.get(&key).ok_or(error)?,
-                Err(error) => return Err(error),
+                read => read?,
             };
             // While the server is down, what is known of it.
             answers.push(kept.value.first(limit).unwrap_or(kept.value.all()).to_vec());
         }
         Ok(answers)
+    }
+
+    /// Reads a list and keeps it.
+    pub(super) async fn read_list(&self, key: ListKey, limit: u32, generation: u64) -> Result<Kept<KeptList>, Error> {
+        let to_read = KeptList::to_read(limit);
+        let list = self.newest(&key.tenant, &key.scenario, key.term.as_ref(), to_read).await?;
+        let kept = Kept { value: KeptList::new(list.into(), to_read), read: Instant::now(), generation };
+        self.caches.lists.insert(key, kept.clone());
+        Ok(kept)
     }
 
     async fn newest(
