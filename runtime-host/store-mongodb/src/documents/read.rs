@@ -346,7 +346,8 @@ impl MongoStore {
     }
 
     /// The newest active items of each list. One that is old but not known to have
-    /// changed is read again later.
+    /// changed is read again later, and so is one that is asked for more and more of,
+    /// before it is too short.
     pub(super) async fn lists(
         &self,
         tenant: &Tenant,
@@ -360,8 +361,9 @@ impl MongoStore {
         let known = |key: &ListKey, limit| {
             let kept = self.caches.lists.get(key).filter(|kept| kept.holds(generation))?;
             let list = kept.value.first(limit)?.to_vec();
-            if kept.is_old(generation) {
-                self.refresher.ask(Old::List(key.clone(), limit));
+            let more = ahead_of(limit);
+            if kept.is_old(generation) || kept.value.first(more).is_none() {
+                self.refresher.ask(Old::List(key.clone(), more));
             }
             Some(list)
         };
@@ -377,7 +379,7 @@ impl MongoStore {
                 answers.push(list);
                 continue;
             }
-            let kept = match self.read_list(key.clone(), limit, generation).await {
+            let kept = match self.read_list(key.clone(), ahead_of(limit), generation).await {
                 Err(error @ Error::Unavailable(_)) => self.caches.lists.get(&key).ok_or(error)?,
                 read => read?,
             };
@@ -471,6 +473,14 @@ impl MongoStore {
         page.documents = found.into_iter().map(|stored| document(collection, stored)).collect();
         Ok(page)
     }
+}
+
+/// How long a list is to be of which so much is wanted: users are shown more and more,
+/// what they were shown is passed over, and the length of a list is the least part of
+/// what reading it costs.
+fn ahead_of(limit: u32) -> u32 {
+    let longest = u32::try_from(limits::CANDIDATES).unwrap_or(u32::MAX);
+    limit.saturating_mul(2).min(longest)
 }
 
 /// The order of a query.

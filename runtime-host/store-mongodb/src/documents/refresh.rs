@@ -1,6 +1,6 @@
 //! Reading again, beside the requests, what has become old although nothing is known
-//! to have changed: rows and lists of items for the sake of programs that change
-//! items and know no stamps.
+//! to have changed (rows and lists of items, for the sake of programs that change items
+//! and know no stamps), and lists that are about to be too short.
 //!
 //! One task does it, one question at a time, so that a server for which lists are
 //! dear is not asked for all of them when they come of age together.
@@ -23,7 +23,7 @@ const WAITING: usize = 256;
 
 /// Something that is older than it should be.
 pub(crate) enum Old {
-    /// A list of the newest items, of which so many are wanted.
+    /// A list of the newest items, of which so many are to be kept.
     List(ListKey, u32),
     /// Rows of items.
     Rows { tenant: Tenant, scenario: Arc<str>, handles: Vec<u64> },
@@ -62,7 +62,7 @@ impl MongoStore {
         let Ok(generation) = self.items_generation(&key.tenant, &key.scenario).await else { return };
         let kept = self.caches.lists.get(&key);
         // Asked for by several, it was read for the first of them.
-        if kept.is_some_and(|kept| kept.is_old(generation.lists)) {
+        if kept.is_some_and(|kept| kept.is_old(generation.lists) || kept.value.first(limit).is_none()) {
             let _ = self.read_list(key, limit, generation.lists).await;
         }
     }
