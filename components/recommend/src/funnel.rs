@@ -5,6 +5,7 @@ use funnelweb_guest::{
     dispatch::{FeaturesCall, RankCall, RecallOutcome, Role, StageReport, StageStatus},
     documents::{Collection, Key},
     handles::HandleSet,
+    profile,
     types::{Candidates, ColumnSpec, Handle, RequestContext, User},
 };
 use serde::Serialize;
@@ -16,7 +17,6 @@ use crate::{
     explain::{Explain, Trace},
     merge::{PINNED, merge},
     plan::Plan,
-    profile,
 };
 
 /// What a request is beside its body.

@@ -11,7 +11,6 @@ mod explain;
 pub mod funnel;
 mod merge;
 mod plan;
-mod profile;
 mod request;
 
 pub use request::Request;
