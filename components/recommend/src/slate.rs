@@ -5,6 +5,7 @@ use funnelweb_guest::{
     dispatch::{StageReport, StageStatus},
     documents::{Collection, Key},
     handles::HandleSet,
+    http::store,
     types::Candidates,
 };
 use serde::Serialize;
@@ -133,14 +134,10 @@ pub(crate) fn respond(
 }
 
 fn add_metadata(host: &impl Capabilities, scenario_id: &str, items: &mut [Item]) -> Result<(), ApiError> {
-    #[derive(serde::Deserialize)]
-    struct Stored {
-        metadata: Option<Box<RawValue>>,
-    }
     let keys: Vec<_> =
         items.iter().map(|item| Key { scenario_id: scenario_id.to_owned(), id: item.item_id.clone() }).collect();
     for (item, body) in items.iter_mut().zip(host.documents(Collection::Items, &keys)?) {
-        item.metadata = body.and_then(|body| serde_json::from_str::<Stored>(&body).ok()).and_then(|item| item.metadata);
+        item.metadata = body.and_then(|body| store::metadata(&body));
     }
     Ok(())
 }
