@@ -2,14 +2,14 @@
 
 use std::collections::HashMap;
 
-use funnelweb_core::{error::ApiError, limits};
+use funnelweb_core::{error::ApiError, facts::Facts, limits};
 use funnelweb_guest::{
     documents::Key,
     events::{AppendOutcome, Effect, Event},
 };
 
 use crate::{
-    effects::{self, Facts, Weighing},
+    effects::{self, Weighing},
     event::Read,
     scenarios::Scenarios,
 };

@@ -9,6 +9,7 @@
 //! ```
 
 pub mod error;
+pub mod facts;
 pub mod handles;
 pub mod id;
 pub mod limits;

@@ -2,6 +2,9 @@
 //! stages and params exist is asked of the stages themselves (`dispatch.check`);
 //! everything else is checked here.
 
+mod exploration;
+mod merge;
+
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
@@ -11,6 +14,9 @@ use crate::{
     error::{ApiError, Code},
     id, limits,
 };
+
+pub use exploration::{Exploration, ExploringUsers};
+pub use merge::{Merge, MergeMethod, Normalization};
 
 /// A scenario as a client writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -62,6 +68,9 @@ pub struct Config {
     /// What is done to the scored list.
     #[serde(default)]
     pub rerank: Rerank,
+    /// Places for items that nobody can judge yet.
+    #[serde(default)]
+    pub exploration: Exploration,
     /// Whether what was shown is shown again.
     #[serde(default)]
     pub exposure: Exposure,
@@ -116,6 +125,9 @@ pub enum FeatureKind {
 pub struct Recall {
     /// The channels, all asked at once.
     pub strategies: Vec<Strategy>,
+    /// How their answers become one list.
+    #[serde(default)]
+    pub merge: Merge,
 }
 
 /// One recall channel.
@@ -319,6 +331,8 @@ impl Config {
             }
             check_params(&path, &strategy.params)?;
         }
+        self.recall.merge.check()?;
+        self.exploration.check(strategies)?;
         check_config_text("config.rank.model", &self.rank.model)?;
         check_count("config.rank.version", self.rank.version.len(), 0, limits::ID_BYTES)?;
         check_count("config.rank.objective", self.rank.objective.len(), 0, limits::ID_BYTES)?;

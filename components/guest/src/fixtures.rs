@@ -2,6 +2,7 @@
 //! stages. Every field has a plain value; a test sets those it is about.
 
 use crate::{
+    learned::FactorModel,
     recall::RecallRequest,
     rerank::{RerankRequest, Reranked},
     types::{Attribute, Candidates, Handle, Preference, RequestContext, Table, User},
@@ -21,6 +22,24 @@ pub fn context() -> RequestContext {
         recent_weights: Vec::new(),
     };
     RequestContext { scenario_id: "s".to_owned(), user, context: Vec::new(), now_ms: NOW_MS, count: 10, seed: 0 }
+}
+
+/// A model of two orthogonal items in two dimensions, in the spaces `items` and
+/// `users`.
+#[must_use]
+pub fn factor_model() -> FactorModel {
+    FactorModel {
+        version: 1,
+        item_space: "items".to_owned(),
+        user_space: "users".to_owned(),
+        dimension: 2,
+        gramian: vec![1.0, 0.0, 0.0, 1.0],
+        items: 2,
+        mean_weight: 1.0,
+        unobserved_weight: 0.01,
+        regularisation: 0.01,
+        regularisation_exponent: 1.0,
+    }
 }
 
 /// An attribute with these values.

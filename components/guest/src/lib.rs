@@ -14,12 +14,19 @@
 pub mod bindings;
 #[cfg(any(test, feature = "fixtures"))]
 pub mod fixtures;
+#[cfg(feature = "fold-in")]
+pub mod fold_in;
 pub use funnelweb_core::handles;
 #[cfg(feature = "http")]
 pub mod http;
+mod lists;
 pub mod order;
 pub mod params;
 pub mod places;
+pub mod profile;
+pub mod random;
+mod recalled;
+pub mod seeds;
 pub mod table;
 
 pub use bindings::endpoint::funnelweb::{

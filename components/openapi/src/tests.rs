@@ -131,12 +131,17 @@ fn the_routes_are_those_of_the_components() {
         "post /api/v1/items/{scenario_id}",
         "delete /api/v1/items/{scenario_id}/{item_id}",
         "get /api/v1/items/{scenario_id}/{item_id}",
+        "get /api/v1/items/{scenario_id}/{item_id}/similar",
         "patch /api/v1/items/{scenario_id}/{item_id}",
         "put /api/v1/items/{scenario_id}/{item_id}",
+        "get /api/v1/latest/{scenario_id}",
+        "get /api/v1/popular/{scenario_id}",
         "delete /api/v1/profiles/{scenario_id}/{user_id}",
         "get /api/v1/profiles/{scenario_id}/{user_id}",
         "put /api/v1/profiles/{scenario_id}/{user_id}",
+        "get /api/v1/profiles/{scenario_id}/{user_id}/similar-users/items",
         "post /api/v1/recommend",
+        "post /api/v1/recommend/session",
         "get /api/v1/scenarios",
         "post /api/v1/scenarios",
         "delete /api/v1/scenarios/{scenario_id}",
@@ -187,9 +192,11 @@ fn the_limits_are_those_of_the_code() {
         ("/Profile/properties/preferences/additionalProperties/maxProperties", limits::PROFILE_PREFERENCES),
         ("/RecommendRequest/properties/count/maximum", limits::COUNT as usize),
         ("/RecommendRequest/properties/exclude_items/maxItems", limits::EXCLUDED_ITEMS),
+        ("/SessionRequest/properties/behaviors/maxItems", limits::EVENTS),
     ] {
         assert_eq!(schemas.pointer(pointer), Some(&json!(limit)), "{pointer}");
     }
+    assert_eq!(document["components"]["parameters"]["Count"]["schema"]["maximum"], limits::COUNT);
     let many = &document["paths"]["/api/v1/behaviors"]["post"]["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(many["oneOf"][1]["maxItems"], limits::EVENTS);
     let page = &document["paths"]["/api/v1/scenarios"]["get"]["parameters"][1]["schema"];

@@ -5,7 +5,7 @@ use funnelweb_core::{
     error::{ApiError, Code},
     limits,
 };
-use funnelweb_guest::types::Attribute;
+use funnelweb_guest::{profile::values, types::Attribute};
 use serde_json::{Map, Value};
 
 /// Flattens a context.
@@ -43,23 +43,6 @@ fn object(fields: &Map<String, Value>, prefix: &str, out: &mut Vec<Attribute>) -
         }
     }
     Ok(())
-}
-
-/// The texts of a scalar or of an array of scalars; None for anything else.
-pub(crate) fn values(value: &Value) -> Option<Vec<String>> {
-    match value {
-        Value::Array(values) => values.iter().map(scalar).collect(),
-        other => scalar(other).map(|text| vec![text]),
-    }
-}
-
-fn scalar(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) => Some(number.to_string()),
-        Value::Bool(yes) => Some(yes.to_string()),
-        Value::Null | Value::Array(_) | Value::Object(_) => None,
-    }
 }
 
 fn invalid(field: &str, message: impl Into<String>) -> ApiError {

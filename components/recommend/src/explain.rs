@@ -3,7 +3,7 @@
 use funnelweb_core::error::ApiError;
 use funnelweb_guest::{
     dispatch::{FeatureTable, RecallOutcome, RerankStep, StageReport, StageStatus},
-    handles::HandleMap,
+    handles::{HandleMap, HandleSet},
     types::{Candidates, Handle, Table},
 };
 use serde::Serialize;
@@ -27,6 +27,7 @@ struct Lists {
     removed: Vec<Handle>,
     ranked: Vec<(Handle, f32)>,
     reranked: Vec<(String, RerankStep)>,
+    explored: Vec<(usize, Handle)>,
 }
 
 /// The `explain` part of a response.
@@ -44,6 +45,9 @@ pub(crate) struct Explain {
     rank: Vec<Value>,
     /// The list after each rule, and what the rule took out.
     rerank: Vec<Value>,
+    /// The places that went to items of the channel `explore`, where there are any.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    exploration: Vec<Value>,
 }
 
 impl Trace {
@@ -109,6 +113,13 @@ impl Trace {
         self.reports.extend(reports);
     }
 
+    pub(crate) fn explored(&mut self, ranked: &Candidates, explored: &HandleSet) {
+        if let Some(lists) = &mut self.lists {
+            let places = (1..).zip(ranked.handles.iter().copied());
+            lists.explored = places.filter(|(_, handle)| explored.contains(handle)).collect();
+        }
+    }
+
     /// The lists with items' ids in place of handles; none unless asked for.
     pub(crate) fn explain(
         self,
@@ -129,6 +140,7 @@ impl Trace {
             let removed: Vec<&str> = step.removed.iter().map(|handle| ids.of(*handle)).collect();
             json!({"stage": stage, "items": ids.scored(kept), "removed": removed})
         });
+        let explored = lists.explored.iter().map(|(rank, handle)| json!({"rank": rank, "item_id": ids.of(*handle)}));
         let rows =
             lists.features.iter().flat_map(|table| lists.extracted.iter().enumerate().map(move |row| (table, row)));
         let rows = rows.map(|(table, (row, handle))| {
@@ -147,6 +159,7 @@ impl Trace {
             }),
             rank: ids.scored(lists.ranked.iter().copied()),
             rerank: reranked.collect(),
+            exploration: explored.collect(),
         }))
     }
 }

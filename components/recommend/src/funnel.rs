@@ -1,29 +1,33 @@
 //! The funnel itself.
 
-use funnelweb_core::{error::ApiError, scenario::Config};
+use funnelweb_core::{
+    error::ApiError,
+    scenario::{Config, Exploration},
+};
 use funnelweb_guest::{
-    dispatch::{FeaturesCall, RankCall, RecallOutcome, Role, StageReport, StageStatus},
+    dispatch::{FeaturesCall, RankCall, RecallOutcome, Role},
     documents::{Collection, Key},
     handles::HandleSet,
-    types::{Candidates, ColumnSpec, Handle, RequestContext, User},
+    profile,
+    types::{Attribute, Candidates, ColumnSpec, Handle, RequestContext, User},
 };
-use serde::Serialize;
-use serde_json::value::RawValue;
 
 use crate::{
     Request,
     capabilities::{Capabilities, Stages},
-    explain::{Explain, Trace},
-    merge::{PINNED, merge},
+    explain::Trace,
+    exploration,
+    merge::merge,
     plan::Plan,
-    profile,
+    session::{self, SessionRequest},
+    slate::{Item, Response, remember, respond, slate},
 };
 
 /// What a request is beside its body.
 pub struct Call<'a> {
     /// Echoed in the response.
     pub request_id: &'a str,
-    /// Who the slate is for.
+    /// Who the slate is for; empty for a session.
     pub user_id: &'a str,
     /// Whether the response tells what every stage did.
     pub explain: bool,
@@ -33,41 +37,7 @@ pub struct Call<'a> {
     pub seed: u64,
 }
 
-/// The response.
-#[derive(Debug, Serialize)]
-pub struct Response {
-    request_id: String,
-    scenario_id: String,
-    user_id: String,
-    /// Best first.
-    items: Vec<Item>,
-    /// Stages that did not do their part.
-    degraded: Vec<Degraded>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    explain: Option<Explain>,
-}
-
-/// One item of the slate.
-#[derive(Debug, Serialize)]
-pub struct Item {
-    item_id: String,
-    /// From 1.
-    rank: usize,
-    score: f32,
-    /// The recall channels that offered it, and `pin` when a rule asked for it.
-    sources: Vec<String>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    metadata: Option<Box<RawValue>>,
-}
-
-/// A stage that gave no answer, and why.
-#[derive(Debug, Serialize)]
-struct Degraded {
-    stage: String,
-    reason: String,
-}
-
-/// Recommends: the order of the design, §2.3, a line a step.
+/// Recommends to a user.
 ///
 /// # Errors
 /// A field of the request that is wrong, a scenario that does not exist or is
@@ -75,27 +45,57 @@ struct Degraded {
 pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -> Result<Response, ApiError> {
     let asked = request.check()?;
     let plan = Plan::load(host, &request.scenario_id)?;
-    let config = &plan.config;
-    let user = load_user(host, &request.scenario_id, call.user_id, config)?;
-    let exclude = shown_before(host, call.user_id, request, config, asked.exclude)?;
+    let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
+    let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
-    let needs = needs(host, &plan);
+    let (items, trace) = run(host, call, request, &plan, &context, &exclude)?;
+    remember(host, call.user_id, request, &plan.config, &items)?;
+    respond(host, call, request, &plan.config, items, trace)
+}
 
-    let stages = host.stages(&context);
+/// Recommends to whoever did what the request lists. `call.user_id` is empty.
+///
+/// # Errors
+/// As [`recommend`].
+pub fn recommend_to_session(
+    host: &impl Capabilities,
+    call: &Call<'_>,
+    request: SessionRequest,
+) -> Result<Response, ApiError> {
+    let (request, done) = request.check(call.now_ms)?;
+    let asked = request.check()?;
+    let plan = Plan::load(host, &request.scenario_id)?;
+    let user = session::user(host, &request.scenario_id, &done, &plan.config.behaviors)?;
+    let context = request_context(call, &request, user, asked.context);
+    let (items, trace) = run(host, call, &request, &plan, &context, &asked.exclude)?;
+    respond(host, call, &request, &plan.config, items, trace)
+}
+
+/// The order of the design, §2.3, a line a step.
+fn run(
+    host: &impl Capabilities,
+    call: &Call<'_>,
+    request: &Request,
+    plan: &Plan,
+    context: &RequestContext,
+    exclude: &[Handle],
+) -> Result<(Vec<Item>, Trace), ApiError> {
+    let needs = needs(host, plan);
+    let stages = host.stages(context);
     let mut trace = Trace::new(call.explain);
-    let recalled = recall(&stages, &exclude, &plan, &mut trace);
-    let candidates = combine(&recalled, &exclude, &plan, &needs, &mut trace);
-    let ranked = match extract(&stages, candidates, &plan, &needs, &mut trace) {
+    let recalled = recall(&stages, exclude, plan, &mut trace);
+    let candidates = combine(&recalled, exclude, plan, &needs, &mut trace);
+    let ranked = match extract(&stages, candidates, plan, &needs, &mut trace) {
         Ok(candidates) => {
-            let (ranked, rows) = rank(&stages, candidates, &plan, &mut trace);
-            rerank(&stages, ranked, &rows, &plan, &mut trace)
+            let (ranked, rows) = rank(&stages, candidates, plan, &mut trace);
+            rerank(&stages, ranked, &rows, plan, &mut trace)
         }
         // Without features nothing can be ranked: the order of recall stands.
         Err(candidates) => candidates,
     };
-    let items = slate(host, request, config, ranked)?;
-    remember(host, call.user_id, request, config, &items)?;
-    respond(host, call, request, config, items, trace)
+    let (ranked, explored) = explore(&recalled, ranked, plan, context, &mut trace);
+    let items = slate(host, request, &plan.config, &ranked, &explored)?;
+    Ok((items, trace))
 }
 
 /// What the ranker and the rerank rules need of the feature table and of recall.
@@ -126,12 +126,7 @@ fn shown_before(
     Ok(exclude)
 }
 
-fn request_context(
-    call: &Call<'_>,
-    request: &Request,
-    user: User,
-    context: Vec<funnelweb_guest::types::Attribute>,
-) -> RequestContext {
+fn request_context(call: &Call<'_>, request: &Request, user: User, context: Vec<Attribute>) -> RequestContext {
     RequestContext {
         scenario_id: request.scenario_id.clone(),
         user,
@@ -173,7 +168,7 @@ fn combine(
     trace: &mut Trace,
 ) -> Candidates {
     let exclude: HandleSet = exclude.iter().copied().collect();
-    let candidates = merge(outcomes, &plan.weights, &exclude, &needs.pinned);
+    let candidates = merge(outcomes, &plan.weights, &plan.config.recall.merge, &exclude, &needs.pinned);
     trace.merged(&candidates);
     candidates
 }
@@ -230,88 +225,19 @@ fn rerank(stages: &impl Stages, ranked: Candidates, rows: &[u32], plan: &Plan, t
     outcome.candidates
 }
 
-/// The first `count` items that still exist.
-fn slate(
-    host: &impl Capabilities,
-    request: &Request,
-    config: &Config,
+/// Gives places to what is explored; see [`exploration`].
+fn explore(
+    recalled: &[RecallOutcome],
     ranked: Candidates,
-) -> Result<Vec<Item>, ApiError> {
-    let count = request.count as usize;
-    let mut items = Vec::with_capacity(count);
-    let mut from = 0;
-    while items.len() < count && from < ranked.handles.len() {
-        let to = (from + count - items.len()).min(ranked.handles.len());
-        let ids = host.item_ids(&request.scenario_id, ranked.handles.get(from..to).unwrap_or_default())?;
-        for (id, at) in ids.into_iter().zip(from..to) {
-            // Gone since it was ranked.
-            let Some(item_id) = id else { continue };
-            items.push(Item {
-                item_id,
-                rank: items.len() + 1,
-                score: ranked.scores.get(at).copied().unwrap_or_default(),
-                sources: sources(config, ranked.sources.get(at).copied().unwrap_or_default()),
-                metadata: None,
-            });
-        }
-        from = to;
-    }
-    Ok(items)
-}
-
-fn remember(
-    host: &impl Capabilities,
-    user_id: &str,
-    request: &Request,
-    config: &Config,
-    items: &[Item],
-) -> Result<(), ApiError> {
-    if !config.exposure.enabled || items.is_empty() {
-        return Ok(());
-    }
-    let ids: Vec<String> = items.iter().map(|item| item.item_id.clone()).collect();
-    host.expose(&request.scenario_id, user_id, &ids, config.exposure.ttl_s())
-}
-
-fn respond(
-    host: &impl Capabilities,
-    call: &Call<'_>,
-    request: &Request,
-    config: &Config,
-    mut items: Vec<Item>,
-    trace: Trace,
-) -> Result<Response, ApiError> {
-    if request.return_metadata {
-        add_metadata(host, &request.scenario_id, &mut items)?;
-    }
-    let failed = |report: &&StageReport| report.status != StageStatus::Ok;
-    let degraded = trace
-        .reports()
-        .iter()
-        .filter(failed)
-        .map(|report| Degraded { stage: report.stage.clone(), reason: report.reason.clone() })
-        .collect();
-    Ok(Response {
-        request_id: call.request_id.to_owned(),
-        scenario_id: request.scenario_id.clone(),
-        user_id: call.user_id.to_owned(),
-        items,
-        degraded,
-        explain: trace.explain(host, &request.scenario_id, |bits| sources(config, bits))?,
-    })
-}
-
-fn add_metadata(host: &impl Capabilities, scenario_id: &str, items: &mut [Item]) -> Result<(), ApiError> {
-    #[derive(serde::Deserialize)]
-    struct Stored {
-        metadata: Option<Box<RawValue>>,
-    }
-    let keys: Vec<_> =
-        items.iter().map(|item| Key { scenario_id: scenario_id.to_owned(), id: item.item_id.clone() }).collect();
-    for (item, body) in items.iter_mut().zip(host.documents(Collection::Items, &keys)?) {
-        item.metadata = body.and_then(|body| serde_json::from_str::<Stored>(&body).ok()).and_then(|item| item.metadata);
-    }
-    Ok(())
+    plan: &Plan,
+    context: &RequestContext,
+    trace: &mut Trace,
+) -> (Candidates, HandleSet) {
+    let channels = recalled.iter().filter(|outcome| outcome.report.stage == Exploration::CHANNEL);
+    let offered: Vec<Handle> = channels.flat_map(|outcome| outcome.handles.iter().copied()).collect();
+    let (ranked, explored) = exploration::explore(ranked, &offered, &plan.config.exploration, context);
+    trace.explored(&ranked, &explored);
+    (ranked, explored)
 }
 
 /// Best first by these scores, ties by handle; and where each stood before.
@@ -344,17 +270,4 @@ fn without(candidates: Candidates, removed: &[Handle]) -> Candidates {
         }
     }
     kept
-}
-
-/// The names of the channels behind a set of bits.
-fn sources(config: &Config, bits: u32) -> Vec<String> {
-    let strategies = config.recall.strategies.iter().enumerate();
-    let mut names: Vec<String> = strategies
-        .filter(|(channel, _)| bits & (1 << channel) != 0)
-        .map(|(_, strategy)| strategy.name.clone())
-        .collect();
-    if bits & PINNED != 0 {
-        names.push("pin".to_owned());
-    }
-    names
 }

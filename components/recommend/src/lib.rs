@@ -1,6 +1,7 @@
 //! `POST /api/v1/recommend`: the funnel. It loads the scenario and the profile,
 //! and runs the stages that the config names, in the order of the design
-//! (§2.3): see [`funnel::recommend`], which reads like it.
+//! (§2.3): see [`funnel`]. `POST /api/v1/recommend/session` runs it for a user that
+//! is made of the behaviours it is sent.
 //!
 //! No stage can fail a request: one that gives no answer is left out, and the
 //! response says so under `degraded`.
@@ -8,17 +9,28 @@
 pub mod capabilities;
 mod context;
 mod explain;
+mod exploration;
+#[cfg(test)]
+mod fixtures;
 pub mod funnel;
+mod fusion;
 mod merge;
 mod plan;
-mod profile;
 mod request;
+mod session;
+mod slate;
+#[cfg(test)]
+mod tests;
 
 pub use request::Request;
+pub use session::SessionRequest;
+pub use slate::Response;
 
 use funnelweb_core::{error::ApiError, id, limits};
 use funnelweb_guest::http::{self as web, Body, Head, Outgoing, Reply, json};
 use http::StatusCode;
+
+use crate::capabilities::Imports;
 
 /// The component's entry.
 #[cfg_attr(target_arch = "wasm32", spin_sdk::http_service)]
@@ -32,18 +44,27 @@ async fn route(head: Head, body: Body) -> Result<Reply, ApiError> {
             let explain = head.query(&["explain"])?.flag("explain")?;
             let user = head.require_user()?.to_owned();
             let request: Request = json::object(&body.json(&head, limits::BODY_BYTES).await?)?;
-            let call = funnel::Call {
-                request_id: &head.request_id,
-                user_id: &user,
-                explain,
-                now_ms: now_ms(),
-                seed: id::handle(&head.request_id),
-            };
-            Reply::json(StatusCode::OK, &funnel::recommend(&capabilities::Imports, &call, &request)?)
+            answer(&funnel::recommend(&Imports, &call(&head, &user, explain), &request)?)
         }
-        (["api", "v1", "recommend"], _) => Ok(Reply::method_not_allowed("POST")),
+        (["api", "v1", "recommend", "session"], "POST") => {
+            let explain = head.query(&["explain"])?.flag("explain")?;
+            let request: SessionRequest = json::object(&body.json(&head, limits::BODY_BYTES).await?)?;
+            answer(&funnel::recommend_to_session(&Imports, &call(&head, "", explain), request)?)
+        }
+        (["api", "v1", "recommend"] | ["api", "v1", "recommend", "session"], _) => {
+            Ok(Reply::method_not_allowed("POST"))
+        }
         _ => Err(web::no_route(&head)),
     }
+}
+
+fn call<'a>(head: &'a Head, user_id: &'a str, explain: bool) -> funnel::Call<'a> {
+    let seed = id::handle(&head.request_id);
+    funnel::Call { request_id: &head.request_id, user_id, explain, now_ms: now_ms(), seed }
+}
+
+fn answer(response: &Response) -> Result<Reply, ApiError> {
+    Reply::json(StatusCode::OK, response)
 }
 
 fn now_ms() -> u64 {

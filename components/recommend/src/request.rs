@@ -30,7 +30,7 @@ pub struct Request {
     pub return_metadata: bool,
 }
 
-fn default_count() -> u32 {
+pub(crate) fn default_count() -> u32 {
     20
 }
 

@@ -31,11 +31,8 @@ use crate::{checks::Checks, effort::Effort};
 
 /// Names of the product's own stages that no component stands for yet. A
 /// scenario may name them; they are passed over and reported.
-const NOT_BUILT: [(Role, &[&str]); 3] = [
-    (Role::Recall, &["item_cf", "user_cf", "vector_search"]),
-    (Role::Rank, &["deepfm", "lightgbm", "wide_deep"]),
-    (Role::Rerank, &[]),
-];
+const NOT_BUILT: [(Role, &[&str]); 3] =
+    [(Role::Recall, &[]), (Role::Rank, &["deepfm", "lightgbm", "wide_deep"]), (Role::Rerank, &[])];
 
 /// Tenants whose shares are remembered. One that is forgotten while its stages
 /// run begins a new share; there are far fewer instances than this.

@@ -105,3 +105,53 @@ fn weights_of_actions_can_be_overlaid() {
     assert_eq!(behaviors.weight("purchase"), 8.0);
     assert_eq!(behaviors.weight("hum"), 0.0);
 }
+
+/// The error of a config with this part in the place of `recall` or beside it.
+fn with(path: &str, value: Value) -> Result<Scenario, (Code, String, String)> {
+    let mut scenario: Value = serde_json::from_str(VLOG).unwrap();
+    *scenario.pointer_mut("/config").unwrap().pointer_mut(path).unwrap() = value;
+    Scenario::parse(scenario.to_string().as_bytes())
+        .map_err(|error| (error.code, error.field.unwrap_or_default(), error.message))
+}
+
+#[test]
+fn the_merge_is_by_places_unless_said_otherwise() {
+    let merge = |text: &str| {
+        let recall = format!(r#"{{"strategies": [{{"name": "latest"}}], "merge": {text}}}"#);
+        with("/recall", serde_json::from_str(&recall).unwrap()).map(|scenario| scenario.config.recall.merge)
+    };
+    let field = |text: &str| {
+        let (code, field, message) = merge(text).unwrap_err();
+        assert_eq!(code, Code::InvalidConfig, "{message}");
+        field
+    };
+    let default = Scenario::parse(VLOG.as_bytes()).unwrap().config.recall.merge;
+    assert_eq!((default.method, default.k), (MergeMethod::Rrf, None));
+    assert_eq!(merge(r#"{"method": "rrf", "k": 1000}"#).unwrap().k, Some(1000));
+    let score = merge(r#"{"method": "score", "normalization": "z_score"}"#).unwrap();
+    assert_eq!((score.method, score.normalization), (MergeMethod::Score, Some(Normalization::ZScore)));
+    assert_eq!(field(r#"{"k": 0}"#), "config.recall.merge.k");
+    assert_eq!(field(r#"{"k": 1001}"#), "config.recall.merge.k");
+    assert_eq!(field(r#"{"method": "score", "k": 60}"#), "config.recall.merge.k");
+    assert_eq!(field(r#"{"normalization": "sum"}"#), "config.recall.merge.normalization");
+    assert_eq!(field(r#"{"method": "score", "normalization": "max"}"#), "config.recall.merge.normalization");
+    assert_eq!(field(r#"{"method": "borda"}"#), "config.recall.merge.method");
+    assert_eq!(field(r#"{"kk": 1}"#), "config.recall.merge.kk");
+}
+
+#[test]
+fn exploration_needs_its_channel() {
+    let exploration = |strategy: &str, text: &str| {
+        let mut scenario = Scenario::parse(VLOG.as_bytes()).unwrap();
+        scenario.config.recall.strategies[0].name = strategy.to_owned();
+        scenario.config.exploration = serde_json::from_str(text).unwrap();
+        scenario.check().map_err(|error| (error.field.unwrap_or_default(), error.message))
+    };
+    assert_eq!(exploration("latest", "{}"), Ok(()));
+    assert_eq!(exploration("explore", r#"{"share": 0.5, "users": "new"}"#), Ok(()));
+    let (field, message) = exploration("latest", r#"{"share": 0.1}"#).unwrap_err();
+    assert!(field == "config.exploration.share" && message.contains("`explore`"), "{field}: {message}");
+    let (field, message) = exploration("explore", r#"{"share": 0.6}"#).unwrap_err();
+    assert!(field == "config.exploration.share" && message.contains("0 to 0.5"), "{field}: {message}");
+    assert!(serde_json::from_str::<Exploration>(r#"{"users": "old"}"#).is_err());
+}

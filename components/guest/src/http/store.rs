@@ -2,6 +2,8 @@
 //! page, find the scenario that a request is about.
 
 use funnelweb_core::error::{ApiError, Code};
+use serde::Deserialize;
+use serde_json::value::RawValue;
 
 use super::version;
 use crate::{
@@ -45,6 +47,16 @@ pub fn put(collection: Collection, key: &Key, text: &str, when: Precondition) ->
     }
     write(when).map_err(|error| version::write_error(error, || version::conflict(0)))?;
     Ok(false)
+}
+
+/// The `metadata` of a stored item; None when it has none.
+#[must_use]
+pub fn metadata(body: &str) -> Option<Box<RawValue>> {
+    #[derive(Deserialize)]
+    struct Stored {
+        metadata: Option<Box<RawValue>>,
+    }
+    serde_json::from_str::<Stored>(body).ok()?.metadata
 }
 
 /// A page of documents.

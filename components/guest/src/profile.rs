@@ -1,11 +1,10 @@
 //! A profile document (design §3.1) as stages see the user.
 
 use funnelweb_core::{id, limits, scenario::Behaviors};
-use funnelweb_guest::types::{Attribute, Preference, User};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::context::values;
+use crate::types::{Attribute, Preference, User};
 
 /// The parts of a profile that stages see; the rest is passed over.
 #[derive(Default, Deserialize)]
@@ -29,7 +28,8 @@ const PLAIN_WEIGHT: f32 = 1.0;
 
 /// The user of a request; one without a profile, or with one that does not read,
 /// is a new user.
-pub(crate) fn user(user_id: &str, document: Option<&str>, behaviors: &Behaviors) -> User {
+#[must_use]
+pub fn user(user_id: &str, document: Option<&str>, behaviors: &Behaviors) -> User {
     let profile: Profile = document.and_then(|body| serde_json::from_str(body).ok()).unwrap_or_default();
     let attributes = profile.features.iter().filter_map(|(name, value)| {
         let values = values(value).filter(|values| !values.is_empty())?;
@@ -48,22 +48,28 @@ pub(crate) fn user(user_id: &str, document: Option<&str>, behaviors: &Behaviors)
     }
 }
 
-/// `category_scores`, `tag_scores` and `F_scores` for any other field, strongest
-/// first, scaled so that the strongest has magnitude 1. All scores of a profile
-/// decay alike, so scaling makes their age cancel out.
+/// `category_scores`, `tag_scores` and `F_scores` for any other field.
 fn preferences(scores: &Map<String, Value>) -> Vec<Preference> {
     let mut all = Vec::new();
     for (name, values) in scores {
         let (Some(field), Some(values)) = (name.strip_suffix("_scores"), values.as_object()) else { continue };
         let field = if field == "tag" { "tags" } else { field };
         for (value, score) in values {
-            if let Some(score) =
-                score.as_f64().map(|score| score as f32).filter(|score| score.is_finite() && *score != 0.0)
-            {
-                all.push(Preference { field: field.to_owned(), value: value.clone(), score });
+            if let Some(score) = score.as_f64() {
+                all.push(Preference { field: field.to_owned(), value: value.clone(), score: score as f32 });
             }
         }
     }
+    strongest(all)
+}
+
+/// Preferences as stages are given them: the [`limits::STAGE_PREFERENCES`]
+/// strongest first, without those that are 0 or not finite, scaled so that the
+/// strongest has magnitude 1. All scores of a profile decay alike, so scaling makes
+/// their age cancel out.
+#[must_use]
+pub fn strongest(mut all: Vec<Preference>) -> Vec<Preference> {
+    all.retain(|preference| preference.score.is_finite() && preference.score != 0.0);
     all.sort_by(|one, other| {
         other
             .score
@@ -78,6 +84,25 @@ fn preferences(scores: &Map<String, Value>) -> Vec<Preference> {
         }
     }
     all
+}
+
+/// The texts of a scalar or of an array of scalars, numbers and booleans in their
+/// JSON spelling; None for anything else.
+#[must_use]
+pub fn values(value: &Value) -> Option<Vec<String>> {
+    match value {
+        Value::Array(values) => values.iter().map(scalar).collect(),
+        other => scalar(other).map(|text| vec![text]),
+    }
+}
+
+fn scalar(value: &Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text.clone()),
+        Value::Number(number) => Some(number.to_string()),
+        Value::Bool(yes) => Some(yes.to_string()),
+        Value::Null | Value::Array(_) | Value::Object(_) => None,
+    }
 }
 
 #[cfg(test)]

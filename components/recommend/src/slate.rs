@@ -1,0 +1,156 @@
+//! From a ranked list to the response.
+
+use funnelweb_core::{error::ApiError, scenario::Config};
+use funnelweb_guest::{
+    dispatch::{StageReport, StageStatus},
+    documents::{Collection, Key},
+    handles::HandleSet,
+    http::store,
+    types::Candidates,
+};
+use serde::Serialize;
+use serde_json::value::RawValue;
+
+use crate::{
+    Request,
+    capabilities::Capabilities,
+    explain::{Explain, Trace},
+    funnel::Call,
+    merge::PINNED,
+};
+
+/// The response.
+#[derive(Debug, Serialize)]
+pub struct Response {
+    request_id: String,
+    scenario_id: String,
+    /// Empty for a session, which is nobody's.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    user_id: String,
+    /// Best first, but for what is explored.
+    items: Vec<Item>,
+    /// Stages that did not do their part.
+    degraded: Vec<Degraded>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    explain: Option<Explain>,
+}
+
+/// One item of the slate.
+#[derive(Debug, Serialize)]
+pub struct Item {
+    item_id: String,
+    /// From 1.
+    rank: usize,
+    score: f32,
+    /// The recall channels that offered it, and `pin` when a rule asked for it.
+    sources: Vec<String>,
+    /// Whether it has its place by `config.exploration` and not by its rank.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    explored: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    metadata: Option<Box<RawValue>>,
+}
+
+/// A stage that gave no answer, and why.
+#[derive(Debug, Serialize)]
+struct Degraded {
+    stage: String,
+    reason: String,
+}
+
+/// The first `count` items that still exist.
+pub(crate) fn slate(
+    host: &impl Capabilities,
+    request: &Request,
+    config: &Config,
+    ranked: &Candidates,
+    explored: &HandleSet,
+) -> Result<Vec<Item>, ApiError> {
+    let count = request.count as usize;
+    let mut items = Vec::with_capacity(count);
+    let mut from = 0;
+    while items.len() < count && from < ranked.handles.len() {
+        let to = (from + count - items.len()).min(ranked.handles.len());
+        let ids = host.item_ids(&request.scenario_id, ranked.handles.get(from..to).unwrap_or_default())?;
+        for (id, at) in ids.into_iter().zip(from..to) {
+            // Gone since it was ranked.
+            let Some(item_id) = id else { continue };
+            items.push(Item {
+                item_id,
+                rank: items.len() + 1,
+                score: ranked.scores.get(at).copied().unwrap_or_default(),
+                sources: sources(config, ranked.sources.get(at).copied().unwrap_or_default()),
+                explored: ranked.handles.get(at).is_some_and(|handle| explored.contains(handle)),
+                metadata: None,
+            });
+        }
+        from = to;
+    }
+    Ok(items)
+}
+
+/// Notes what the user is shown.
+pub(crate) fn remember(
+    host: &impl Capabilities,
+    user_id: &str,
+    request: &Request,
+    config: &Config,
+    items: &[Item],
+) -> Result<(), ApiError> {
+    if !config.exposure.enabled || items.is_empty() {
+        return Ok(());
+    }
+    let ids: Vec<String> = items.iter().map(|item| item.item_id.clone()).collect();
+    host.expose(&request.scenario_id, user_id, &ids, config.exposure.ttl_s())
+}
+
+/// The response, which tells of every stage that failed.
+pub(crate) fn respond(
+    host: &impl Capabilities,
+    call: &Call<'_>,
+    request: &Request,
+    config: &Config,
+    mut items: Vec<Item>,
+    trace: Trace,
+) -> Result<Response, ApiError> {
+    if request.return_metadata {
+        add_metadata(host, &request.scenario_id, &mut items)?;
+    }
+    let failed = |report: &&StageReport| report.status != StageStatus::Ok;
+    let degraded = trace
+        .reports()
+        .iter()
+        .filter(failed)
+        .map(|report| Degraded { stage: report.stage.clone(), reason: report.reason.clone() })
+        .collect();
+    Ok(Response {
+        request_id: call.request_id.to_owned(),
+        scenario_id: request.scenario_id.clone(),
+        user_id: call.user_id.to_owned(),
+        items,
+        degraded,
+        explain: trace.explain(host, &request.scenario_id, |bits| sources(config, bits))?,
+    })
+}
+
+fn add_metadata(host: &impl Capabilities, scenario_id: &str, items: &mut [Item]) -> Result<(), ApiError> {
+    let keys: Vec<_> =
+        items.iter().map(|item| Key { scenario_id: scenario_id.to_owned(), id: item.item_id.clone() }).collect();
+    for (item, body) in items.iter_mut().zip(host.documents(Collection::Items, &keys)?) {
+        item.metadata = body.and_then(|body| store::metadata(&body));
+    }
+    Ok(())
+}
+
+/// The names of the channels behind a set of bits.
+fn sources(config: &Config, bits: u32) -> Vec<String> {
+    let strategies = config.recall.strategies.iter().enumerate();
+    let mut names: Vec<String> = strategies
+        .filter(|(channel, _)| bits & (1 << channel) != 0)
+        .map(|(_, strategy)| strategy.name.clone())
+        .collect();
+    if bits & PINNED != 0 {
+        names.push("pin".to_owned());
+    }
+    names
+}

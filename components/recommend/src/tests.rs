@@ -1,0 +1,89 @@
+//! The funnel as a whole.
+
+use funnelweb_core::{error::Code, id};
+use serde_json::{Value, json};
+
+use crate::{
+    Request, SessionRequest,
+    fixtures::Host,
+    funnel::{self, Call},
+};
+
+const NOW: u64 = 1_767_225_600_000;
+
+fn host(exploration: &Value) -> Host {
+    let config = json!({
+        "recall": {"strategies": [{"name": "latest"}, {"name": "explore", "weight": 0.0}]},
+        "exploration": exploration
+    });
+    let items: Vec<String> = (0..20).map(|at| format!("i{at:02}")).collect();
+    let items: Vec<&str> = items.iter().map(String::as_str).collect();
+    Host::default().with_scenario(&config).with_channel("latest", &items).with_channel("explore", &["n1", "n2", "n3"])
+}
+
+fn call(user_id: &str, explain: bool) -> Call<'_> {
+    Call { request_id: "r", user_id, explain, now_ms: NOW, seed: 3 }
+}
+
+fn recommend(host: &Host, user_id: &str, explain: bool) -> Value {
+    let request: Request = serde_json::from_value(json!({"scenario_id": "s", "count": 8})).unwrap();
+    serde_json::to_value(funnel::recommend(host, &call(user_id, explain), &request).unwrap()).unwrap()
+}
+
+fn session(host: &Host, body: Value) -> Result<Value, (Code, Option<String>)> {
+    let request: SessionRequest = serde_json::from_value(body).unwrap();
+    let response = funnel::recommend_to_session(host, &call("", false), request);
+    response.map(|response| serde_json::to_value(response).unwrap()).map_err(|error| (error.code, error.field))
+}
+
+#[test]
+fn explored_items_are_marked_and_explained() {
+    let host = host(&json!({"share": 0.25})).with_profile("ann", r#"{"recent_items":[{"item_id":"i19"}]}"#);
+    let response = recommend(&host, "ann", true);
+    let items = response["items"].as_array().unwrap();
+    let explored: Vec<&Value> = items.iter().filter(|item| item["explored"] == json!(true)).collect();
+    assert_eq!((items.len(), explored.len()), (8, 2));
+    assert!(explored.iter().all(|item| item["sources"] == json!(["explore"]) && item["rank"] != json!(1)));
+    assert!(items.iter().all(|item| item.get("explored").is_none() || item["explored"] == json!(true)));
+    let told: Vec<&Value> = response["explain"]["exploration"].as_array().unwrap().iter().collect();
+    let told: Vec<_> = told.iter().map(|place| (&place["rank"], &place["item_id"])).collect();
+    assert_eq!(told, explored.iter().map(|item| (&item["rank"], &item["item_id"])).collect::<Vec<_>>());
+}
+
+#[test]
+fn without_exploration_nothing_tells_of_it() {
+    let response = recommend(&host(&json!({})), "ann", true);
+    assert!(!response.to_string().contains("explored") && response["explain"].get("exploration").is_none());
+}
+
+#[test]
+fn a_session_is_nobody_s_and_leaves_no_trace() {
+    let host = host(&json!({}));
+    let body = json!({"scenario_id": "s", "count": 3, "exclude_items": ["i00"], "context": {"city": "x"},
+                      "behaviors": [{"item_id": "i05", "action_type": "like"}]});
+    let response = session(&host, body).unwrap();
+    let ids: Vec<&str> =
+        response["items"].as_array().unwrap().iter().map(|item| item["item_id"].as_str().unwrap()).collect();
+    assert_eq!(ids, ["i01", "i02", "i03"]);
+    assert!(response.get("user_id").is_none() && response["request_id"] == "r");
+    assert!(host.exposures.borrow().is_empty());
+    let context = host.context.borrow().clone().unwrap();
+    assert_eq!((context.user.id.as_str(), context.user.recent), ("", vec![id::handle("i05")]));
+    assert_eq!((context.now_ms, context.context.len()), (NOW, 1));
+    // A user's request is noted.
+    recommend(&host, "ann", false);
+    assert_eq!(*host.exposures.borrow(), ["ann"]);
+}
+
+#[test]
+fn a_session_is_checked_like_a_request() {
+    let host = host(&json!({}));
+    let refused = |body: Value| session(&host, body).unwrap_err();
+    let field = |name: &str| (Code::InvalidField, Some(name.to_owned()));
+    assert_eq!(refused(json!({"scenario_id": "s", "behaviors": [], "count": 0})), field("count"));
+    assert_eq!(refused(json!({"scenario_id": "a/b", "behaviors": []})), field("scenario_id"));
+    let behaviors = json!([{"item_id": "", "action_type": "view"}]);
+    assert_eq!(refused(json!({"scenario_id": "s", "behaviors": behaviors})), field("behaviors[0].item_id"));
+    let nowhere = session(&Host::default(), json!({"scenario_id": "s", "behaviors": []}));
+    assert_eq!(nowhere.unwrap_err().0, Code::ScenarioNotFound);
+}
