@@ -104,6 +104,24 @@ pub const VECTOR_FILTER: usize = 20_000;
 /// Vectors in one change of a space.
 pub const VECTOR_BATCH: usize = 10_000;
 
+// --- what is learned ---
+
+/// Segments of a blob's name.
+pub const BLOB_NAME_SEGMENTS: usize = 8;
+/// Bytes of one blob.
+pub const BLOB_BYTES: usize = 1024 * 1024 * 1024;
+/// Handles that one call asks for the lists of, and entries of a list that it gives.
+pub const RELATED: usize = 1000;
+/// Items that are kept of what a user did, the heaviest and newest.
+pub const LEARNED_HISTORY_ITEMS: usize = 200;
+/// Values of a trained vector.
+pub const LEARNED_DIMENSIONS: usize = 256;
+/// Bytes of neighbours and histories in memory, over all tenants; while there are
+/// more, the least recently used go.
+pub const LEARNED_CACHE_BYTES: usize = 2 * 1024 * 1024 * 1024;
+/// The same of what folding in needs.
+pub const FOLD_IN_CACHE_BYTES: usize = 64 * 1024 * 1024;
+
 // --- the funnel ---
 
 /// Items in a slate.
