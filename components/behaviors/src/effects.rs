@@ -1,60 +1,9 @@
 //! What an event changes: the item's heat and counters, the user's profile.
 
-use funnelweb_core::{limits, scenario::Behaviors};
+use funnelweb_core::behavior::{Facts, Lesson, Weighing};
 use funnelweb_guest::events::{CountEffect, Effect, HotEffect, ProfileEffect};
-use serde::Deserialize;
 
 use crate::event::{Measures, Read};
-
-/// An action moves the preference for the item's category by its weight.
-const CATEGORY_SHARE: f32 = 1.0;
-/// And for each of its tags by half of it: an item has one category and several
-/// tags, each of which says less.
-const TAG_SHARE: f32 = 0.5;
-/// Actions that consume an item, counted together as `total_watch_count`.
-const WATCHING: [&str; 3] = ["view", "watch", "play"];
-
-/// What preferences are learnt from. Anything that is not text is passed over.
-#[derive(Debug, Default, PartialEq, Deserialize)]
-pub(crate) struct Facts {
-    #[serde(default)]
-    metadata: Metadata,
-}
-
-#[derive(Debug, Default, PartialEq, Deserialize)]
-struct Metadata {
-    #[serde(default)]
-    category: Option<String>,
-    #[serde(default)]
-    tags: Option<Vec<String>>,
-}
-
-impl Facts {
-    /// Of a stored item.
-    pub(crate) fn of(body: &str) -> Self {
-        // An item is checked when it is written.
-        serde_json::from_str(body).unwrap_or_default()
-    }
-}
-
-/// What an action means in a scenario.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Weighing {
-    /// Above 0 for a liking, below for the contrary.
-    pub(crate) weight: f32,
-    hot_half_life_s: u32,
-    profile_half_life_s: u32,
-}
-
-impl Weighing {
-    pub(crate) fn new(behaviors: &Behaviors, action: &str) -> Self {
-        Self {
-            weight: behaviors.weight(action),
-            hot_half_life_s: seconds(behaviors.hot_half_life_hours, 3600.0),
-            profile_half_life_s: seconds(behaviors.profile_half_life_days, 86_400.0),
-        }
-    }
-}
 
 /// The changes of one event. An item that the catalogue does not have (yet) gets
 /// its heat and counters; nothing is learnt from it about the user. An action
@@ -66,13 +15,9 @@ pub(crate) fn of(read: &Read, weighing: Weighing, item: Option<&Facts>) -> Vec<E
     if weight > 0.0 {
         effects.push(Effect::Hot(HotEffect { weight: weight.into(), half_life_s: weighing.hot_half_life_s }));
     }
-    if let Some(item) = item.filter(|_| weight != 0.0) {
-        effects.push(Effect::Profile(ProfileEffect {
-            preferences: preferences(item, weight),
-            half_life_s: weighing.profile_half_life_s,
-            counters: counters(action),
-            recent: weight > 0.0,
-        }));
+    if let Some(Lesson { preferences, counters, recent }) = item.and_then(|item| Lesson::of(action, weight, item)) {
+        let half_life_s = weighing.profile_half_life_s;
+        effects.push(Effect::Profile(ProfileEffect { preferences, half_life_s, counters, recent }));
     }
     effects
 }
@@ -89,33 +34,10 @@ fn counts(action: &str, measures: Measures) -> Vec<Effect> {
     effects
 }
 
-fn preferences(item: &Facts, weight: f32) -> Vec<(String, String, f32)> {
-    let metadata = &item.metadata;
-    let category = metadata.category.iter().map(|value| ("category", value, CATEGORY_SHARE));
-    let tags = metadata.tags.iter().flatten().map(|value| ("tags", value, TAG_SHARE));
-    // The host refuses others; a catalogue may have come another way than ours.
-    let named = category.chain(tags).filter(|(_, value, _)| (1..=limits::TERM_BYTES).contains(&value.len()));
-    named
-        .take(1 + limits::ITEM_TAGS)
-        .map(|(field, value, share)| (field.to_owned(), value.clone(), weight * share))
-        .collect()
-}
-
-fn counters(action: &str) -> Vec<(String, f64)> {
-    let mut counters = vec![(format!("total_{action}_count"), 1.0)];
-    if WATCHING.contains(&action) && action != "watch" {
-        counters.push(("total_watch_count".to_owned(), 1.0));
-    }
-    counters
-}
-
-/// A time in whole seconds, at least one. The config bounds it.
-fn seconds(time: f32, unit_s: f32) -> u32 {
-    (time * unit_s).round().max(1.0) as u32
-}
-
 #[cfg(test)]
 mod tests {
+    use funnelweb_core::{limits, scenario::Behaviors};
+
     use super::*;
     use crate::event::{Sender, read};
 
@@ -194,11 +116,5 @@ mod tests {
     fn values_that_no_profile_takes_are_passed_over() {
         let odd = r#"{"metadata":{"category":"","tags":["a",""]}}"#;
         assert!(effects("like", "{}", Some(odd)).contains(r#"[("tags", "a", 1.5)]"#));
-    }
-
-    #[test]
-    fn what_an_item_does_not_say_is_passed_over() {
-        assert_eq!(Facts::of("{}"), Facts::default());
-        assert_eq!(Facts::of(r#"{"metadata":{"category":null,"tags":null}}"#), Facts::default());
     }
 }

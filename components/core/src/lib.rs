@@ -8,6 +8,7 @@
 //! assert_ne!(id::handle("item_1"), id::handle("item_2"));
 //! ```
 
+pub mod behavior;
 pub mod error;
 pub mod handles;
 pub mod id;
