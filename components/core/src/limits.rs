@@ -198,6 +198,8 @@ pub const ROW_CACHE_BYTES: u64 = 128 * 1024 * 1024;
 pub const LIST_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of live structures in memory, over all tenants.
 pub const LIVE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
+/// Spaces of vectors that are open at once.
+pub const OPEN_SPACES: usize = 256;
 /// Bytes of vectors in memory, over all tenants; while there are more, the least
 /// recently used spaces are closed.
 pub const VECTOR_BYTES: usize = 2 * 1024 * 1024 * 1024;
