@@ -2,17 +2,17 @@
 
 use std::collections::HashMap;
 
-use funnelweb_core::{error::ApiError, facts::Facts, limits};
+use funnelweb_core::{
+    behavior::{Facts, Weighing},
+    error::ApiError,
+    limits,
+};
 use funnelweb_guest::{
     documents::Key,
     events::{AppendOutcome, Effect, Event},
 };
 
-use crate::{
-    effects::{self, Weighing},
-    event::Read,
-    scenarios::Scenarios,
-};
+use crate::{effects, event::Read, scenarios::Scenarios};
 
 /// What behaviours need of the host.
 pub(crate) trait Stores {

@@ -1,31 +1,9 @@
 //! What an event changes: the item's heat and counters, the user's profile.
 
-use funnelweb_core::{facts::Facts, scenario::Behaviors};
+use funnelweb_core::behavior::{Facts, Lesson, Weighing};
 use funnelweb_guest::events::{CountEffect, Effect, HotEffect, ProfileEffect};
 
 use crate::event::{Measures, Read};
-
-/// Actions that consume an item, counted together as `total_watch_count`.
-const WATCHING: [&str; 3] = ["view", "watch", "play"];
-
-/// What an action means in a scenario.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Weighing {
-    /// Above 0 for a liking, below for the contrary.
-    pub(crate) weight: f32,
-    hot_half_life_s: u32,
-    profile_half_life_s: u32,
-}
-
-impl Weighing {
-    pub(crate) fn new(behaviors: &Behaviors, action: &str) -> Self {
-        Self {
-            weight: behaviors.weight(action),
-            hot_half_life_s: seconds(behaviors.hot_half_life_hours, 3600.0),
-            profile_half_life_s: seconds(behaviors.profile_half_life_days, 86_400.0),
-        }
-    }
-}
 
 /// The changes of one event. An item that the catalogue does not have (yet) gets
 /// its heat and counters; nothing is learnt from it about the user. An action
@@ -37,13 +15,9 @@ pub(crate) fn of(read: &Read, weighing: Weighing, item: Option<&Facts>) -> Vec<E
     if weight > 0.0 {
         effects.push(Effect::Hot(HotEffect { weight: weight.into(), half_life_s: weighing.hot_half_life_s }));
     }
-    if let Some(item) = item.filter(|_| weight != 0.0) {
-        effects.push(Effect::Profile(ProfileEffect {
-            preferences: item.preferences(weight),
-            half_life_s: weighing.profile_half_life_s,
-            counters: counters(action),
-            recent: weight > 0.0,
-        }));
+    if let Some(Lesson { preferences, counters, recent }) = item.and_then(|item| Lesson::of(action, weight, item)) {
+        let half_life_s = weighing.profile_half_life_s;
+        effects.push(Effect::Profile(ProfileEffect { preferences, half_life_s, counters, recent }));
     }
     effects
 }
@@ -60,22 +34,9 @@ fn counts(action: &str, measures: Measures) -> Vec<Effect> {
     effects
 }
 
-fn counters(action: &str) -> Vec<(String, f64)> {
-    let mut counters = vec![(format!("total_{action}_count"), 1.0)];
-    if WATCHING.contains(&action) && action != "watch" {
-        counters.push(("total_watch_count".to_owned(), 1.0));
-    }
-    counters
-}
-
-/// A time in whole seconds, at least one. The config bounds it.
-fn seconds(time: f32, unit_s: f32) -> u32 {
-    (time * unit_s).round().max(1.0) as u32
-}
-
 #[cfg(test)]
 mod tests {
-    use funnelweb_core::limits;
+    use funnelweb_core::{limits, scenario::Behaviors};
 
     use super::*;
     use crate::event::{Sender, read};

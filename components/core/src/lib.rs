@@ -8,8 +8,8 @@
 //! assert_ne!(id::handle("item_1"), id::handle("item_2"));
 //! ```
 
+pub mod behavior;
 pub mod error;
-pub mod facts;
 pub mod handles;
 pub mod id;
 pub mod limits;

@@ -64,7 +64,7 @@ pub const GET_KEYS: usize = 5000;
 pub const PAGE_DOCUMENTS: u32 = 1000;
 /// Documents on a page when the client does not say.
 pub const DEFAULT_PAGE_DOCUMENTS: u32 = 50;
-/// Values in an item's `embedding`.
+/// Values in an item's `embedding`, and in any other vector.
 pub const EMBEDDING_VALUES: usize = 1024;
 /// Tags of one item.
 pub const ITEM_TAGS: usize = 64;
@@ -90,6 +90,37 @@ pub const PROFILE_PREFERENCES: usize = 128;
 pub const PROFILE_RECENT_ITEMS: usize = 100;
 /// Preferences that a stage is given, strongest first.
 pub const STAGE_PREFERENCES: usize = 64;
+
+// --- vectors ---
+
+/// Bytes in the name of a space.
+pub const SPACE_NAME_BYTES: usize = 64;
+/// Vectors that one call asks for.
+pub const VECTOR_HANDLES: usize = 1000;
+/// Hits of one query.
+pub const VECTOR_HITS: usize = 1000;
+/// Handles of a query's filter.
+pub const VECTOR_FILTER: usize = 20_000;
+/// Vectors in one change of a space.
+pub const VECTOR_BATCH: usize = 10_000;
+
+// --- what is learned ---
+
+/// Segments of a blob's name.
+pub const BLOB_NAME_SEGMENTS: usize = 8;
+/// Bytes of one blob.
+pub const BLOB_BYTES: usize = 1024 * 1024 * 1024;
+/// Handles that one call asks for the lists of, and entries of a list that it gives.
+pub const RELATED: usize = 1000;
+/// Items that are kept of what a user did, the heaviest and newest.
+pub const LEARNED_HISTORY_ITEMS: usize = 200;
+/// Values of a trained vector.
+pub const LEARNED_DIMENSIONS: usize = 256;
+/// Bytes of neighbours and histories in memory, over all tenants; while there are
+/// more, the least recently used go.
+pub const LEARNED_CACHE_BYTES: usize = 2 * 1024 * 1024 * 1024;
+/// The same of what folding in needs.
+pub const FOLD_IN_CACHE_BYTES: usize = 64 * 1024 * 1024;
 
 // --- the funnel ---
 
@@ -167,6 +198,13 @@ pub const ROW_CACHE_BYTES: u64 = 128 * 1024 * 1024;
 pub const LIST_CACHE_BYTES: u64 = 16 * 1024 * 1024;
 /// Bytes of live structures in memory, over all tenants.
 pub const LIVE_CACHE_BYTES: u64 = 128 * 1024 * 1024;
+/// Spaces of vectors that are open at once.
+pub const OPEN_SPACES: usize = 256;
+/// Bytes of vectors in memory, over all tenants; while there are more, the least
+/// recently used spaces are closed.
+pub const VECTOR_BYTES: usize = 2 * 1024 * 1024 * 1024;
+/// The same of one tenant. A space that alone has more takes no further vectors.
+pub const TENANT_VECTOR_BYTES: usize = 1024 * 1024 * 1024;
 /// Bytes of remembered answers of stages' `check`, with the params they are about.
 pub const CHECK_CACHE_BYTES: u64 = 8 * 1024 * 1024;
 /// Members of one hot list; the coldest go first.

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashSet};
 
 use funnelweb_core::{
+    behavior::Facts,
     error::{ApiError, Code},
-    facts::Facts,
     id, limits,
     scenario::Behaviors,
     time,

@@ -1,8 +1,8 @@
 //! Lists by likeness, from the recall channels that know it.
 
 use funnelweb_core::{
+    behavior::Facts,
     error::{ApiError, Code},
-    facts::Facts,
     id, limits,
     scenario::Config,
 };

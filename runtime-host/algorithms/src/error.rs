@@ -64,6 +64,9 @@ pub enum Error {
     /// A matrix that must be inverted is singular to working precision.
     #[error("the item-item matrix cannot be inverted; more regularisation is needed")]
     Singular,
+    /// Whoever watched it had it stop.
+    #[error("it was stopped")]
+    Stopped,
     /// The threads cannot be started.
     #[error("{threads} threads cannot be started: {message}")]
     Threads {

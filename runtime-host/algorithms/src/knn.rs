@@ -27,6 +27,7 @@ use crate::{
     interactions::Interactions,
     neighbours::Neighbours,
     pairs,
+    watch::{Watch, unwatched},
 };
 
 /// What an interaction counts for in a similarity; see the [module](self).
@@ -77,6 +78,14 @@ impl Default for Config {
 /// [`Error::Setting`](crate::Error::Setting) when the configuration is out of range,
 /// [`Error::Threads`](crate::Error::Threads) when no threads start.
 pub fn items(interactions: &Interactions, config: &Config) -> Result<Neighbours> {
+    items_watched(interactions, config, &unwatched)
+}
+
+/// [`items`], watched.
+///
+/// # Errors
+/// As [`items`]; [`Error::Stopped`](crate::Error::Stopped).
+pub fn items_watched(interactions: &Interactions, config: &Config, watch: Watch<'_>) -> Result<Neighbours> {
     let shrinkage = config.shrinkage;
     check("shrinkage", "0 to 1e6", shrinkage.into(), (0.0..=1e6).contains(&shrinkage))?;
     if let Weighting::Bm25 { k1, b } = config.weighting {
@@ -84,7 +93,7 @@ pub fn items(interactions: &Interactions, config: &Config) -> Result<Neighbours>
         check("b", "0 to 1", b.into(), (0.0..=1.0).contains(&b))?;
     }
     let by_user = weighted(&pairs::limited(interactions), config.weighting);
-    pairs::neighbours(&by_user.transpose(), &by_user, config.neighbours, config.threads, |_, _, common| {
+    pairs::neighbours(&by_user.transpose(), &by_user, config.neighbours, config.threads, watch, |_, _, common| {
         let count = common.count as f32;
         common.sum * (count / (count + shrinkage))
     })
@@ -96,7 +105,15 @@ pub fn items(interactions: &Interactions, config: &Config) -> Result<Neighbours>
 /// # Errors
 /// As [`items`].
 pub fn users(interactions: &Interactions, config: &Config) -> Result<Neighbours> {
-    items(&interactions.transpose(), config)
+    users_watched(interactions, config, &unwatched)
+}
+
+/// [`users`], watched.
+///
+/// # Errors
+/// As [`items_watched`].
+pub fn users_watched(interactions: &Interactions, config: &Config, watch: Watch<'_>) -> Result<Neighbours> {
+    items_watched(&interactions.transpose(), config, watch)
 }
 
 /// The matrix weighted, users × items like the one given.

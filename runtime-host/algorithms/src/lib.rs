@@ -52,6 +52,8 @@ pub mod rp3beta;
 #[cfg(feature = "train")]
 mod threads;
 mod top;
+#[cfg(feature = "train")]
+pub mod watch;
 pub mod weighting;
 
 pub use error::{Error, Result};

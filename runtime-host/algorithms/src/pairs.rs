@@ -12,6 +12,7 @@ use crate::{
     neighbours::Neighbours,
     threads,
     top::{Ranked, Top},
+    watch::{self, Watch},
 };
 
 /// What one row and another have in common.
@@ -31,11 +32,13 @@ pub(crate) fn neighbours(
     right: &Interactions,
     limit: usize,
     threads: usize,
+    watch: Watch<'_>,
     score: impl Fn(u32, u32, Common) -> f32 + Sync,
 ) -> Result<Neighbours> {
     let within = (1..=MAX_NEIGHBOURS).contains(&limit);
     check("neighbours", "1 to 10000", limit as f64, within)?;
     let spare: Mutex<Vec<Scratch>> = Mutex::default();
+    let watched = watch::Rows::new(left.rows(), watch);
     let rows: Vec<Vec<Ranked>> = threads::pool(threads)?.install(|| {
         let blocks = (0..left.rows().div_ceil(ROWS_AT_A_TIME)).into_par_iter();
         let all = blocks.map(|block| {
@@ -43,12 +46,14 @@ pub(crate) fn neighbours(
             let mut scratch = scratch.unwrap_or_else(|| Scratch::new(right.columns(), limit));
             let first = block * ROWS_AT_A_TIME;
             let rows = first..first.saturating_add(ROWS_AT_A_TIME).min(left.rows());
-            let ranked = rows.map(|row| best_of_row(row, left, right, &mut scratch, &score)).collect();
+            // One row of a popular item may take long.
+            let best = |row| watched.next(1).map(|()| best_of_row(row, left, right, &mut scratch, &score));
+            let ranked = rows.map(best).collect::<Result<Vec<Ranked>>>();
             spare.lock().unwrap_or_else(PoisonError::into_inner).push(scratch);
             ranked
         });
-        all.collect()
-    });
+        all.collect::<Result<_>>()
+    })?;
     Ok(Neighbours::from_rows(rows.into_iter().flatten()))
 }
 

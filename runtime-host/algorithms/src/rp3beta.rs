@@ -17,6 +17,7 @@ use crate::{
     knn::column_sums,
     neighbours::Neighbours,
     pairs,
+    watch::{Watch, unwatched},
 };
 
 /// How the walk goes.
@@ -48,6 +49,14 @@ impl Default for Config {
 /// [`Error::Setting`](crate::Error::Setting) when the configuration is out of range,
 /// [`Error::Threads`](crate::Error::Threads) when no threads start.
 pub fn items(interactions: &Interactions, config: &Config) -> Result<Neighbours> {
+    items_watched(interactions, config, &unwatched)
+}
+
+/// [`items`], watched.
+///
+/// # Errors
+/// As [`items`]; [`Error::Stopped`](crate::Error::Stopped).
+pub fn items_watched(interactions: &Interactions, config: &Config, watch: Watch<'_>) -> Result<Neighbours> {
     let &Config { alpha, beta, neighbours, threads } = config;
     check("alpha", "0 to 5", alpha.into(), (0.0..=5.0).contains(&alpha))?;
     check("beta", "0 to 5", beta.into(), (0.0..=5.0).contains(&beta))?;
@@ -59,6 +68,7 @@ pub fn items(interactions: &Interactions, config: &Config) -> Result<Neighbours>
         &transitions(&by_user, &column_sums(&by_item, f64::from), alpha),
         neighbours,
         threads,
+        watch,
         |_, to, common| common.sum / popularity.get(to as usize).copied().unwrap_or(1.0),
     )
 }

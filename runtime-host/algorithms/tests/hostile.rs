@@ -114,3 +114,25 @@ fn a_checkpoint_of_another_training_is_refused() {
     let checkpoint = Trainer::new(&matrix, Config { dimensions: 8, ..config() }).unwrap().checkpoint();
     assert!(matches!(trainer.resume(&checkpoint), Err(Error::Shape { .. })));
 }
+
+#[test]
+fn what_is_watched_is_the_same_and_can_be_stopped() {
+    let matrix = Interactions::from_triples(200, 90, (0..4000).map(|n| (n * 7 % 200, n * n % 90, 1.0))).unwrap();
+    let furthest = std::sync::Mutex::new(0.0_f32);
+    let watch = |part: f32| {
+        assert!((0.0..=1.0).contains(&part), "{part}");
+        let mut furthest = furthest.lock().unwrap();
+        *furthest = furthest.max(part);
+        true
+    };
+    let neighbours = knn::Config::default();
+    let watched = knn::items_watched(&matrix, &neighbours, &watch).unwrap();
+    assert_eq!(watched, knn::items(&matrix, &neighbours).unwrap());
+    assert!(*furthest.lock().unwrap() > 0.9);
+    let mut trainer = Trainer::new(&matrix, config()).unwrap();
+    assert_eq!(trainer.step_watched(&watch).unwrap(), 1);
+    let stop = |part: f32| part < 0.5;
+    assert_eq!(knn::users_watched(&matrix, &neighbours, &stop).unwrap_err(), Error::Stopped);
+    assert_eq!(rp3beta::items_watched(&matrix, &rp3beta::Config::default(), &stop).unwrap_err(), Error::Stopped);
+    assert_eq!(trainer.step_watched(&stop).unwrap_err(), Error::Stopped);
+}

@@ -125,6 +125,26 @@ pub(crate) fn read(path: &Path, space: Space) -> Result<Option<(Current, u64)>> 
     Ok(Some((current, head.generation)))
 }
 
+/// The space of what [`write()`] wrote to `path`; nothing when there is no file.
+pub(crate) fn space(path: &Path) -> Result<Option<Space>> {
+    let mut file = match File::open(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        file => file.map_err(unread(path))?,
+    };
+    let bytes = Head::checked(&mut file, path)?;
+    let mut reader = Reader(&bytes);
+    let version = reader.u32().unwrap_or_default();
+    if version != VERSION {
+        let (got, expected) = (u64::from(version), u64::from(VERSION));
+        return Err(Error::Mismatch { path: path.to_owned(), what: "version", got, expected });
+    }
+    let mut space = || {
+        let metric = [Metric::InnerProduct, Metric::Cosine].get((reader.u32()? as usize).checked_sub(1)?).copied()?;
+        Space::new(reader.u32()? as usize, metric).ok()
+    };
+    space().map(Some).ok_or_else(|| Error::damaged(path, "its head is wrong"))
+}
+
 /// What becomes of an error of reading.
 fn unread(path: &Path) -> impl Fn(io::Error) -> Error {
     move |error| match error.kind() {
@@ -180,6 +200,22 @@ impl Head {
     }
 
     fn read(file: &mut impl Read, path: &Path, space: Space) -> Result<Self> {
+        let bytes = Self::checked(file, path)?;
+        let mut reader = Reader(&bytes);
+        check_kind(&mut reader, path, VERSION, space)?;
+        let mut sizes = || {
+            let layers = reader.u32()?;
+            let generation = reader.u64()?;
+            let mut size = || usize::try_from(reader.u64()?).ok().filter(|size| *size <= MAX_VECTORS * 64);
+            let (base, built, dead, fresh) = (size()?, size()?, size()?, size()?);
+            let layers = (0..layers).map(|_| size()).collect::<Option<_>>()?;
+            Some(Self { generation, base, built, dead, fresh, layers })
+        };
+        sizes().ok_or_else(|| Error::damaged(path, "its head is wrong"))
+    }
+
+    /// The bytes of a head from the version on, which are as they were written.
+    fn checked(file: &mut impl Read, path: &Path) -> Result<Vec<u8>> {
         let damaged = |what| move || Error::damaged(path, what);
         let failed = unread(path);
         let mut bytes = vec![0; HEAD_BYTES];
@@ -191,23 +227,11 @@ impl Head {
         bytes.resize(HEAD_BYTES + 8 * layers as usize + 8, 0);
         file.read_exact(bytes.get_mut(HEAD_BYTES..).unwrap_or_default()).map_err(&failed)?;
         let (counted, sum) = bytes.split_at_checked(bytes.len() - 8).ok_or_else(damaged("its head is wrong"))?;
-        let mut reader = Reader(counted);
-        if reader.bytes(MAGIC.len()) != Some(MAGIC) {
-            return Err(Error::damaged(path, "it is not the file of an index"));
-        }
+        let rest = counted.strip_prefix(MAGIC).ok_or_else(damaged("it is not the file of an index"))?;
         if Reader(sum).u64() != Some(xxh3_64(counted)) {
             return Err(Error::damaged(path, "its head is wrong"));
         }
-        check_kind(&mut reader, path, VERSION, space)?;
-        let mut sizes = || {
-            reader.u32()?;
-            let generation = reader.u64()?;
-            let mut size = || usize::try_from(reader.u64()?).ok().filter(|size| *size <= MAX_VECTORS * 64);
-            let (base, built, dead, fresh) = (size()?, size()?, size()?, size()?);
-            let layers = (0..layers).map(|_| size()).collect::<Option<_>>()?;
-            Some(Self { generation, base, built, dead, fresh, layers })
-        };
-        sizes().ok_or_else(damaged("its head is wrong"))
+        Ok(rest.to_vec())
     }
 
     /// The size of the whole file.

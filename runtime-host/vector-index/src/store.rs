@@ -75,6 +75,15 @@ impl Store {
         Ok((Self { folder: folder.to_owned(), index, log: Mutex::new(Some(log)), saved }, opened))
     }
 
+    /// What the vectors of the index in `folder` have in common; nothing when there is
+    /// no index, or its making was interrupted.
+    ///
+    /// # Errors
+    /// As [`Store::open`].
+    pub fn space(folder: &Path) -> Result<Option<Space>> {
+        file::space(&folder.join(FILE))
+    }
+
     /// Removes the index in `folder`, whatever state it is in.
     ///
     /// # Errors

@@ -179,7 +179,11 @@ fn missing_and_foreign_files_are_told_apart() {
         fs::write(&index, &index_bytes).unwrap();
         fs::write(&log, &log_bytes).unwrap();
     }
+    assert_eq!(Store::space(folder.path()).unwrap(), Some(space()));
+    fs::write(&index, &index_bytes[..30]).unwrap();
+    assert!(matches!(Store::space(folder.path()), Err(Error::Damaged { .. })));
     Store::discard(folder.path()).unwrap();
+    assert_eq!(Store::space(folder.path()).unwrap(), None);
     assert!(open(folder.path()).unwrap().is_empty());
 }
 

@@ -18,6 +18,7 @@ use crate::{
     error::Result,
     interactions::Interactions,
     lanes::{LANES, Lanes},
+    watch::{self, Watch},
 };
 
 /// Rows that a thread takes at a time: few, since a long history takes long.
@@ -28,7 +29,13 @@ const ROWS_AT_A_TIME: usize = 32;
 const SHORT_HISTORY: usize = 64;
 
 /// Solves every row of `solved` for its history in `interactions`, given `fixed`.
-pub(super) fn sweep(solved: &mut Padded, fixed: &Padded, interactions: &Interactions, config: &Config) -> Result<()> {
+pub(super) fn sweep(
+    solved: &mut Padded,
+    fixed: &Padded,
+    interactions: &Interactions,
+    config: &Config,
+    watch: Watch<'_>,
+) -> Result<()> {
     let turning = Turning::of(fixed)?;
     let turned = turning.turned(fixed);
     let diagonal: Vec<Lanes> = turning
@@ -38,12 +45,14 @@ pub(super) fn sweep(solved: &mut Padded, fixed: &Padded, interactions: &Interact
         .collect();
     let side = Fixed { values: &turned.values, chunks: fixed.chunks, diagonal: &diagonal };
     let arch = Arch::new();
+    let watched = watch::Rows::new(interactions.rows(), watch);
     let rows = solved.values.par_chunks_mut(ROWS_AT_A_TIME * fixed.chunks).enumerate();
-    rows.for_each_init(Default::default, |scratch, (at, values)| {
+    rows.try_for_each_init(Default::default, |scratch, (at, values)| {
+        watched.next(ROWS_AT_A_TIME as u32)?;
         let first_row = (at * ROWS_AT_A_TIME) as u32;
         arch.dispatch(Rows { values, first_row, fixed: side, turning: &turning, interactions, config, scratch });
-    });
-    Ok(())
+        Ok(())
+    })
 }
 
 struct Rows<'a> {

@@ -10,6 +10,7 @@ use crate::{
     interactions::Interactions,
     lanes::LANES,
     threads,
+    watch::{Watch, unwatched},
 };
 
 /// Where a training stands: what another trainer of the same interactions and
@@ -65,10 +66,19 @@ impl Trainer {
     /// [`Error::NotFinite`] when the factors have outgrown their numbers; they are of
     /// no more use then.
     pub fn step(&mut self) -> Result<u32> {
+        self.step_watched(&unwatched)
+    }
+
+    /// [`step`](Self::step), watched.
+    ///
+    /// # Errors
+    /// As [`step`](Self::step); [`Error::Stopped`], and the factors are of no more use
+    /// then.
+    pub fn step_watched(&mut self, watch: Watch<'_>) -> Result<u32> {
         let Self { config, by_user, by_item, users, items, pool, .. } = self;
         pool.install(|| {
-            sweep(users, items, by_user, config)?;
-            sweep(items, users, by_item, config)
+            sweep(users, items, by_user, config, &|part| watch(part / 2.0))?;
+            sweep(items, users, by_item, config, &|part| watch(0.5 + part / 2.0))
         })?;
         check_finite("the users' factors", users.values.as_flattened())?;
         check_finite("the items' factors", items.values.as_flattened())?;

@@ -1,0 +1,36 @@
+//! The `learned` capability: neighbours, histories and factor models, as of the last
+//! job that succeeded.
+//!
+//! [`store`] holds the trait, [`Similarity`] and [`Factors`] are what jobs write as
+//! blobs ([`names`]), [`LearnedModels`] serves them.
+//!
+//! ```
+//! use funnelweb_core::id::handle;
+//! use funnelweb_factor_learned::{Handles, Similarity, Table, store::Relation};
+//!
+//! let mut handles = vec![handle("song_1"), handle("song_2")];
+//! handles.sort();
+//! let alike = Table { offsets: vec![0, 1, 2], ids: vec![1, 0], scores: vec![0.5, 0.5] };
+//! let nobody = Handles::default();
+//! let learned = Similarity::new(Handles::new(handles)?, nobody, alike, Table::empty(0), Table::empty(0))?;
+//! let lists = Similarity::decode(&learned.encode())?.related(Relation::SimilarItems, &[handle("song_1")], 10);
+//! assert_eq!((lists.handles, lists.scores), (vec![handle("song_2")], vec![0.5]));
+//! # Ok::<_, funnelweb_factor_learned::format::Error>(())
+//! ```
+
+pub mod check;
+mod factors;
+pub mod format;
+mod handles;
+#[cfg(feature = "host")]
+pub mod host;
+mod models;
+pub mod names;
+mod shelf;
+mod similarity;
+pub mod store;
+
+pub use factors::Factors;
+pub use handles::Handles;
+pub use models::LearnedModels;
+pub use similarity::{Similarity, Table, longest_lists};

@@ -1,0 +1,303 @@
+//! Params of the works: JSON objects, every field of which may be left out.
+
+use funnelweb_algorithms::Objective;
+use funnelweb_core::limits;
+use serde::{Deserialize, de::DeserializeOwned};
+use serde_json::Value;
+
+/// What is wrong with params: a JSON pointer (RFC 6901) and a message.
+pub type ParamError = (String, String);
+
+/// Threads of one training.
+const THREADS: usize = 256;
+/// Epochs of one training.
+const EPOCHS: u32 = 1000;
+
+/// Params of `similarity`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SimilarityParams {
+    /// How neighbours of items are found.
+    pub algorithm: Algorithm,
+    /// `knn`: what an interaction counts for. Unless said otherwise `bm25`, and
+    /// `cosine` where there are fewer than 200 items, too few for frequencies to mean
+    /// something.
+    pub weighting: Option<Weighting>,
+    /// `bm25`: where a weight saturates, 0.001 to 1e6; 1.2 unless said otherwise.
+    pub k1: Option<f32>,
+    /// `bm25`: how much a popular item is discounted, 0 to 1; 0.25 unless said
+    /// otherwise.
+    pub b: Option<f32>,
+    /// `knn`: shared users that halve the mistrust of a similarity, 0 to 1e6; 0 for
+    /// `bm25` and 5 for the others unless said otherwise.
+    pub shrinkage: Option<f32>,
+    /// `rp3beta`: the exponent of a transition, 0 to 5; 0.8 unless said otherwise.
+    pub alpha: Option<f32>,
+    /// `rp3beta`: the exponent of popularity, 0 to 5; 0.3 unless said otherwise.
+    pub beta: Option<f32>,
+    /// `ease`: λ, 1e-6 to 1e9; 50 unless said otherwise.
+    pub regularisation: Option<f32>,
+    /// `ease`: p, 0 to 0.99; 0 unless said otherwise.
+    pub dropout: Option<f32>,
+    /// The most neighbours of an item.
+    pub neighbours: usize,
+    /// The most neighbours of a user; none are looked for if 0.
+    pub user_neighbours: usize,
+    /// Days in which a behaviour halves, 0.01 to 36500; never unless said otherwise.
+    /// Ages are counted from the newest behaviour.
+    pub half_life_days: Option<f32>,
+    /// Threads; 0 is one a core.
+    pub threads: usize,
+}
+
+/// How neighbours of items are found; see the crate `algorithms`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Algorithm {
+    /// By common users.
+    #[default]
+    Knn,
+    /// By a random walk.
+    Rp3beta,
+    /// By what reproduces histories; for small catalogues.
+    Ease,
+}
+
+/// What an interaction counts for in a similarity.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Weighting {
+    /// The angle between two items.
+    Cosine,
+    /// The same, with those who have few items counting more.
+    TfIdf,
+    /// As words of documents.
+    Bm25,
+}
+
+impl Default for SimilarityParams {
+    fn default() -> Self {
+        Self {
+            algorithm: Algorithm::Knn,
+            weighting: None,
+            k1: None,
+            b: None,
+            shrinkage: None,
+            alpha: None,
+            beta: None,
+            regularisation: None,
+            dropout: None,
+            neighbours: 200,
+            user_neighbours: 100,
+            half_life_days: None,
+            threads: 0,
+        }
+    }
+}
+
+impl SimilarityParams {
+    /// Reads and checks params.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn parse(params: &Value) -> Result<Self, ParamError> {
+        let params: Self = parse(params)?;
+        let knn = params.algorithm == Algorithm::Knn;
+        let bm25 = knn && params.weighting.is_none_or(|weighting| weighting == Weighting::Bm25);
+        let (walk, ease) = (params.algorithm == Algorithm::Rp3beta, params.algorithm == Algorithm::Ease);
+        if params.weighting.is_some() && !knn {
+            return Err(("/weighting".to_owned(), "is for the algorithm `knn` only".to_owned()));
+        }
+        for (name, value, range, applies, only) in [
+            ("k1", params.k1, 0.001..=1e6, bm25, "weighting `bm25`"),
+            ("b", params.b, 0.0..=1.0, bm25, "weighting `bm25`"),
+            ("shrinkage", params.shrinkage, 0.0..=1e6, knn, "algorithm `knn`"),
+            ("alpha", params.alpha, 0.0..=5.0, walk, "algorithm `rp3beta`"),
+            ("beta", params.beta, 0.0..=5.0, walk, "algorithm `rp3beta`"),
+            ("regularisation", params.regularisation, 1e-6..=1e9, ease, "algorithm `ease`"),
+            ("dropout", params.dropout, 0.0..=0.99, ease, "algorithm `ease`"),
+        ] {
+            let Some(value) = value else { continue };
+            if !applies {
+                return Err((format!("/{name}"), format!("is for the {only} only")));
+            }
+            within(name, value, range)?;
+        }
+        within("neighbours", params.neighbours, 1..=limits::RELATED)?;
+        within("user_neighbours", params.user_neighbours, 0..=limits::RELATED)?;
+        half_life(params.half_life_days)?;
+        within("threads", params.threads, 0..=THREADS)?;
+        Ok(params)
+    }
+}
+
+/// Params of `embeddings`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbeddingsParams {
+    /// Values of a vector; 64 unless said otherwise.
+    pub dimensions: usize,
+    /// How often all users and items are solved for; 16 unless said otherwise.
+    pub epochs: u32,
+    /// α₀ of the loss, 1e-9 to 1e9; 0.01 unless said otherwise.
+    pub unobserved_weight: f32,
+    /// λ of the loss, 1e-9 to 1e9; 0.01 unless said otherwise.
+    pub regularisation: f32,
+    /// ν of the loss, 0 to 1; 1 unless said otherwise.
+    pub regularisation_exponent: f32,
+    /// As of `similarity`.
+    pub half_life_days: Option<f32>,
+    /// Of the start values.
+    pub seed: u64,
+    /// Threads; 0 is one a core.
+    pub threads: usize,
+}
+
+impl Default for EmbeddingsParams {
+    fn default() -> Self {
+        let Objective { unobserved_weight, regularisation, regularisation_exponent } = Objective::default();
+        Self {
+            dimensions: 64,
+            epochs: 16,
+            unobserved_weight,
+            regularisation,
+            regularisation_exponent,
+            half_life_days: None,
+            seed: 42,
+            threads: 0,
+        }
+    }
+}
+
+impl EmbeddingsParams {
+    /// Reads and checks params.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn parse(params: &Value) -> Result<Self, ParamError> {
+        let params: Self = parse(params)?;
+        within("dimensions", params.dimensions, 1..=limits::LEARNED_DIMENSIONS)?;
+        within("epochs", params.epochs, 1..=EPOCHS)?;
+        within("unobserved_weight", params.unobserved_weight, 1e-9..=1e9)?;
+        within("regularisation", params.regularisation, 1e-9..=1e9)?;
+        within("regularisation_exponent", params.regularisation_exponent, 0.0..=1.0)?;
+        half_life(params.half_life_days)?;
+        within("threads", params.threads, 0..=THREADS)?;
+        Ok(params)
+    }
+
+    pub(crate) fn objective(&self) -> Objective {
+        Objective {
+            unobserved_weight: self.unobserved_weight,
+            regularisation: self.regularisation,
+            regularisation_exponent: self.regularisation_exponent,
+        }
+    }
+}
+
+/// Params of `profiles`: there are none.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProfilesParams {}
+
+impl ProfilesParams {
+    /// Reads and checks params.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn parse(params: &Value) -> Result<Self, ParamError> {
+        parse(params)
+    }
+}
+
+fn parse<T: DeserializeOwned>(params: &Value) -> Result<T, ParamError> {
+    if !params.is_object() {
+        return Err((String::new(), "must be a JSON object".to_owned()));
+    }
+    serde_path_to_error::deserialize(params).map_err(|error| {
+        // Params are flat: what is wrong has one segment, or none.
+        let pointer = match error.path().to_string().as_str() {
+            "." => String::new(),
+            path => format!("/{}", path.replace('~', "~0").replace('/', "~1")),
+        };
+        (pointer, error.into_inner().to_string())
+    })
+}
+
+fn half_life(days: Option<f32>) -> Result<(), ParamError> {
+    days.map_or(Ok(()), |days| within("half_life_days", days, 0.01..=36_500.0))
+}
+
+fn within<T: PartialOrd + std::fmt::Display>(
+    name: &str,
+    value: T,
+    range: std::ops::RangeInclusive<T>,
+) -> Result<(), ParamError> {
+    // False for NaN too.
+    if range.contains(&value) {
+        return Ok(());
+    }
+    Err((format!("/{name}"), format!("must be {} to {}, got {value}", range.start(), range.end())))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn everything_may_be_left_out() {
+        assert_eq!(SimilarityParams::parse(&json!({})), Ok(SimilarityParams::default()));
+        assert_eq!(EmbeddingsParams::parse(&json!({})), Ok(EmbeddingsParams::default()));
+        assert_eq!(ProfilesParams::parse(&json!({})), Ok(ProfilesParams {}));
+    }
+
+    #[test]
+    fn every_fault_names_its_field() {
+        let pointer = |params: Value| SimilarityParams::parse(&params).unwrap_err().0;
+        for (expected, params) in [
+            ("", json!([])),
+            ("", json!(7)),
+            ("/algorithm", json!({"algorithm": "svd"})),
+            ("/neighbors", json!({"neighbors": 3})),
+            ("/neighbours", json!({"neighbours": "many"})),
+            ("/neighbours", json!({"neighbours": -1})),
+            ("/neighbours", json!({"neighbours": 0})),
+            ("/neighbours", json!({"neighbours": limits::RELATED + 1})),
+            ("/user_neighbours", json!({"user_neighbours": limits::RELATED + 1})),
+            ("/weighting", json!({"algorithm": "ease", "weighting": "cosine"})),
+            ("/k1", json!({"weighting": "cosine", "k1": 1.2})),
+            ("/k1", json!({"k1": 0})),
+            ("/b", json!({"b": 1.5})),
+            ("/shrinkage", json!({"algorithm": "rp3beta", "shrinkage": 5})),
+            ("/alpha", json!({"alpha": 0.8})),
+            ("/beta", json!({"algorithm": "rp3beta", "beta": -1})),
+            ("/regularisation", json!({"algorithm": "ease", "regularisation": 0})),
+            ("/dropout", json!({"algorithm": "ease", "dropout": 1})),
+            ("/half_life_days", json!({"half_life_days": 0})),
+            ("/threads", json!({"threads": 257})),
+            ("/a~1b~0", json!({"a/b~": 1})),
+        ] {
+            assert_eq!(pointer(params.clone()), expected, "{params}");
+        }
+        let pointer = |params: Value| EmbeddingsParams::parse(&params).unwrap_err().0;
+        for (expected, params) in [
+            ("/dimensions", json!({"dimensions": limits::LEARNED_DIMENSIONS + 1})),
+            ("/epochs", json!({"epochs": 0})),
+            ("/unobserved_weight", json!({"unobserved_weight": 0})),
+            ("/regularisation", json!({"regularisation": -1})),
+            ("/regularisation_exponent", json!({"regularisation_exponent": 2})),
+            ("/half_life_days", json!({"half_life_days": 1e9})),
+            ("/seed", json!({"seed": -1})),
+            ("/algorithm", json!({"algorithm": "knn"})),
+        ] {
+            assert_eq!(pointer(params.clone()), expected, "{params}");
+        }
+        let (pointer, message) = ProfilesParams::parse(&json!({"x": 1})).unwrap_err();
+        assert_eq!(pointer, "/x");
+        assert!(message.contains("unknown field"), "{message}");
+        let (_, message) = SimilarityParams::parse(&json!({"neighbours": 5000})).unwrap_err();
+        assert_eq!(message, "must be 1 to 1000, got 5000");
+    }
+}

@@ -1,0 +1,204 @@
+//! The work `similarity`.
+
+use std::{cmp::Reverse, sync::Arc};
+
+use funnelweb_algorithms::{Interactions, Neighbours, ease, knn, rp3beta};
+use funnelweb_core::limits;
+use funnelweb_factor_learned::{Handles, Similarity, Table, longest_lists, names};
+use serde_json::{Value, json};
+
+use crate::{
+    context::{Context, Error, Target, blocking},
+    follow::{Follow, Phase},
+    log::{Behaved, Entry, Most, Reading},
+    params::{Algorithm, SimilarityParams, Weighting},
+};
+
+/// Below so many rows, how frequent something is says little of what it means.
+const FEW: usize = 200;
+/// Of the README of `algorithms`, as the defaults of params.
+const SHRINKAGE: f32 = 5.0;
+
+/// Learns neighbours of items and of users, and writes them with users' histories.
+///
+/// Of what came of it: `version`, `events`, `interactions`, `users`, `items`,
+/// `item_neighbours` and `user_neighbours` (entries of all lists), `bytes`, `served`;
+/// and `note` when there was nothing to learn from.
+///
+/// # Errors
+/// See [`Error`].
+pub async fn similarity(
+    context: &Context,
+    target: &Target,
+    params: &SimilarityParams,
+    follow: Arc<dyn Follow>,
+) -> Result<Value, Error> {
+    let name = names::similarity(&target.scenario_id);
+    context.check_version(target, &name).await?;
+    let behaviors = context.behaviors(target).await?;
+    let reading = Reading {
+        events: &*context.events,
+        target,
+        behaviors: &behaviors,
+        half_life_days: params.half_life_days,
+        end: None,
+    };
+    let phase = Phase::begin(&follow, "reading behaviours", 0.0, 0.3);
+    let behaved = reading.read(Most::default(), &phase).await?;
+    let learning = Learning { params: params.clone(), follow: Arc::clone(&follow) };
+    // The inverse of EASE looks at nobody while it is computed.
+    let learned = phase.unless_cancelled(blocking(move || learning.learn(behaved))).await?;
+    let phase = Phase::begin(&follow, "writing", 0.97, 1.0);
+    phase.go_on(0.0)?;
+    let Learned { file, mut outcome } = learned;
+    context.put(target, &name, file).await?;
+    let served = context.serve(target).await;
+    if let Some(outcome) = outcome.as_object_mut() {
+        outcome.insert("version".to_owned(), target.version.into());
+        outcome.insert("served".to_owned(), served.into());
+    }
+    Ok(outcome)
+}
+
+struct Learning {
+    params: SimilarityParams,
+    follow: Arc<dyn Follow>,
+}
+
+struct Learned {
+    file: Vec<u8>,
+    outcome: Value,
+}
+
+impl Learning {
+    fn learn(&self, behaved: Behaved) -> Result<Learned, Error> {
+        let interactions = behaved.interactions()?;
+        let (users, items) = (behaved.users.len(), behaved.items.len());
+        let by_item = self.of_items(&interactions, self.params.neighbours.min(longest_lists(items)))?;
+        let by_user = self.of_users(&interactions, self.params.user_neighbours.min(longest_lists(users)))?;
+        let (item_neighbours, user_neighbours) = (by_item.ids.len(), by_user.ids.len());
+        let histories = histories(&behaved.entries, users, limits::LEARNED_HISTORY_ITEMS.min(longest_lists(users)));
+        let learned =
+            Similarity::new(Handles::new(behaved.items)?, Handles::new(behaved.users)?, by_item, by_user, histories)?;
+        let file = learned.encode();
+        let mut outcome = json!({
+            "events": behaved.events,
+            "interactions": behaved.entries.len(),
+            "users": users,
+            "items": items,
+            "item_neighbours": item_neighbours,
+            "user_neighbours": user_neighbours,
+            "bytes": file.len(),
+        });
+        if behaved.entries.is_empty() {
+            outcome["note"] = "there are no behaviours to learn from".into();
+        }
+        Ok(Learned { file, outcome })
+    }
+
+    fn of_items(&self, interactions: &Interactions, neighbours: usize) -> Result<Table, Error> {
+        let items = interactions.columns() as usize;
+        if neighbours == 0 || interactions.is_empty() {
+            return Ok(Table::empty(items));
+        }
+        let params = &self.params;
+        let threads = params.threads;
+        let phase = Phase::begin(&self.follow, "neighbours of items", 0.3, 0.65);
+        let watch = |part: f32| phase.watch(part);
+        let found = match params.algorithm {
+            Algorithm::Knn => {
+                let (weighting, shrinkage) = self.weighting(items);
+                let config = knn::Config { weighting, shrinkage, neighbours, threads };
+                knn::items_watched(interactions, &config, &watch)?
+            }
+            Algorithm::Rp3beta => {
+                let (alpha, beta) = (params.alpha.unwrap_or(0.8), params.beta.unwrap_or(0.3));
+                let config = rp3beta::Config { alpha, beta, neighbours, threads };
+                rp3beta::items_watched(interactions, &config, &watch)?
+            }
+            Algorithm::Ease => {
+                // λ counts interactions of weight 1.
+                let mean = interactions.mean_weight();
+                let even = interactions.reweighted(|_, _, weight| weight / mean);
+                let (regularisation, dropout) = (params.regularisation.unwrap_or(50.0), params.dropout.unwrap_or(0.0));
+                let config = ease::Config { regularisation, dropout, threads };
+                ease::Ease::train(&even, &config)?.neighbours(neighbours)?
+            }
+        };
+        table(&found)
+    }
+
+    fn weighting(&self, items: usize) -> (knn::Weighting, f32) {
+        let params = &self.params;
+        let few = if items < FEW { Weighting::Cosine } else { Weighting::Bm25 };
+        // Who sets a constant of BM25 wants BM25.
+        let bm25 = params.k1.or(params.b).map(|_| Weighting::Bm25);
+        let (weighting, shrinkage) = match params.weighting.or(bm25).unwrap_or(few) {
+            Weighting::Cosine => (knn::Weighting::Cosine, SHRINKAGE),
+            Weighting::TfIdf => (knn::Weighting::TfIdf, SHRINKAGE),
+            Weighting::Bm25 => {
+                (knn::Weighting::Bm25 { k1: params.k1.unwrap_or(1.2), b: params.b.unwrap_or(0.25) }, 0.0)
+            }
+        };
+        (weighting, params.shrinkage.unwrap_or(shrinkage))
+    }
+
+    fn of_users(&self, interactions: &Interactions, neighbours: usize) -> Result<Table, Error> {
+        let users = interactions.rows() as usize;
+        if neighbours == 0 || interactions.is_empty() {
+            return Ok(Table::empty(users));
+        }
+        let phase = Phase::begin(&self.follow, "neighbours of users", 0.65, 0.97);
+        let weighting = if users < FEW { knn::Weighting::Cosine } else { knn::Weighting::TfIdf };
+        let config = knn::Config { weighting, shrinkage: SHRINKAGE, neighbours, threads: self.params.threads };
+        table(&knn::users_watched(interactions, &config, &|part| phase.watch(part))?)
+    }
+}
+
+fn table(neighbours: &Neighbours) -> Result<Table, Error> {
+    let (offsets, ids, scores) = neighbours.parts();
+    let offsets = offsets.iter().map(|offset| u32::try_from(*offset)).collect::<Result<_, _>>();
+    let offsets = offsets.map_err(|_| Error::Data("more neighbours than can be numbered".to_owned()))?;
+    Ok(Table { offsets, ids: ids.to_vec(), scores: scores.to_vec() })
+}
+
+/// Of every user the `most` items that weigh most, the newest first of those that
+/// weigh the same.
+fn histories(entries: &[Entry], users: usize, most: usize) -> Table {
+    let mut table = Table::empty(0);
+    let mut history: Vec<Entry> = Vec::new();
+    for of_user in entries.chunk_by(|a, b| a.user == b.user) {
+        history.clear();
+        history.extend_from_slice(of_user);
+        let order = |entry: &Entry| (Reverse(entry.weight.to_bits()), Reverse(entry.at_s), entry.item);
+        // Weights are above 0, so that their bits are ordered as they are.
+        history.sort_unstable_by_key(order);
+        history.truncate(most);
+        table.ids.extend(history.iter().map(|entry| entry.item));
+        table.scores.extend(history.iter().map(|entry| entry.weight));
+        // There is a list for every user: who has no entry is not numbered.
+        table.offsets.push(table.ids.len() as u32);
+    }
+    table.offsets.resize(users + 1, table.ids.len() as u32);
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_history_is_the_heaviest_and_newest() {
+        let entry = |user, item, weight, at_s| Entry { user, item, weight, at_s };
+        let entries = [entry(0, 0, 1.0, 5), entry(0, 1, 3.0, 1), entry(0, 2, 1.0, 9), entry(1, 2, 0.5, 0)];
+        let table = histories(&entries, 2, 2);
+        assert_eq!(
+            (&*table.offsets, &*table.ids, &*table.scores),
+            (&[0, 2, 3][..], &[1, 2, 2][..], &[3.0, 1.0, 0.5][..])
+        );
+        let many: Vec<Entry> = (0..300).map(|item| entry(0, item, 1.0, item)).collect();
+        let most = limits::LEARNED_HISTORY_ITEMS;
+        let table = histories(&many, 1, most);
+        assert_eq!((table.ids.len(), table.ids[0], table.ids[most - 1]), (most, 299, 300 - most as u32));
+    }
+}
