@@ -8,9 +8,11 @@
 //! assert_ne!(id::handle("item_1"), id::handle("item_2"));
 //! ```
 
+pub mod cron;
 pub mod error;
 pub mod handles;
 pub mod id;
+pub mod job;
 pub mod limits;
 pub mod row;
 pub mod scenario;
