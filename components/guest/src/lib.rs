@@ -17,6 +17,7 @@ pub mod fixtures;
 pub use funnelweb_core::handles;
 #[cfg(feature = "http")]
 pub mod http;
+mod job;
 pub mod order;
 pub mod params;
 pub mod places;

@@ -13,7 +13,11 @@ use std::{
 use funnelweb_core::limits;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use crate::{Durability, Error, Part, Purge, Tenant, TenantFile, data_dir::{tenants_folder, tenants_of}, lock};
+use crate::{
+    Durability, Error, Part, Purge, Tenant, TenantFile,
+    data_dir::{tenants_folder, tenants_of},
+    lock,
+};
 
 /// Tells the time in milliseconds since 1970; another one is injected in tests.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
