@@ -27,6 +27,8 @@ pub enum Code {
     ItemNotFound,
     /// The user has no profile here.
     ProfileNotFound,
+    /// The run of a job does not exist.
+    JobNotFound,
     /// The route exists, not with this method.
     MethodNotAllowed,
     /// The document exists already.
@@ -43,6 +45,8 @@ pub enum Code {
     InvalidConfig,
     /// The scenario is not active.
     ScenarioInactive,
+    /// A run of the job waits or is at work.
+    JobActive,
     /// More requests than the host takes at once.
     Overloaded,
     /// A store did not answer.
@@ -55,7 +59,7 @@ pub enum Code {
 
 impl Code {
     /// Every code with its HTTP status and its meaning, for the documentation.
-    pub const TABLE: [(Self, u16, &'static str); 22] = [
+    pub const TABLE: [(Self, u16, &'static str); 24] = [
         (Self::MissingHeader, 400, "a gateway header is absent"),
         (Self::InvalidHeader, 400, "a gateway header is malformed"),
         (Self::InvalidJson, 400, "the body is not JSON; the message gives line and column"),
@@ -66,6 +70,7 @@ impl Code {
         (Self::ScenarioNotFound, 404, "the scenario does not exist"),
         (Self::ItemNotFound, 404, "the item does not exist"),
         (Self::ProfileNotFound, 404, "the user has no profile in this scenario"),
+        (Self::JobNotFound, 404, "the run of a job does not exist"),
         (Self::MethodNotAllowed, 405, "the route exists, not with this method"),
         (Self::AlreadyExists, 409, "a document with this id exists"),
         (Self::VersionConflict, 412, "the document is not at the version that If-Match names"),
@@ -74,6 +79,7 @@ impl Code {
         (Self::UnsupportedMediaType, 415, "the content type is not accepted here"),
         (Self::InvalidConfig, 422, "the config names what does not exist or breaks a rule; field is its JSON path"),
         (Self::ScenarioInactive, 409, "the scenario is not active"),
+        (Self::JobActive, 409, "a run of this job waits or is at work; Location is where it is"),
         (Self::Overloaded, 503, "more requests than are taken at once; try again"),
         (Self::StoreUnavailable, 503, "a store did not answer; try again"),
         (Self::Timeout, 504, "the request took too long"),

@@ -9,9 +9,11 @@
 //! ```
 
 pub mod behavior;
+pub mod cron;
 pub mod error;
 pub mod handles;
 pub mod id;
+pub mod job;
 pub mod limits;
 pub mod row;
 pub mod scenario;

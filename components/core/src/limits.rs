@@ -186,6 +186,24 @@ pub const INSTANCE_INSERTS: usize = 2;
 /// Time that an idle endpoint instance is kept.
 pub const INSTANCE_IDLE: Duration = Duration::from_secs(1);
 
+// --- jobs ---
+
+/// Runs of jobs that a process has at work at once, unless it is told otherwise:
+/// each may take a core and much memory.
+pub const RUNNING_JOBS: usize = 1;
+/// Time for which a run is its runner's, which makes it longer as it goes on; when
+/// it is over, the run is given to another.
+pub const JOB_LEASE: Duration = Duration::from_secs(30);
+/// Times that a run may fail in a way that can pass, or be left by a process that
+/// ended, before it has failed for good.
+pub const JOB_FAILURES: u32 = 5;
+/// Runs that are remembered of each job of a scenario; the oldest go first.
+pub const JOB_RUNS: u32 = 20;
+/// Bytes of what a run keeps to be taken up again.
+pub const JOB_CHECKPOINT_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of what came of a run, as JSON, and of why it failed; an error is cut.
+pub const JOB_OUTCOME_BYTES: usize = 16 * 1024;
+
 // --- caches and stores ---
 
 /// Tenants whose files are open at once.

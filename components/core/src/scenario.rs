@@ -11,8 +11,11 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::{
+    cron::Cron,
     error::{ApiError, Code},
-    id, limits,
+    id,
+    job::Kind,
+    limits,
 };
 
 pub use exploration::{Exploration, ExploringUsers};
@@ -77,6 +80,9 @@ pub struct Config {
     /// What behaviours mean.
     #[serde(default)]
     pub behaviors: Behaviors,
+    /// Long work in the background.
+    #[serde(default)]
+    pub jobs: Jobs,
 }
 
 /// The feature table's columns.
@@ -267,6 +273,59 @@ impl Behaviors {
     }
 }
 
+/// The jobs of a scenario: when each is begun by itself, and with which params.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Jobs {
+    /// [`Kind::Similarity`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub similarity: Option<Job>,
+    /// [`Kind::Embeddings`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub embeddings: Option<Job>,
+    /// [`Kind::Precompute`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub precompute: Option<Job>,
+    /// [`Kind::Profiles`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub profiles: Option<Job>,
+    /// [`Kind::Sync`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sync: Option<Job>,
+}
+
+/// One job of a scenario.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Job {
+    /// When it is begun, in UTC ([`Cron::parse`]); only when it is asked for, unless
+    /// said.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub schedule: Option<String>,
+    /// The job's own settings.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub params: Map<String, Value>,
+}
+
+impl Jobs {
+    /// What is said of a job.
+    #[must_use]
+    pub fn get(&self, kind: Kind) -> Option<&Job> {
+        match kind {
+            Kind::Similarity => self.similarity.as_ref(),
+            Kind::Embeddings => self.embeddings.as_ref(),
+            Kind::Precompute => self.precompute.as_ref(),
+            Kind::Profiles => self.profiles.as_ref(),
+            Kind::Sync => self.sync.as_ref(),
+        }
+    }
+
+    /// The jobs of which something is said.
+    pub fn iter(&self) -> impl Iterator<Item = (Kind, &Job)> {
+        Kind::NAMES.into_iter().filter_map(|(_, kind)| Some((kind, self.get(kind)?)))
+    }
+}
+
 fn one() -> f32 {
     1.0
 }
@@ -351,7 +410,17 @@ impl Config {
             check_range(&path, *weight, -1000.0, 1000.0)?;
         }
         check_range("config.behaviors.hot_half_life_hours", self.behaviors.hot_half_life_hours, 0.1, 24.0 * 365.0)?;
-        check_range("config.behaviors.profile_half_life_days", self.behaviors.profile_half_life_days, 0.1, 3650.0)
+        check_range("config.behaviors.profile_half_life_days", self.behaviors.profile_half_life_days, 0.1, 3650.0)?;
+        for (kind, job) in self.jobs.iter() {
+            let path = format!("config.jobs.{}", kind.as_str());
+            if let Some(schedule) = &job.schedule {
+                let path = format!("{path}.schedule");
+                check_count(&path, schedule.len(), 1, limits::NAME_BYTES)?;
+                Cron::parse(schedule).map_err(|error| config(path, error.to_string()))?;
+            }
+            check_params(&path, &job.params)?;
+        }
+        Ok(())
     }
 }
 

@@ -19,6 +19,7 @@ pub mod fold_in;
 pub use funnelweb_core::handles;
 #[cfg(feature = "http")]
 pub mod http;
+mod job;
 mod lists;
 pub mod order;
 pub mod params;

@@ -36,6 +36,22 @@ pub fn pointer(key: &str) -> String {
     format!("/{}", key.replace('~', "~0").replace('/', "~1"))
 }
 
+/// A JSON pointer (RFC 6901) as a path that errors name: `/list/1/a~1b` is
+/// `.list[1].a/b`.
+#[must_use]
+pub fn path_of_pointer(pointer: &str) -> String {
+    let mut path = String::new();
+    for segment in pointer.split('/').skip(1) {
+        if !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()) {
+            path.push_str(&format!("[{segment}]"));
+        } else {
+            path.push('.');
+            path.push_str(&segment.replace("~1", "/").replace("~0", "~"));
+        }
+    }
+    path
+}
+
 /// A refusal of one param.
 pub fn refuse(path: impl Into<String>, message: impl Into<String>) -> ParamError {
     ParamError { path: path.into(), message: message.into() }
@@ -126,6 +142,7 @@ mod tests {
         assert_eq!(parse::<Params>(r#"{"list":[1,2]}"#).unwrap().list, [1, 2]);
         assert_eq!(parse::<Params>(r#"{"list":[1,"x"]}"#).unwrap_err().path, "/list/1");
         assert_eq!(pointer("a/b~"), "/a~1b~0");
+        assert_eq!(path_of_pointer("/list/1/a~1b~0"), ".list[1].a/b~");
         let unknown = parse::<Params>(r#"{"lists":[]}"#).unwrap_err();
         assert!(unknown.message.contains("lists"), "{}", unknown.message);
     }

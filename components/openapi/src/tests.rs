@@ -2,7 +2,12 @@
 
 use std::collections::BTreeSet;
 
-use funnelweb_core::{error::Code, limits, scenario::Scenario};
+use funnelweb_core::{
+    error::Code,
+    job::{Kind, State},
+    limits,
+    scenario::Scenario,
+};
 use serde_json::{Value, json};
 
 use super::*;
@@ -134,6 +139,10 @@ fn the_routes_are_those_of_the_components() {
         "get /api/v1/items/{scenario_id}/{item_id}/similar",
         "patch /api/v1/items/{scenario_id}/{item_id}",
         "put /api/v1/items/{scenario_id}/{item_id}",
+        "get /api/v1/jobs",
+        "post /api/v1/jobs",
+        "delete /api/v1/jobs/{run_id}",
+        "get /api/v1/jobs/{run_id}",
         "get /api/v1/latest/{scenario_id}",
         "get /api/v1/popular/{scenario_id}",
         "delete /api/v1/profiles/{scenario_id}/{user_id}",
@@ -183,6 +192,7 @@ fn the_limits_are_those_of_the_code() {
         ("/Config/properties/features/properties/item_features/maxItems", limits::FEATURES),
         ("/Config/properties/recall/properties/strategies/maxItems", limits::RECALL_STRATEGIES),
         ("/Config/properties/rerank/properties/rules/maxItems", limits::RERANK_RULES),
+        ("/JobConfig/properties/schedule/maxLength", limits::NAME_BYTES),
         ("/Strategy/properties/limit/maximum", limits::RECALL_LIMIT as usize),
         ("/Item/properties/metadata/properties/tags/maxItems", limits::ITEM_TAGS),
         ("/Item/properties/metadata/properties/category/maxLength", limits::TERM_BYTES),
@@ -199,6 +209,11 @@ fn the_limits_are_those_of_the_code() {
     assert_eq!(document["components"]["parameters"]["Count"]["schema"]["maximum"], limits::COUNT);
     let many = &document["paths"]["/api/v1/behaviors"]["post"]["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(many["oneOf"][1]["maxItems"], limits::EVENTS);
+    let jobs = &document["paths"]["/api/v1/jobs"]["get"];
+    assert!(jobs["description"].as_str().unwrap().contains(&limits::JOB_RUNS.to_string()));
+    assert_eq!(jobs["parameters"][4]["schema"]["maximum"], limits::PAGE_DOCUMENTS);
+    let params = &schemas["JobRequest"]["properties"]["params"]["description"];
+    assert!(params.as_str().unwrap().contains(&limits::PARAMS_BYTES.to_string()));
     let page = &document["paths"]["/api/v1/scenarios"]["get"]["parameters"][1]["schema"];
     assert_eq!(page["maximum"], limits::PAGE_DOCUMENTS);
     assert_eq!(page["default"], limits::DEFAULT_PAGE_DOCUMENTS);
@@ -214,6 +229,18 @@ fn the_example_of_a_scenario_is_one() {
     let full = serde_json::to_value(&scenario.config).unwrap();
     let described = document["components"]["schemas"]["Config"]["properties"].as_object().unwrap();
     assert_eq!(full.as_object().unwrap().keys().collect::<Vec<_>>(), described.keys().collect::<Vec<_>>());
+}
+
+#[test]
+fn kinds_and_states_of_jobs_are_those_of_the_code() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let names = |name: &str| schemas[name]["enum"].as_array().unwrap().clone();
+    assert_eq!(names("JobKind"), Kind::NAMES.map(|(name, _)| json!(name)));
+    assert_eq!(names("JobState"), State::NAMES.map(|(name, _)| json!(name)));
+    let config = schemas["Config"]["properties"]["jobs"]["properties"].as_object().unwrap();
+    let known: BTreeSet<&str> = Kind::NAMES.iter().map(|(name, _)| *name).collect();
+    assert_eq!(config.keys().map(String::as_str).collect::<BTreeSet<_>>(), known);
 }
 
 #[test]

@@ -1,23 +1,43 @@
-//! Whether the stages that a config names exist and take their params. The
-//! stages are asked; this turns their answers into errors with JSON paths.
+//! Whether the stages and jobs that a config names exist and take their params. They
+//! are asked; this turns their answers into errors with JSON paths.
 
 use funnelweb_core::{
     error::{ApiError, Code},
+    job::Kind,
     scenario::Config,
 };
-use funnelweb_guest::dispatch::{self, CheckError, Role};
+use funnelweb_guest::{
+    dispatch::{self, CheckError, Role},
+    jobs,
+    params::path_of_pointer,
+};
 use serde_json::{Map, Value};
 
-/// Asks whether a stage of a role takes these params (a JSON object).
-pub(crate) type Ask<'a> = &'a dyn Fn(Role, &str, &str) -> Result<(), CheckError>;
+/// Who is asked.
+pub(crate) trait Ask {
+    /// Whether a stage of a role takes these params (a JSON object).
+    fn stage(&self, role: Role, stage: &str, params: &str) -> Result<(), CheckError>;
 
-/// Asks the host.
-pub(crate) fn ask(role: Role, stage: &str, params: &str) -> Result<(), CheckError> {
-    dispatch::check(role, stage, params).map(drop)
+    /// Whether a job takes these params (a JSON object); else a JSON pointer and a
+    /// message.
+    fn job(&self, kind: Kind, params: &str) -> Result<(), (String, String)>;
 }
 
-/// Checks every stage of a config, in the order of the funnel.
-pub(crate) fn stages(config: &Config, ask: Ask<'_>) -> Result<(), ApiError> {
+/// Asks the host.
+pub(crate) struct Host;
+
+impl Ask for Host {
+    fn stage(&self, role: Role, stage: &str, params: &str) -> Result<(), CheckError> {
+        dispatch::check(role, stage, params).map(drop)
+    }
+
+    fn job(&self, kind: Kind, params: &str) -> Result<(), (String, String)> {
+        jobs::check(kind.into(), params)
+    }
+}
+
+/// Checks every stage of a config, in the order of the funnel, and every job.
+pub(crate) fn all(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
     for (at, strategy) in config.recall.strategies.iter().enumerate() {
         let path = format!("config.recall.strategies[{at}]");
         stage(ask, Role::Recall, (&path, "name"), &strategy.name, &strategy.params)?;
@@ -27,18 +47,31 @@ pub(crate) fn stages(config: &Config, ask: Ask<'_>) -> Result<(), ApiError> {
         let path = format!("config.rerank.rules[{at}]");
         stage(ask, Role::Rerank, (&path, "name"), &rule.name, &rule.params)?;
     }
+    for (kind, said) in config.jobs.iter() {
+        job(ask, kind, &said.params)?;
+    }
     Ok(())
 }
 
+fn job(ask: &dyn Ask, kind: Kind, params: &Map<String, Value>) -> Result<(), ApiError> {
+    ask.job(kind, &text(params)?).map_err(|(pointer, message)| {
+        let inner = path_of_pointer(&pointer);
+        ApiError::field(Code::InvalidConfig, format!("config.jobs.{}.params{inner}", kind.as_str()), message)
+    })
+}
+
+fn text(params: &Map<String, Value>) -> Result<String, ApiError> {
+    serde_json::to_string(params).map_err(|error| ApiError::new(Code::Internal, error.to_string()))
+}
+
 fn stage(
-    ask: Ask<'_>,
+    ask: &dyn Ask,
     role: Role,
     (path, field): (&str, &str),
     name: &str,
     params: &Map<String, Value>,
 ) -> Result<(), ApiError> {
-    let params = serde_json::to_string(params).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
-    ask(role, name, &params).map_err(|error| match error {
+    ask.stage(role, name, &text(params)?).map_err(|error| match error {
         CheckError::Unknown(known) => {
             let message = format!("no {} is called `{name}`; known: {}", word(role), known.join(", "));
             ApiError::field(Code::InvalidConfig, format!("{path}.{field}"), message)
@@ -58,22 +91,10 @@ fn word(role: Role) -> &'static str {
     }
 }
 
-/// A JSON pointer (RFC 6901) as a path: `/list/1/a~1b` is `.list[1].a/b`.
-fn path_of_pointer(pointer: &str) -> String {
-    let mut path = String::new();
-    for segment in pointer.split('/').skip(1) {
-        if !segment.is_empty() && segment.bytes().all(|byte| byte.is_ascii_digit()) {
-            path.push_str(&format!("[{segment}]"));
-        } else {
-            path.push('.');
-            path.push_str(&segment.replace("~1", "/").replace("~0", "~"));
-        }
-    }
-    path
-}
-
 #[cfg(test)]
 mod tests {
+    use std::cell::RefCell;
+
     use funnelweb_guest::types::ParamError;
 
     use super::*;
@@ -81,27 +102,63 @@ mod tests {
     fn config() -> Config {
         serde_json::from_str(
             r#"{"recall":{"strategies":[{"name":"latest"},{"name":"hot_items","params":{"x":1}}]},
-                "rerank":{"rules":[{"name":"freshness","params":{"decay_days":7}}]}}"#,
+                "rerank":{"rules":[{"name":"freshness","params":{"decay_days":7}}]},
+                "jobs":{"profiles":{"schedule":"0 3 * * *"},"similarity":{"params":{"neighbours":50}}}}"#,
         )
         .unwrap()
     }
 
-    fn refused(bad: &str, error: CheckError) -> ApiError {
-        stages(&config(), &|_, name, _| if name == bad { Err(error.clone()) } else { Ok(()) }).unwrap_err()
+    /// Refuses one stage or job.
+    struct Refusing(&'static str, CheckError);
+
+    impl Ask for Refusing {
+        fn stage(&self, _: Role, stage: &str, _: &str) -> Result<(), CheckError> {
+            if stage == self.0 { Err(self.1.clone()) } else { Ok(()) }
+        }
+
+        fn job(&self, kind: Kind, _: &str) -> Result<(), (String, String)> {
+            match &self.1 {
+                CheckError::Invalid(error) if kind.as_str() == self.0 => {
+                    Err((error.path.clone(), error.message.clone()))
+                }
+                _ => Ok(()),
+            }
+        }
+    }
+
+    /// Remembers what it was asked.
+    #[derive(Default)]
+    struct Asked(RefCell<Vec<String>>);
+
+    impl Ask for Asked {
+        fn stage(&self, _: Role, stage: &str, params: &str) -> Result<(), CheckError> {
+            self.0.borrow_mut().push(format!("{stage} {params}"));
+            Ok(())
+        }
+
+        fn job(&self, kind: Kind, params: &str) -> Result<(), (String, String)> {
+            self.0.borrow_mut().push(format!("{} {params}", kind.as_str()));
+            Ok(())
+        }
+    }
+
+    fn refused(bad: &'static str, error: CheckError) -> ApiError {
+        all(&config(), &Refusing(bad, error)).unwrap_err()
     }
 
     #[test]
-    fn every_stage_is_asked_with_its_params() {
-        let asked = std::cell::RefCell::new(Vec::new());
-        let ask = |_: Role, name: &str, params: &str| {
-            asked.borrow_mut().push(format!("{name} {params}"));
-            Ok(())
-        };
-        stages(&config(), &ask).unwrap();
-        assert_eq!(
-            *asked.borrow(),
-            ["latest {}", r#"hot_items {"x":1}"#, "linear {}", r#"freshness {"decay_days":7}"#]
-        );
+    fn every_stage_and_job_is_asked_with_its_params() {
+        let asked = Asked::default();
+        all(&config(), &asked).unwrap();
+        let expected = [
+            "latest {}",
+            r#"hot_items {"x":1}"#,
+            "linear {}",
+            r#"freshness {"decay_days":7}"#,
+            r#"similarity {"neighbours":50}"#,
+            "profiles {}",
+        ];
+        assert_eq!(*asked.0.borrow(), expected);
     }
 
     #[test]
@@ -121,5 +178,11 @@ mod tests {
         assert_eq!(field("/decay_days"), "config.rerank.rules[0].params.decay_days");
         assert_eq!(field("/list/1/a~1b~0"), "config.rerank.rules[0].params.list[1].a/b~");
         assert_eq!(field(""), "config.rerank.rules[0].params");
+        let of_job = |path: &str| refused("similarity", invalid(path));
+        assert_eq!(of_job("/neighbours").field.unwrap(), "config.jobs.similarity.params.neighbours");
+        assert_eq!(
+            (of_job("").field.unwrap(), of_job("").code),
+            ("config.jobs.similarity.params".to_owned(), Code::InvalidConfig)
+        );
     }
 }

@@ -54,10 +54,10 @@ pub(crate) fn merged(stored: &str, patch: &Map<String, Value>, id: &str) -> Resu
 }
 
 /// Reads a document and checks everything about it.
-pub(crate) fn checked(text: &str, ask: Ask<'_>) -> Result<Scenario, ApiError> {
+pub(crate) fn checked(text: &str, ask: &dyn Ask) -> Result<Scenario, ApiError> {
     let scenario =
         Scenario::parse(text.as_bytes()).map_err(|error| json::explain::<Scenario>(text.as_bytes(), error))?;
-    check::stages(&scenario.config, ask)?;
+    check::all(&scenario.config, ask)?;
     Ok(scenario)
 }
 
@@ -103,9 +103,24 @@ fn merge(target: &mut Value, patch: &Value) {
 
 #[cfg(test)]
 mod tests {
+    use funnelweb_core::job::Kind;
+    use funnelweb_guest::dispatch::{CheckError, Role};
     use serde_json::json;
 
     use super::*;
+
+    /// Takes everything.
+    struct Willing;
+
+    impl Ask for Willing {
+        fn stage(&self, _: Role, _: &str, _: &str) -> Result<(), CheckError> {
+            Ok(())
+        }
+
+        fn job(&self, _: Kind, _: &str) -> Result<(), (String, String)> {
+            Ok(())
+        }
+    }
 
     const BODY: &str =
         r#"{"scenario_id":"s1","scenario_type":"news","config":{"recall":{"strategies":[{"name":"latest"}]}}}"#;
@@ -123,7 +138,7 @@ mod tests {
         let field = (Code::InvalidField, "scenario_id".to_owned());
         assert_eq!(refused(complete(BODY.as_bytes(), Some("s2"))), field);
         assert_eq!(refused(complete(br#"{"scenario_id":1}"#, Some("s2"))), field);
-        assert_eq!(refused(checked(&complete(without.as_bytes(), None).unwrap(), &|_, _, _| Ok(()))), field);
+        assert_eq!(refused(checked(&complete(without.as_bytes(), None).unwrap(), &Willing)), field);
     }
 
     #[test]
@@ -132,7 +147,7 @@ mod tests {
         let text = complete(read.as_bytes(), None).unwrap();
         assert!(!text.contains("created_at") && !text.contains("updated_at"));
         assert!(text.contains(r#""status":"active""#));
-        assert_eq!(checked(&text, &|_, _, _| Ok(())).unwrap().scenario_id, "s1");
+        assert_eq!(checked(&text, &Willing).unwrap().scenario_id, "s1");
     }
 
     #[test]
@@ -140,7 +155,7 @@ mod tests {
         let refused = |from: &str, to: &str| {
             let body = BODY.replacen(from, to, 1);
             assert_ne!(body, BODY);
-            refused(complete(body.as_bytes(), None).and_then(|text| checked(&text, &|_, _, _| Ok(()))))
+            refused(complete(body.as_bytes(), None).and_then(|text| checked(&text, &Willing)))
         };
         let field = |path: &str| (Code::InvalidField, path.to_owned());
         let config = |path: &str| (Code::InvalidConfig, path.to_owned());
@@ -157,6 +172,10 @@ mod tests {
         assert_eq!(refused("{\"strategies\":[{\"name\":\"latest\"}]}", "{}"), config("config.recall.strategies"));
         assert_eq!(refused("\"name\":\"latest\"", ""), config("config.recall.strategies[0].name"));
         assert_eq!(refused("\"latest\"", "\"latest\",\"limit\":-1"), config("config.recall.strategies[0].limit"));
+        let jobs = |jobs: &str| refused("{\"recall\"", &format!("{{\"jobs\":{jobs},\"recall\""));
+        assert_eq!(jobs(r#"{"similarity":{"schedule":"daily"}}"#), config("config.jobs.similarity.schedule"));
+        assert_eq!(jobs(r#"{"similarity":{"schedule":3}}"#), config("config.jobs.similarity.schedule"));
+        assert_eq!(jobs(r#"{"similarities":{}}"#), config("config.jobs.similarities"));
         assert_eq!(refused("[{", "{"), (Code::InvalidJson, String::new()));
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
         assert_eq!(complete(deep.as_bytes(), None).unwrap_err().code, Code::InvalidField);
@@ -172,7 +191,7 @@ mod tests {
         assert_eq!(document["config"]["exposure"], json!({"enabled": false}));
         assert_eq!(document["config"]["recall"]["strategies"][0]["name"], "latest");
         let text = apply(r#"{"config":{"recall":null}}"#).unwrap();
-        assert_eq!(refused(checked(&text, &|_, _, _| Ok(()))), (Code::InvalidConfig, "config.recall".into()));
+        assert_eq!(refused(checked(&text, &Willing)), (Code::InvalidConfig, "config.recall".into()));
         assert_eq!(refused(patch(r#"{"scenario_id":"s2"}"#)).1, "scenario_id");
         assert_eq!(refused(patch(r#"{"created_at":"x"}"#)).1, "created_at");
         assert_eq!(refused(patch("[]")).0, Code::InvalidField);

@@ -1,5 +1,5 @@
 //! `/api/v1/scenarios`: what a tenant recommends, and how. A config is checked
-//! as a whole before it is written, the stages it names by the stages
+//! as a whole before it is written, the stages and jobs it names by
 //! themselves, so that what is stored can run; it takes effect at once.
 
 mod check;
@@ -62,7 +62,7 @@ fn read(head: &Head, id: &str) -> Result<Reply, ApiError> {
 async fn create(head: &Head, body: Body) -> Result<Reply, ApiError> {
     head.query(&[])?;
     let text = document::complete(&body.json(head, limits::DOCUMENT_BYTES).await?, None)?;
-    let scenario = document::checked(&text, &check::ask)?;
+    let scenario = document::checked(&text, &check::Host)?;
     let id = scenario.scenario_id.as_str();
     if !store::create(id, text)? {
         let message = format!("the scenario `{id}` exists; PUT replaces it");
@@ -75,7 +75,7 @@ async fn put(head: &Head, id: &str, body: Body) -> Result<Reply, ApiError> {
     head.query(&[])?;
     let when = version::precondition(head)?;
     let text = document::complete(&body.json(head, limits::DOCUMENT_BYTES).await?, Some(id))?;
-    document::checked(&text, &check::ask)?;
+    document::checked(&text, &check::Host)?;
     let created = web::store::put(Collection::Scenarios, &scenario_key(id), &text, when)?;
     written(if created { StatusCode::CREATED } else { StatusCode::OK }, id)
 }
@@ -86,7 +86,7 @@ async fn patch(head: &Head, id: &str, body: Body) -> Result<Reply, ApiError> {
     let patch = document::patch(&body.json(head, limits::DOCUMENT_BYTES).await?, id)?;
     store::update(id, when, |found| {
         let text = document::merged(found, &patch, id)?;
-        document::checked(&text, &check::ask)?;
+        document::checked(&text, &check::Host)?;
         Ok(text)
     })?;
     written(StatusCode::OK, id)

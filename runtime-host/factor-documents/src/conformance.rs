@@ -91,6 +91,7 @@ impl Suite<'_> {
         self.reads_see_every_write().await;
         self.users_and_scenarios_go_whole().await;
         self.tenants_are_apart().await;
+        self.tenants_with_scenarios_are_known().await;
         self.concurrent_writers_lose_nothing().await;
         self.bodies_come_back_as_they_were().await;
         self.cursors_are_stable_beside_writers().await;
@@ -876,6 +877,17 @@ impl Suite<'_> {
         assert!(put(to, Items, key("gone"), json!({})).await > gone);
         self.documents.delete_user(to, "a".to_owned()).await.unwrap();
         assert_eq!(self.documents.get(to, UserProfiles, key("a")).await.unwrap(), None);
+    }
+
+    async fn tenants_with_scenarios_are_known(&self) {
+        let (one, other) = (self.tenant("known:1"), self.tenant("known:2"));
+        assert!(!self.documents.tenants().await.unwrap().contains(&one));
+        for t in [&other, &one] {
+            let key = Key::new("feed", "feed");
+            self.documents.replace(t, Scenarios, key, "{}".to_owned(), Precondition::None).await.unwrap();
+        }
+        let known = self.documents.tenants().await.unwrap();
+        assert_eq!(known.iter().filter(|t| [&one, &other].contains(t)).collect::<Vec<_>>(), [&one, &other]);
     }
 
     async fn what_cannot_be_restored_is_refused(&self) {

@@ -319,6 +319,9 @@ pub trait Documents: Send + Sync + 'static {
         handles: Vec<u64>,
     ) -> Result<Vec<Option<String>>, Error>;
 
+    /// The tenants that have a scenario, by name; some of them may have had one.
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error>;
+
     // --- for moving a tenant ---
 
     /// All documents of a collection, in an order of the store's own.

@@ -31,6 +31,11 @@ pub enum Command {
     Import(Import),
     /// Load simulated catalogues, users and behaviours into a server.
     Demo(Demo),
+    /// Have jobs of a scenario done in a server, and wait for them.
+    Train(Train),
+    /// The jobs of a server's tenant.
+    #[command(subcommand)]
+    Jobs(Jobs),
     /// Write everything that a tenant has to a file, from whatever stores.
     Export(Export),
     /// Put an export into stores that have nothing of the tenant, and compare.
@@ -160,6 +165,95 @@ pub enum Duplicate {
     Skip,
     /// It is an error of its line.
     Error,
+}
+
+/// `funnelweb train`
+#[derive(Debug, Args)]
+pub struct Train {
+    /// Whose scenario it is.
+    #[arg(long)]
+    pub tenant: String,
+    /// The scenario.
+    #[arg(long)]
+    pub scenario: String,
+    /// What to do, one after the other; may be repeated.
+    #[arg(long = "job", value_enum, default_values = ["similarity", "embeddings"])]
+    pub jobs: Vec<Job>,
+    /// A JSON object that overlays the params of the scenario's config.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    pub params: String,
+    /// Begin all of them at once, and do not wait.
+    #[arg(long)]
+    pub no_wait: bool,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `funnelweb jobs`
+#[derive(Debug, Subcommand)]
+pub enum Jobs {
+    /// Show runs, newest first.
+    List(JobsList),
+    /// Stop a run.
+    Cancel(JobsCancel),
+}
+
+/// `funnelweb jobs list`
+#[derive(Debug, Args)]
+pub struct JobsList {
+    /// Whose they are.
+    #[arg(long)]
+    pub tenant: String,
+    /// Only those of this scenario.
+    #[arg(long)]
+    pub scenario: Option<String>,
+    /// Only those of this kind.
+    #[arg(long = "job", value_enum)]
+    pub job: Option<Job>,
+    /// How many at most.
+    #[arg(long, default_value_t = 20)]
+    pub limit: u32,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// `funnelweb jobs cancel`
+#[derive(Debug, Args)]
+pub struct JobsCancel {
+    /// The run.
+    pub run: String,
+    /// Whose it is.
+    #[arg(long)]
+    pub tenant: String,
+    #[command(flatten)]
+    pub server: ServerArgs,
+}
+
+/// A kind of job.
+#[derive(Debug, Clone, Copy, ValueEnum)]
+pub enum Job {
+    /// Neighbours of items and of users.
+    Similarity,
+    /// Vectors of items and users; items' own embeddings.
+    Embeddings,
+    /// Slates of users who were there lately.
+    Precompute,
+    /// Profiles, anew from the behaviours.
+    Profiles,
+    /// An import from a file or URL.
+    Sync,
+}
+
+impl From<Job> for funnelweb_core::job::Kind {
+    fn from(job: Job) -> Self {
+        match job {
+            Job::Similarity => Self::Similarity,
+            Job::Embeddings => Self::Embeddings,
+            Job::Precompute => Self::Precompute,
+            Job::Profiles => Self::Profiles,
+            Job::Sync => Self::Sync,
+        }
+    }
 }
 
 /// `funnelweb demo`

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod jobs;
 mod moving;
 
 use std::{
@@ -33,6 +34,8 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Check(args) => check(&args),
         Command::Import(args) => import(args),
         Command::Demo(args) => demo(&args),
+        Command::Train(args) => jobs::train(args),
+        Command::Jobs(command) => jobs::run(&command),
         Command::Export(args) => runtime()?.block_on(moving::export(&args)),
         Command::ImportAll(args) => runtime()?.block_on(moving::import_all(&args)),
         Command::Backup(args) => moving::backup(&args),

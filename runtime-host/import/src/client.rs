@@ -2,8 +2,8 @@
 //!
 //! Every call is repeated when the server is away or says that it is too busy
 //! (429, 502, 503, 504), with growing pauses. That is safe for what is sent here:
-//! scenarios are put, items replace themselves, and behaviours are idempotent by
-//! their event id.
+//! scenarios are put, items replace themselves, behaviours are idempotent by their
+//! event id, and of a job one run is open at a time.
 
 use std::{
     sync::atomic::{AtomicU64, Ordering},
@@ -290,12 +290,19 @@ impl Client {
         self.read(PATH, &answer)
     }
 
-    fn read<T: serde::de::DeserializeOwned>(&self, path: &str, answer: &[u8]) -> Result<T> {
+    pub(crate) fn read<T: serde::de::DeserializeOwned>(&self, path: &str, answer: &[u8]) -> Result<T> {
         serde_json::from_slice(answer)
             .map_err(|error| Error::Answer { url: format!("{}{path}", self.base_url), reason: error.to_string() })
     }
 
-    fn call(&self, method: &str, path: &str, kind: &str, body: &[u8], user: Option<&str>) -> Result<Vec<u8>> {
+    pub(crate) fn call(
+        &self,
+        method: &str,
+        path: &str,
+        kind: &str,
+        body: &[u8],
+        user: Option<&str>,
+    ) -> Result<Vec<u8>> {
         let url = format!("{}{path}", self.base_url);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut failures = 0;

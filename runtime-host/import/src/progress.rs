@@ -3,7 +3,7 @@
 use indicatif::{ProgressBar, ProgressStyle};
 use serde::Serialize;
 
-use crate::Batch;
+use crate::{Batch, Run};
 
 /// What is counted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -69,6 +69,23 @@ impl Bar {
         bar.set_position(progress.done);
     }
 
+    /// Shows how far a run of a job is; another kind begins a new bar.
+    pub fn show_run(&mut self, run: &Run) {
+        let task = run.kind.as_str();
+        if self.shown.as_ref().is_some_and(|(shown, _)| shown != task) {
+            self.finish();
+        }
+        let (_, bar) = self.shown.get_or_insert_with(|| {
+            let bar = ProgressBar::new(100).with_style(template(RUN));
+            bar.set_prefix(task);
+            (task.to_owned(), bar)
+        });
+        let what = if run.phase.is_empty() { run.state.as_str() } else { &run.phase };
+        let left = run.eta_s.map(|seconds| format!(", {seconds} s left")).unwrap_or_default();
+        bar.set_message(format!("{what}{left}"));
+        bar.set_position(run.percent.round() as u64);
+    }
+
     /// Leaves the bar as it stands; also done when it is dropped.
     pub fn finish(&mut self) {
         if let Some((_, bar)) = self.shown.take() {
@@ -83,12 +100,18 @@ impl Drop for Bar {
     }
 }
 
+/// Of a run of a job.
+const RUN: &str = "{prefix} {bar:30} {pos:>3} % {msg}";
+
 fn style(progress: &Progress<'_>) -> ProgressStyle {
-    let template = match progress.unit {
+    template(match progress.unit {
         _ if progress.total == 0 => "{prefix} {human_pos} {per_sec} {msg}",
         Unit::Bytes => "{prefix} {bar:30} {bytes}/{total_bytes} {bytes_per_sec} {eta} left {msg}",
         Unit::Lines => "{prefix} {bar:30} {human_pos}/{human_len} {per_sec} {eta} left {msg}",
-    };
+    })
+}
+
+fn template(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template).unwrap_or_else(|_| ProgressStyle::default_bar())
 }
 
@@ -106,6 +129,13 @@ mod tests {
             bar.show(&Progress { task: "u", ..progress });
             assert_eq!(bar.shown.as_ref().map(|(task, _)| task.as_str()), Some("u"));
         }
+        let run = serde_json::json!({"run_id": "r", "scenario_id": "s", "kind": "sync", "state": "running",
+            "phase": "reading", "percent": 41.5, "eta_s": 7, "attempts": 1, "created_at": "x"});
+        let mut bar = Bar::default();
+        bar.show_run(&serde_json::from_value(run).unwrap());
+        let (task, shown) = bar.shown.as_ref().unwrap();
+        assert_eq!((task.as_str(), shown.position(), shown.message().as_str()), ("sync", 42, "reading, 7 s left"));
+        assert!(ProgressStyle::with_template(RUN).is_ok());
         let line = serde_json::to_string(&Progress::of_lines("t", &Batch::default(), 3)).unwrap();
         assert_eq!(line, r#"{"task":"t","unit":"lines","done":0,"total":3,"lines":0,"failed":0}"#);
     }

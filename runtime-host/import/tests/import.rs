@@ -1,6 +1,7 @@
 //! Whole imports against a stand-in server.
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "helpers of tests are not recognised as tests")]
 
+mod jobs;
 mod server;
 
 use std::{

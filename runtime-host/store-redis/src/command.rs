@@ -26,6 +26,10 @@ pub(crate) static GET_MANY: Scripted = Scripted::new(include_str!("lua/get_many.
 pub(crate) static HOT_ADD: Scripted = Scripted::new(include_str!("lua/hot_add.lua"));
 pub(crate) static HOT_READ: Scripted = Scripted::new(include_str!("lua/hot_read.lua"));
 pub(crate) static INCREMENT: Scripted = Scripted::new(include_str!("lua/increment.lua"));
+pub(crate) static JOBS_CHANGE: Scripted = Scripted::new(include_str!("lua/jobs_change.lua"));
+pub(crate) static JOBS_FORGET: Scripted = Scripted::new(include_str!("lua/jobs_forget.lua"));
+pub(crate) static JOBS_KEEP: Scripted = Scripted::new(include_str!("lua/jobs_keep.lua"));
+pub(crate) static JOBS_REST: Scripted = Scripted::new(include_str!("lua/jobs_rest.lua"));
 pub(crate) static KEYS: Scripted = Scripted::new(include_str!("lua/keys.lua"));
 pub(crate) static KEYS_PAGE: Scripted = Scripted::new(include_str!("lua/keys_page.lua"));
 

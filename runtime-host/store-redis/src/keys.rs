@@ -70,9 +70,48 @@ impl Keys {
         format!("{}user:profile:{}:{}:*", self.prefix, part(tenant.as_str()), part(user_id))
     }
 
+    /// The keys of a tenant's jobs.
+    pub(crate) fn jobs(&self, tenant: &Tenant) -> JobKeys {
+        let runs = format!("{}jobs:{}", self.prefix, part(tenant.as_str()));
+        JobKeys { jobs: beside(&runs, "jobs"), order: beside(&runs, "runs"), runs }
+    }
+
+    /// A ZSET of the tenants that may have runs of jobs at work.
+    pub(crate) fn jobs_tenants(&self) -> String {
+        format!("{}jobs", self.prefix)
+    }
+
     /// A HASH of values.
     pub(crate) fn key_values(&self, tenant: &Tenant, label: &str) -> String {
         format!("{}kv:{}:{}", self.prefix, part(tenant.as_str()), part(label))
+    }
+}
+
+/// The keys of a tenant's jobs, which are all on one node.
+#[derive(Debug, Clone)]
+pub(crate) struct JobKeys {
+    /// A HASH of runs.
+    pub(crate) runs: String,
+    /// A HASH of what is kept of each job.
+    pub(crate) jobs: String,
+    /// A ZSET of the ids of runs.
+    pub(crate) order: String,
+}
+
+impl JobKeys {
+    /// A ZSET of the ids of one job's runs.
+    pub(crate) fn of_job(&self, job: &str) -> String {
+        beside(&self.runs, &format!("runs:{job}"))
+    }
+
+    /// What the job's run keeps.
+    pub(crate) fn checkpoint(&self, job: &str) -> String {
+        beside(&self.runs, &format!("checkpoint:{job}"))
+    }
+
+    /// All that a change of a job's runs may be about.
+    pub(crate) fn all(&self, job: &str) -> [String; 5] {
+        [self.runs.clone(), self.jobs.clone(), self.order.clone(), self.of_job(job), self.checkpoint(job)]
     }
 }
 
@@ -116,6 +155,13 @@ mod tests {
         assert_eq!(keys.scenario_config(&t, "feed"), "scenario:config:acme:feed");
         assert_eq!(keys.user_profile(&t, "ann", "feed"), "user:profile:acme:ann:feed");
         assert_eq!(keys.key_values(&t, "default"), "kv:acme:default");
+        assert_eq!(
+            keys.jobs(&t).all("feed/sync"),
+            ["", ":jobs", ":runs", ":runs:feed/sync", ":checkpoint:feed/sync"].map(|what| match what {
+                "" => "jobs:acme".to_owned(),
+                what => format!("{{jobs:acme}}{what}"),
+            })
+        );
         assert_eq!(Keys::new("shop:").hot_items(&t, "feed"), "shop:hot:items:acme:feed");
     }
 
@@ -145,6 +191,7 @@ mod tests {
             keys.scenario_config(t, a),
             keys.user_profile(t, a, b),
             keys.key_values(t, a),
+            keys.jobs(t).runs,
         ]
     }
 
@@ -156,9 +203,11 @@ mod tests {
                 (all(&keys, &one.0, &one.1, &one.2), all(&keys, &other.0, &other.1, &other.2));
             for (at, key) in first.iter().enumerate() {
                 for (other_at, other_key) in second.iter().enumerate() {
-                    let same_ids = one.0 == other.0 && one.1 == other.1 && (one.2 == other.2 || ![1, 4].contains(&at));
+                    let same_ids = one.0 == other.0 && one.1 == other.1 && (one.2 == other.2 || ![1, 4].contains(&at))
+                        || at == 6 && one.0 == other.0;
                     prop_assert_eq!(key == other_key, at == other_at && same_ids, "{} {}", key, other_key);
                     prop_assert_ne!(&beside(key, "x"), other_key);
+                    prop_assert_ne!(&keys.jobs_tenants(), other_key);
                 }
             }
         }

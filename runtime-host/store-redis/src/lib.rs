@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`RedisLive`] | `live`, and the effects of events on it | `hot:items:…`, `exposed:…`, `item:stats:…` |
 //! | [`RedisKeyValues`] | `spin:key-value`, `wasi:keyvalue` | `kv:…` |
+//! | [`RedisJobs`] | runs of jobs | `jobs:…` |
 //! | [`CachedDocuments`] | `documents` of another store | `scenario:config:…`, `user:profile:…` |
 //! | [`outbound`] | `spin:redis` | whatever a component likes, on a server of its choice |
 //!
@@ -30,6 +31,7 @@
 
 mod cache;
 mod command;
+mod jobs;
 mod key_values;
 mod keys;
 mod link;
@@ -39,6 +41,7 @@ mod settings;
 mod store;
 
 pub use cache::CachedDocuments;
+pub use jobs::RedisJobs;
 pub use key_values::RedisKeyValues;
 pub use live::RedisLive;
 pub use settings::RedisSettings;

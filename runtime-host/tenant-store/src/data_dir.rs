@@ -72,9 +72,13 @@ pub fn tenant_file(data_dir: &Path, tenant: &Tenant) -> PathBuf {
 /// # Errors
 /// `unavailable` when the directory cannot be read.
 pub fn tenants_in(data_dir: &Path) -> Result<Vec<Tenant>, Error> {
-    let folder = tenants_folder(data_dir);
+    tenants_of(&tenants_folder(data_dir))
+}
+
+/// [`tenants_in`], of the folder with their files.
+pub(crate) fn tenants_of(folder: &Path) -> Result<Vec<Tenant>, Error> {
     let cannot = |error: io::Error| Error::Unavailable(format!("cannot read {}: {error}", folder.display()));
-    let entries = match fs::read_dir(&folder) {
+    let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries.map_err(cannot)?,
     };

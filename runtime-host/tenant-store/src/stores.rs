@@ -13,7 +13,11 @@ use std::{
 use funnelweb_core::limits;
 use tokio::{sync::OnceCell, task::spawn_blocking};
 
-use crate::{Durability, Error, Part, Purge, Tenant, TenantFile, data_dir::tenants_folder, lock};
+use crate::{
+    Durability, Error, Part, Purge, Tenant, TenantFile,
+    data_dir::{tenants_folder, tenants_of},
+    lock,
+};
 
 /// Tells the time in milliseconds since 1970; another one is injected in tests.
 pub type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
@@ -120,6 +124,17 @@ impl TenantStores {
             })
             .await?;
         Ok(opened.clone())
+    }
+
+    /// The tenants that have a file, by name.
+    ///
+    /// # Errors
+    /// `unavailable` when the folder cannot be read.
+    pub async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        let folder = self.folder.clone();
+        spawn_blocking(move || tenants_of(&folder))
+            .await
+            .map_err(|error| Error::Unavailable(format!("reading was abandoned: {error}")))?
     }
 
     /// Deletes a user or scenario from the tables of every part, in one durable

@@ -43,6 +43,12 @@ fn every_fault_names_its_path() {
     assert_eq!(refused("\"numeric\"", "\"number\""), config("config.features.item_features[0].type"));
     assert_eq!(refused("\"category\"", "\"duration\""), config("config.features.item_features[1].name"));
     assert_eq!(refused("\"decay_days\": 7}}]}", "\"decay_days\": 7}}]}, \"rerankk\": {}"), config("config.rerankk"));
+    let jobs = |jobs: &str| refused("\"decay_days\": 7}}]}", &format!("\"decay_days\": 7}}}}]}}, \"jobs\": {jobs}"));
+    assert_eq!(jobs(r#"{"training": {}}"#), config("config.jobs.training"));
+    assert_eq!(jobs(r#"{"similarity": {"cron": "0 3 * * *"}}"#), config("config.jobs.similarity.cron"));
+    assert_eq!(jobs(r#"{"similarity": {"schedule": "0 3 * *"}}"#), config("config.jobs.similarity.schedule"));
+    assert_eq!(jobs(r#"{"sync": {"schedule": "0 0 30 2 *"}}"#), config("config.jobs.sync.schedule"));
+    assert_eq!(jobs(r#"{"profiles": {"params": []}}"#), config("config.jobs.profiles.params"));
     assert_eq!(refused("vlog_main_feed", "a/b"), (Code::InvalidField, "scenario_id".to_owned()));
     assert_eq!(refused("\"scenario_type\": \"vlog\",", ""), (Code::InvalidField, String::new()));
     assert_eq!(refused("{", "[").0, Code::InvalidJson);
@@ -90,6 +96,10 @@ fn every_limit_is_what_still_fits() {
     });
     holds("config.rank.params", limits::PARAMS_BYTES, |scenario, bytes| {
         scenario.config.rank.params = Map::from_iter([("x".to_owned(), text(bytes - r#"{"x":""}"#.len()).into())]);
+    });
+    holds("config.jobs.sync.params", limits::PARAMS_BYTES, |scenario, bytes| {
+        let params = Map::from_iter([("x".to_owned(), text(bytes - r#"{"x":""}"#.len()).into())]);
+        scenario.config.jobs.sync = Some(Job { schedule: None, params });
     });
     for bytes in [limits::ACTION_TYPE_BYTES, limits::ACTION_TYPE_BYTES + 1] {
         let mut scenario = Scenario::parse(VLOG.as_bytes()).unwrap();
@@ -154,4 +164,15 @@ fn exploration_needs_its_channel() {
     let (field, message) = exploration("explore", r#"{"share": 0.6}"#).unwrap_err();
     assert!(field == "config.exploration.share" && message.contains("0 to 0.5"), "{field}: {message}");
     assert!(serde_json::from_str::<Exploration>(r#"{"users": "old"}"#).is_err());
+}
+
+#[test]
+fn jobs_are_read_by_kind() {
+    let jobs = r#""jobs": {"profiles": {}, "similarity": {"schedule": "0 3 * * *", "params": {"neighbours": 50}}}"#;
+    let body = VLOG.replacen("\"recall\"", &format!("{jobs}, \"recall\""), 1);
+    let scenario = Scenario::parse(body.as_bytes()).unwrap();
+    let kinds: Vec<Kind> = scenario.config.jobs.iter().map(|(kind, _)| kind).collect();
+    assert_eq!(kinds, [Kind::Similarity, Kind::Profiles]);
+    assert_eq!(scenario.config.jobs.get(Kind::Similarity).unwrap().params["neighbours"], 50);
+    assert_eq!(scenario.config.jobs.get(Kind::Sync), None);
 }

@@ -367,6 +367,10 @@ impl Documents for SqliteDocuments {
         Ok(rows.into_iter().map(|row| row.map(|row| row.id.clone())).collect())
     }
 
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        self.stores.tenants().await
+    }
+
     fn walk<'a>(&'a self, tenant: &'a Tenant, collection: Collection) -> Walk<'a, Document> {
         self.pages(tenant, collection)
     }

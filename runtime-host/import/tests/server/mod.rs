@@ -32,6 +32,8 @@ pub struct Seen {
     pub requests: Vec<(String, String, BTreeMap<String, String>, usize)>,
     pub items: BTreeMap<String, Value>,
     pub events: BTreeMap<String, Value>,
+    /// The next answers to requests about jobs.
+    pub scripted: VecDeque<(u16, Value)>,
     /// Item ids and event ids to refuse.
     pub refused: BTreeSet<String>,
 }
@@ -113,6 +115,7 @@ fn serve(stream: TcpStream, seen: &Mutex<Seen>) {
                 take(&mut seen, &path, &body);
                 return;
             }
+            None if path.starts_with("/api/v1/jobs") => seen.scripted.pop_front().unwrap(),
             None => (200, take(&mut seen, &path, &body)),
         };
         let answer = answer.to_string();

@@ -313,6 +313,10 @@ impl Documents for MongoDocuments {
         Ok(rows.into_iter().map(|row| row.map(|row| row.id.clone())).collect())
     }
 
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        self.store.tenants().await
+    }
+
     fn walk<'a>(&'a self, tenant: &'a Tenant, collection: Collection) -> Walk<'a, Document> {
         self.store.walk_documents(tenant, collection)
     }

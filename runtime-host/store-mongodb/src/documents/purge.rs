@@ -68,6 +68,15 @@ impl MongoStore {
         Ok(found.iter().filter_map(|found| Some(found.get_str("scenario_id").ok()?.to_owned())).collect())
     }
 
+    /// Whose scenarios there are, by name.
+    pub(crate) async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        let scenarios = self.collection(shape(Collection::Scenarios).name);
+        let distinct = self.again("distinct", || async { scenarios.distinct("tenant_id", doc! {}).await }).await?;
+        let mut tenants: Vec<Tenant> = distinct.iter().filter_map(|id| Tenant::new(id.as_str()?).ok()).collect();
+        tenants.sort_unstable();
+        Ok(tenants)
+    }
+
     async fn scenario_ids_of_events(&self, filter: &BsonDocument) -> Result<BTreeSet<String>, Error> {
         let events = self.collection(INTERACTIONS);
         let distinct =

@@ -294,6 +294,10 @@ impl<D: Documents + ?Sized> Documents for CachedDocuments<D> {
         self.inner.item_ids(tenant, scenario_id, handles).await
     }
 
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        self.inner.tenants().await
+    }
+
     fn walk<'a>(&'a self, tenant: &'a Tenant, collection: Collection) -> Walk<'a, Document> {
         self.inner.walk(tenant, collection)
     }

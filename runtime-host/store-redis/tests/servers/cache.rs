@@ -151,6 +151,10 @@ impl Documents for Inner {
         self.up()?.item_ids(tenant, scenario_id, handles).await
     }
 
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        self.up()?.tenants().await
+    }
+
     fn walk<'a>(&'a self, tenant: &'a Tenant, of: Collection) -> Walk<'a, Document> {
         self.documents.walk(tenant, of)
     }

@@ -105,6 +105,10 @@ impl Documents for Items {
         Ok(handles.iter().map(|handle| self.0.get(handle).cloned()).collect())
     }
 
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        Err(unused())
+    }
+
     fn walk<'a>(&'a self, _: &'a Tenant, _: Collection) -> Walk<'a, Document> {
         pages((), async |()| Err(unused()))
     }

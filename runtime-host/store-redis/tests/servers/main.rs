@@ -9,6 +9,7 @@ mod cache;
 mod connecting;
 mod failures;
 mod harness;
+mod jobs;
 mod key_values;
 mod live;
 mod outbound;
