@@ -161,13 +161,14 @@ impl Link {
             request.metadata_mut().insert("dbname", database.clone());
         }
         let mut grpc = Grpc::new(self.channel.clone()).max_decoding_message_size(ANSWER_BYTES);
-        let down = |text: &str, cause| Failure::Down(format!("milvus: {method}: {text}{}", causes(text, cause)));
-        grpc.ready().await.map_err(|error| down(&error.to_string(), error.source()))?;
+        grpc.ready().await.map_err(|error| down(method, &error.to_string(), error.source()))?;
         let answer = grpc.unary(request, path, ProstCodec::<Q, A>::default()).await;
         let answer = answer.map_err(|failed| match failed.code() {
             // The client's own deadline is the same, and may be the first to end.
             Code::DeadlineExceeded | Code::Cancelled => no_answer(method, time),
-            Code::Unavailable | Code::Unknown | Code::ResourceExhausted => down(failed.message(), failed.source()),
+            Code::Unavailable | Code::Unknown | Code::ResourceExhausted => {
+                down(method, failed.message(), failed.source())
+            }
             _ => Failure::Refused(format!("milvus: {method}: {}", failed.message())),
         })?;
         let answer = answer.into_inner();
@@ -202,17 +203,17 @@ fn check(method: &str, status: &Status) -> Result<(), Failure> {
     }
 }
 
-/// What caused an error that is told of already, which tells more.
-fn causes(told: &str, mut cause: Option<&(dyn std::error::Error + 'static)>) -> String {
-    let mut text = String::new();
+/// With what caused it, which tells more.
+fn down(method: &str, message: &str, mut cause: Option<&(dyn std::error::Error + 'static)>) -> Failure {
+    let mut text = format!("milvus: {method}: {message}");
     while let Some(error) = cause {
         let more = error.to_string();
-        if !told.contains(&more) && !text.contains(&more) {
+        if !text.contains(&more) {
             text = format!("{text}: {more}");
         }
         cause = error.source();
     }
-    text
+    Failure::Down(text)
 }
 
 #[cfg(test)]
