@@ -32,6 +32,7 @@ const STEPS: &[Step] = &[
     Step { name: "test-guests", run: build::test_guests },
     Step { name: "host", run: |root| run(workspace(root, "build").arg("--bins")) },
     Step { name: "ferretdb", run: ferretdb },
+    Step { name: "milvus", run: milvus },
     Step { name: "unit", run: |root| run(workspace(root, "test").args(["--exclude", END_TO_END])) },
     Step { name: "end-to-end", run: |root| run(workspace(root, "test").args(["--test", "e2e"])) },
 ];
@@ -53,6 +54,12 @@ fn clippy(root: &Path) -> Result<()> {
 fn ferretdb(_: &Path) -> Result<()> {
     let ferretdb = funnelweb_test_servers::ferretdb::binary().map_err(anyhow::Error::msg)?;
     println!("{}", ferretdb.display());
+    Ok(())
+}
+
+fn milvus(_: &Path) -> Result<()> {
+    let milvus = funnelweb_test_servers::milvus::binary().map_err(anyhow::Error::msg)?;
+    println!("{}", milvus.display());
     Ok(())
 }
 

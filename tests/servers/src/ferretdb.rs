@@ -3,12 +3,13 @@
 
 use std::{
     env,
-    ffi::OsStr,
     fs::{self, File},
     io,
     path::{Path, PathBuf},
     process::Command,
 };
+
+use crate::cache::{cache_folder, run};
 
 /// FerretDB speaks MongoDB's protocol on top of SQLite: the nearest real server
 /// where no `mongod` can be had.
@@ -69,12 +70,6 @@ fn build_ferretdb() -> Result<PathBuf, String> {
     Ok(binary)
 }
 
-fn cache_folder() -> Result<PathBuf, String> {
-    let set = |name: &str| env::var_os(name).filter(|value| !value.is_empty()).map(PathBuf::from);
-    let cache = set("XDG_CACHE_HOME").or_else(|| Some(set("HOME")?.join(".cache")));
-    Ok(cache.ok_or("neither XDG_CACHE_HOME nor HOME is set")?.join("funnelweb"))
-}
-
 /// Copies files and folders; modules have no links, and their files may not be
 /// written to.
 fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
@@ -89,15 +84,4 @@ fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
         }
     }
     Ok(())
-}
-
-fn run(command: &mut Command) -> Result<String, String> {
-    let program = command.get_program().to_string_lossy().into_owned();
-    let output = command.output().map_err(|error| format!("cannot run `{program}`: {error}"))?;
-    if output.status.success() {
-        return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
-    }
-    let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
-    let complaint = String::from_utf8_lossy(&output.stderr);
-    Err(format!("`{program} {}` failed: {}", words.join(" "), complaint.trim()))
 }

@@ -3,7 +3,7 @@
 //! fails as networks do.
 //!
 //! Nothing is installed. Redis and Valkey are those of the machine or what
-//! `cargo xtask redis-servers` unpacked; FerretDB is built once.
+//! `cargo xtask redis-servers` unpacked; FerretDB is built and Milvus Lite fetched once.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -11,7 +11,9 @@
     reason = "for tests: a server that cannot be had is a failed test"
 )]
 
+mod cache;
 pub mod ferretdb;
+pub mod milvus;
 pub mod proxy;
 
 use std::{
@@ -87,6 +89,17 @@ impl Server {
             let places = [format!("--listen-addr={listen}"), format!("--sqlite-url={store}")];
             let more = ["--log-level=error"].iter().chain(more);
             own.iter().chain(more).map(|argument| (*argument).to_owned()).chain(places).collect()
+        })
+    }
+
+    /// A Milvus Lite that stores in its folder.
+    #[must_use]
+    pub fn milvus() -> Self {
+        Self::start(milvus::binary().unwrap(), |port, folder| {
+            let (port, data) = (port.to_string(), format!("{}/data", folder.display()));
+            let place = ["server", "--host", "127.0.0.1", "--port", &port, "--data-dir", &data];
+            // It takes one writer at a time, and does not see to that.
+            place.iter().chain(&["--max-workers", "1"]).map(|argument| (*argument).to_owned()).collect()
         })
     }
 
