@@ -133,7 +133,9 @@ impl<'a> Bootstrap<'a> {
 
 /// By column, the means of all resamples.
 fn columns_of(chunks: Vec<Vec<[f64; LANES]>>, columns: usize) -> Vec<Vec<f64>> {
-    (0..columns).map(|column| chunks.iter().filter_map(|chunk| chunk.get(column)).flatten().copied().collect()).collect()
+    (0..columns)
+        .map(|column| chunks.iter().filter_map(|chunk| chunk.get(column)).flatten().copied().collect())
+        .collect()
 }
 
 /// By column, the means of the resamples of one chunk.
@@ -205,7 +207,8 @@ fn interval(values: Vec<f64>, mut means: Vec<f64>, level: f64) -> Option<Estimat
     // Of a mean that many resamples hit exactly, half of them count as below.
     let below = means.partition_point(|other| *other < mean);
     let up_to = means.partition_point(|other| *other <= mean);
-    let share = ((below + up_to) as f64 / 2.0 / means.len() as f64).clamp(0.5 / means.len() as f64, 1.0 - 0.5 / means.len() as f64);
+    let share = ((below + up_to) as f64 / 2.0 / means.len() as f64)
+        .clamp(0.5 / means.len() as f64, 1.0 - 0.5 / means.len() as f64);
     let bias = normal_quantile(share);
     let end = |probability: f64| {
         let z = bias + normal_quantile(probability);

@@ -90,13 +90,7 @@ impl Metric {
     pub fn is_accuracy(self) -> bool {
         matches!(
             self,
-            Self::Recall
-                | Self::Precision
-                | Self::Ndcg
-                | Self::GradedNdcg
-                | Self::Map
-                | Self::Mrr
-                | Self::HitRate
+            Self::Recall | Self::Precision | Self::Ndcg | Self::GradedNdcg | Self::Map | Self::Mrr | Self::HitRate
         )
     }
 
@@ -194,13 +188,7 @@ pub struct Sheet {
 ///
 /// # Errors
 /// [`Error::Slates`] when there are not as many as users.
-pub fn measure(
-    name: &str,
-    asked: &[Asked],
-    slates: &[Vec<u32>],
-    catalogue: &Catalogue,
-    cuts: &Cuts,
-) -> Result<Sheet> {
+pub fn measure(name: &str, asked: &[Asked], slates: &[Vec<u32>], catalogue: &Catalogue, cuts: &Cuts) -> Result<Sheet> {
     if slates.len() != asked.len() {
         return Err(Error::Slates { name: name.to_owned(), found: slates.len(), expected: asked.len() });
     }

@@ -82,8 +82,13 @@ pub(super) fn bars(title: &str, bars: &[Bar<'_>]) -> String {
                 up = middle - 4.0
             );
         }
-        let _ =
-            write!(out, r#"<text class="number" x="{:.1}" y="{}">{}</text></g>"#, after + 6.0, middle + 4.0, short(bar.value));
+        let _ = write!(
+            out,
+            r#"<text class="number" x="{:.1}" y="{}">{}</text></g>"#,
+            after + 6.0,
+            middle + 4.0,
+            short(bar.value)
+        );
     }
     out.push_str("</svg>");
     out
@@ -128,7 +133,9 @@ mod tests {
 
     #[test]
     fn an_axis_ends_at_a_short_number() {
-        for (most, end) in [(0.0, 1.0), (f64::NAN, 1.0), (0.11, 0.2), (0.21, 0.25), (1.0, 1.0), (9.3, 10.0), (310.0, 400.0)] {
+        for (most, end) in
+            [(0.0, 1.0), (f64::NAN, 1.0), (0.11, 0.2), (0.21, 0.25), (1.0, 1.0), (9.3, 10.0), (310.0, 400.0)]
+        {
             assert!((nice_end(most) - end).abs() < 1e-9, "{most} {}", nice_end(most));
         }
     }
@@ -136,7 +143,8 @@ mod tests {
     #[test]
     fn bars_stay_within_the_picture() {
         let bar = Bar { label: "a<b", class: "funnel", value: 0.5, interval: Some((-0.2, 0.9)) };
-        let svg = bars("t\"", &[bar, Bar { label: &"x".repeat(30), class: "channel", value: f64::NAN, interval: None }]);
+        let svg =
+            bars("t\"", &[bar, Bar { label: &"x".repeat(30), class: "channel", value: f64::NAN, interval: None }]);
         assert!(svg.contains("a&lt;b") && svg.contains("t&quot;"), "{svg}");
         assert!(svg.contains(&format!("{}…", "x".repeat(23))));
         assert!(svg.contains(r#"d="M170.0 "#), "the interval begins at 0: {svg}");

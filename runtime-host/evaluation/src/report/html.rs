@@ -62,9 +62,10 @@ fn head(out: &mut String, report: &Report) {
 
 fn charts(out: &mut String, report: &Report, k: u32) {
     for metric in Metric::ALL {
-        let all = report.runs.iter().filter_map(|run| {
-            run.measured(metric, k).map(|estimate| Bar::of(&run.name, class(run.kind), estimate))
-        });
+        let all = report
+            .runs
+            .iter()
+            .filter_map(|run| run.measured(metric, k).map(|estimate| Bar::of(&run.name, class(run.kind), estimate)));
         let all: Vec<Bar<'_>> = all.collect();
         if !all.is_empty() {
             chart(out, &format!("{}@{k}", metric.title()), about(metric), &all);
@@ -72,9 +73,10 @@ fn charts(out: &mut String, report: &Report, k: u32) {
     }
     let spread = |value: fn(&super::Spread) -> f64| -> Vec<Bar<'_>> {
         let bar = |run: &'_ RunReport| run.spreads.iter().find(|spread| spread.k == k).map(value);
-        let bars = report.runs.iter().filter_map(|run| {
-            Some(Bar { label: &run.name, class: class(run.kind), value: bar(run)?, interval: None })
-        });
+        let bars = report
+            .runs
+            .iter()
+            .filter_map(|run| Some(Bar { label: &run.name, class: class(run.kind), value: bar(run)?, interval: None }));
         bars.collect()
     };
     let coverage = "share of the catalogue that anybody is shown";
@@ -123,8 +125,10 @@ fn numbers(out: &mut String, report: &Report, k: u32) {
             let _ = write!(out, "<td>{}</td>", with_interval(run.measured(metric, k)));
         }
         let spread = run.spreads.iter().find(|spread| spread.k == k);
-        let (spreads, latency) = (spread.map(|of| (of.coverage, of.gini)), run.latency.map(|of| (of.p50_ms, of.p99_ms)));
-        for value in [spreads, latency].into_iter().flat_map(|pair| [pair.map(|pair| pair.0), pair.map(|pair| pair.1)]) {
+        let (spreads, latency) =
+            (spread.map(|of| (of.coverage, of.gini)), run.latency.map(|of| (of.p50_ms, of.p99_ms)));
+        for value in [spreads, latency].into_iter().flat_map(|pair| [pair.map(|pair| pair.0), pair.map(|pair| pair.1)])
+        {
             let _ = write!(out, "<td>{}</td>", value.map_or_else(|| "–".to_owned(), short));
         }
         out.push_str("</tr>");
@@ -164,9 +168,7 @@ fn trouble(out: &mut String, report: &Report) {
     if all().next().is_none() {
         return;
     }
-    out.push_str(
-        "<h2>What did not work</h2><table><tr><th></th><th>stage</th><th>answers</th><th>reason</th></tr>",
-    );
+    out.push_str("<h2>What did not work</h2><table><tr><th></th><th>stage</th><th>answers</th><th>reason</th></tr>");
     for (run, trouble) in all() {
         let _ = write!(
             out,

@@ -66,8 +66,7 @@ fn beyond(report: &Report, k: u32) -> Vec<Vec<String>> {
         let spread = run.spreads.iter().find(|spread| spread.k == k);
         let spread = [spread.map(|spread| spread.coverage), spread.map(|spread| spread.gini)].map(plain);
         let time = |value: Option<f64>| value.map_or_else(|| "–".to_owned(), |value| format!("{value:.1}"));
-        let latency =
-            [run.latency.map(|latency| latency.p50_ms), run.latency.map(|latency| latency.p99_ms)].map(time);
+        let latency = [run.latency.map(|latency| latency.p50_ms), run.latency.map(|latency| latency.p99_ms)].map(time);
         means.chain(spread).chain(latency).collect()
     })
 }
@@ -94,10 +93,8 @@ fn rows(
 }
 
 pub(super) fn with_interval(estimate: Option<Estimate>) -> String {
-    estimate.map_or_else(
-        || "–".to_owned(),
-        |Estimate { mean, low, high, .. }| format!("{mean:.4} [{low:.4}, {high:.4}]"),
-    )
+    estimate
+        .map_or_else(|| "–".to_owned(), |Estimate { mean, low, high, .. }| format!("{mean:.4} [{low:.4}, {high:.4}]"))
 }
 
 /// Rows with a head, the columns as wide as they must be.
