@@ -6,7 +6,10 @@ use std::collections::HashMap;
 
 use funnelweb_core::{id::handle, limits};
 use funnelweb_factor_documents::store::{Collection, Document, Query, Sort};
-use funnelweb_factor_vectors::store::{Metric, Space};
+use funnelweb_factor_vectors::{
+    EMBEDDING as SPACE,
+    store::{Metric, Space},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,8 +17,6 @@ use crate::{
     follow::Phase,
 };
 
-/// The space of the vectors that items bring along (`wit/capabilities/vectors.wit`).
-const SPACE: &str = "embedding";
 /// Documents of a page, of which each may be long.
 const PAGE: u32 = 500;
 /// How far the values of unit vectors may differ that are the same.

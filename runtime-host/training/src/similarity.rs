@@ -44,7 +44,7 @@ pub async fn similarity(
         end: None,
     };
     let phase = Phase::begin(&follow, "reading behaviours", 0.0, 0.3);
-    let behaved = reading.read(Most::default(), &phase).await?;
+    let behaved = phase.unless_cancelled(reading.read(Most::default(), &phase)).await?;
     let learning = Learning { params: params.clone(), follow: Arc::clone(&follow) };
     // The inverse of EASE looks at nobody while it is computed.
     let learned = phase.unless_cancelled(blocking(move || learning.learn(behaved))).await?;
