@@ -51,7 +51,7 @@ struct Spaces<'a> {
 pub(crate) async fn reconcile(context: &Context, target: &Target, phase: &Phase) -> Result<Own, Error> {
     let it = Spaces { context, target, phase };
     let before = it.describe().await?;
-    let Some(dimension) = it.dimension().await? else {
+    let Some(dimension) = it.dimension(before).await? else {
         context.vectors.drop_space(&target.tenant, &target.scenario_id, SPACE).await?;
         return Ok(Own { removed: before.map_or(0, |space| space.vectors), ..Own::default() });
     };
@@ -77,8 +77,8 @@ impl Spaces<'_> {
         Ok(self.context.vectors.describe(tenant, scenario_id, SPACE).await?)
     }
 
-    /// The dimension that most vectors have.
-    async fn dimension(&self) -> Result<Option<u32>, Error> {
+    /// The dimension that most vectors have; of several that of the space.
+    async fn dimension(&self, space: Option<Space>) -> Result<Option<u32>, Error> {
         let mut counts: HashMap<usize, u64> = HashMap::new();
         let mut cursor = None;
         loop {
@@ -93,7 +93,8 @@ impl Spaces<'_> {
                 break;
             }
         }
-        let most = counts.into_iter().max_by_key(|(dimension, count)| (*count, *dimension));
+        let is_of_space = |dimension: usize| space.is_some_and(|space| space.dimension as usize == dimension);
+        let most = counts.into_iter().max_by_key(|(dimension, count)| (*count, is_of_space(*dimension), *dimension));
         Ok(most.and_then(|(dimension, _)| u32::try_from(dimension).ok()))
     }
 

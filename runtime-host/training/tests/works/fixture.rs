@@ -17,11 +17,11 @@ use funnelweb_core::{
 use funnelweb_factor_documents::{
     SqliteDocuments,
     profile::ProfileEffect,
-    store::{Collection, Documents, Key, NewDocument},
+    store::{Collection, Key, NewDocument},
 };
 use funnelweb_factor_events::{
     SqliteEvents,
-    store::{Effect, Event, Events},
+    store::{Effect, Event},
 };
 use funnelweb_factor_learned::{
     LearnedModels,
@@ -37,7 +37,7 @@ pub struct Fixture {
     pub folder: tempfile::TempDir,
     pub context: Context,
     pub t: Tenant,
-    numbers: AtomicU64,
+    pub numbers: AtomicU64,
 }
 
 pub const START_MS: u64 = 1_700_000_000_000;

@@ -122,7 +122,7 @@ async fn without_anybody_there_is_nothing_to_make() {
     it.append(vec![it.event("u", "i", "impression", START_MS)]).await;
     assert_eq!(it.profiles().await, outcome(1, 0, 1));
     assert_eq!(it.profile("u").await, None);
-    let stopped =
-        profiles(&it.context, &it.target(1), &ProfilesParams {}, Follower::who_cancels("making profiles", 0.0));
-    assert_eq!(stopped.await, Err(Error::Cancelled));
+    let follower = Follower::who_cancels("making profiles", 0.0);
+    let stopped = profiles(&it.context, &it.target(1), &ProfilesParams {}, follower).await;
+    assert_eq!(stopped, Err(Error::Cancelled));
 }
