@@ -13,6 +13,7 @@ use funnelweb_tenant_store::Error;
 use mongodb::{IndexModel, error::ErrorKind, options::IndexOptions};
 
 use crate::{
+    blobs::HEADS,
     call::Failure,
     documents::{Shape, shape},
     events::INTERACTIONS,
@@ -98,6 +99,8 @@ pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
         create_in(store, shape(collection).name, of_documents(collection, indexed_queries)).await?;
     }
     create_in(store, INTERACTIONS, of_interactions(indexed_queries)).await?;
+    // The versions of a blob, and the blobs of a scenario.
+    create_in(store, HEADS, vec![index(doc! { "tenant_id": 1, "name": 1 }, Some("fw_by_name"))]).await?;
     match store.settings.interactions_ttl_days {
         Some(days) if store.abilities.ttl_indexes => ttl(store, u64::from(days) * DAY_S).await,
         Some(_) => {

@@ -1,4 +1,4 @@
-//! MongoDB as the store of documents and events: the collections of the design
+//! MongoDB as the store of documents, events and blobs: the collections of the design
 //! (§3.1), so that `mongosh` and other programs see what it shows.
 //!
 //! ```no_run
@@ -13,6 +13,7 @@
 //! # Ok(()) }
 //! ```
 
+mod blobs;
 mod cache;
 mod call;
 mod codec;
@@ -25,6 +26,7 @@ mod settings;
 mod state;
 mod transaction;
 
+pub use blobs::MongoBlobs;
 pub use documents::MongoDocuments;
 pub use events::MongoEvents;
 pub use server::{Abilities, Environment, MongoStore};

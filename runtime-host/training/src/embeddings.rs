@@ -44,12 +44,13 @@ pub async fn embeddings(
     let name = names::factors(&target.scenario_id);
     context.check_version(target, &name).await?;
     let behaviors = context.behaviors(target).await?;
-    let own = reconcile(context, target, &Phase::begin(&follow, "vectors of items' own", 0.0, 0.1)).await?;
+    let phase = Phase::begin(&follow, "vectors of items' own", 0.0, 0.1);
+    let own = phase.unless_cancelled(reconcile(context, target, &phase)).await?;
     let phase = Phase::begin(&follow, "reading behaviours", 0.1, 0.3);
     let read = async |end| {
         let half_life_days = params.half_life_days;
         let reading = Reading { events: &*context.events, target, behaviors: &behaviors, half_life_days, end };
-        reading.read(Most::default(), &phase).await
+        phase.unless_cancelled(reading.read(Most::default(), &phase)).await
     };
     let (behaved, kept) = match context.kept(target).await? {
         Some(kept) => {
@@ -107,12 +108,15 @@ impl Training<'_> {
         let (fingerprint, end) = (fingerprint(&behaved, params), behaved.end);
         let (keep, mut kept) = mpsc::channel(1);
         let every = self.context.checkpoint_every;
-        let learning = Learning { params: params.clone(), phase, every, keep };
+        let learning = Learning { params: params.clone(), phase: phase.clone(), every, keep };
         let learning = tokio::task::spawn_blocking(move || learning.learn(behaved, from));
-        while let Some(at) = kept.recv().await {
-            self.context.keep(self.target, &Kept { end, fingerprint, at }).await;
-        }
-        learning.await.map_err(|error| Error::Data(format!("the work was abandoned: {error}")))?
+        let learned = async {
+            while let Some(at) = kept.recv().await {
+                self.context.keep(self.target, &Kept { end, fingerprint, at }).await;
+            }
+            learning.await.map_err(|error| Error::Data(format!("the work was abandoned: {error}")))?
+        };
+        phase.unless_cancelled(learned).await
     }
 }
 

@@ -6,7 +6,10 @@ use std::collections::HashMap;
 
 use funnelweb_core::{id::handle, limits};
 use funnelweb_factor_documents::store::{Collection, Document, Query, Sort};
-use funnelweb_factor_vectors::store::{Metric, Space};
+use funnelweb_factor_vectors::{
+    EMBEDDING as SPACE,
+    store::{Metric, Space},
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -14,8 +17,6 @@ use crate::{
     follow::Phase,
 };
 
-/// The space of the vectors that items bring along (`wit/capabilities/vectors.wit`).
-const SPACE: &str = "embedding";
 /// Documents of a page, of which each may be long.
 const PAGE: u32 = 500;
 /// How far the values of unit vectors may differ that are the same.
@@ -50,7 +51,7 @@ struct Spaces<'a> {
 pub(crate) async fn reconcile(context: &Context, target: &Target, phase: &Phase) -> Result<Own, Error> {
     let it = Spaces { context, target, phase };
     let before = it.describe().await?;
-    let Some(dimension) = it.dimension().await? else {
+    let Some(dimension) = it.dimension(before).await? else {
         context.vectors.drop_space(&target.tenant, &target.scenario_id, SPACE).await?;
         return Ok(Own { removed: before.map_or(0, |space| space.vectors), ..Own::default() });
     };
@@ -76,8 +77,8 @@ impl Spaces<'_> {
         Ok(self.context.vectors.describe(tenant, scenario_id, SPACE).await?)
     }
 
-    /// The dimension that most vectors have.
-    async fn dimension(&self) -> Result<Option<u32>, Error> {
+    /// The dimension that most vectors have; of several that of the space.
+    async fn dimension(&self, space: Option<Space>) -> Result<Option<u32>, Error> {
         let mut counts: HashMap<usize, u64> = HashMap::new();
         let mut cursor = None;
         loop {
@@ -92,7 +93,8 @@ impl Spaces<'_> {
                 break;
             }
         }
-        let most = counts.into_iter().max_by_key(|(dimension, count)| (*count, *dimension));
+        let is_of_space = |dimension: usize| space.is_some_and(|space| space.dimension as usize == dimension);
+        let most = counts.into_iter().max_by_key(|(dimension, count)| (*count, is_of_space(*dimension), *dimension));
         Ok(most.and_then(|(dimension, _)| u32::try_from(dimension).ok()))
     }
 

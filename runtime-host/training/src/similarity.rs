@@ -44,7 +44,7 @@ pub async fn similarity(
         end: None,
     };
     let phase = Phase::begin(&follow, "reading behaviours", 0.0, 0.3);
-    let behaved = reading.read(Most::default(), &phase).await?;
+    let behaved = phase.unless_cancelled(reading.read(Most::default(), &phase)).await?;
     let learning = Learning { params: params.clone(), follow: Arc::clone(&follow) };
     // The inverse of EASE looks at nobody while it is computed.
     let learned = phase.unless_cancelled(blocking(move || learning.learn(behaved))).await?;
@@ -200,5 +200,48 @@ mod tests {
         let most = limits::LEARNED_HISTORY_ITEMS;
         let table = histories(&many, 1, most);
         assert_eq!((table.ids.len(), table.ids[0], table.ids[most - 1]), (most, 299, 300 - most as u32));
+    }
+
+    struct Stopped(std::sync::atomic::AtomicBool);
+
+    impl Follow for Stopped {
+        fn at(&self, _: &str, _: f32) {}
+
+        fn is_cancelled(&self) -> bool {
+            self.0.load(std::sync::atomic::Ordering::Relaxed)
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn a_long_run_stops_within_a_second() {
+        // A million interactions, everybody with everything of a large part.
+        let (users, items) = (5000_u32, 4000_u32);
+        let entry =
+            |at: u32| Entry { user: at / 200, item: (at / 200 * 7 + at % 200 * 13) % items, weight: 1.0, at_s: 0 };
+        let mut entries: Vec<Entry> = (0..users * 200).map(entry).collect();
+        entries.sort_unstable_by_key(|entry| (entry.user, entry.item));
+        let handles = |count: u32| (0..count).map(u64::from).collect();
+        let behaved = Behaved { users: handles(users), items: handles(items), entries, ..Behaved::default() };
+        for algorithm in [Algorithm::Knn, Algorithm::Rp3beta, Algorithm::Ease] {
+            let follow = Arc::new(Stopped(false.into()));
+            let params = SimilarityParams { algorithm, ..SimilarityParams::default() };
+            let learning = Learning { params, follow: follow.clone() };
+            let dynamic: Arc<dyn Follow> = follow.clone();
+            let phase = Phase::begin(&dynamic, "learning", 0.0, 1.0);
+            let copy = Behaved {
+                users: behaved.users.clone(),
+                items: behaved.items.clone(),
+                entries: behaved.entries.clone(),
+                ..Behaved::default()
+            };
+            let work =
+                tokio::spawn(async move { phase.unless_cancelled(blocking(move || learning.learn(copy))).await });
+            tokio::time::sleep(std::time::Duration::from_millis(150)).await;
+            assert!(!work.is_finished(), "{algorithm:?} is done too soon to be stopped");
+            follow.0.store(true, std::sync::atomic::Ordering::Relaxed);
+            let start = std::time::Instant::now();
+            assert!(matches!(work.await.unwrap(), Err(Error::Cancelled)));
+            assert!(start.elapsed() < std::time::Duration::from_secs(1), "{algorithm:?}: {:?}", start.elapsed());
+        }
     }
 }
