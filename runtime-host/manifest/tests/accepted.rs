@@ -174,6 +174,8 @@ fn paths_of_the_application_lead_to_its_endpoints() {
         ("/api/v1/behaviors/batch", "behaviors"),
         ("/api/v1/profiles/feed/u1", "profiles"),
         ("/api/v1/users/u1", "profiles"),
+        ("/api/v1/jobs", "jobs"),
+        ("/api/v1/jobs/run-1", "jobs"),
         ("/api/v1/recommend", "recommend"),
         ("/api/v1/recommend/session", "recommend"),
         ("/api/v1/items/feed/42/similar", "related"),
