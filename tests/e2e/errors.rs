@@ -423,7 +423,9 @@ fn a_config_that_names_what_does_not_exist_is_told_what_does() {
         refused(call, 422, "invalid_config", Some(field)).json()["error"]["message"].as_str().unwrap().to_owned()
     };
     let said = message("/config/recall/strategies/1/name", json!("hot_itmes"), "config.recall.strategies[1].name");
-    for known in ["hot_itmes", "hot_items", "hot_news", "latest", "content_based", "user_cf", "vector_search"] {
+    let channels =
+        ["hot_items", "hot_news", "latest", "content_based", "item_cf", "user_cf", "vector_search", "explore"];
+    for known in ["hot_itmes"].into_iter().chain(channels) {
         assert!(said.contains(known), "{said}");
     }
     let said = message("/config/rank/model", json!("linaer"), "config.rank.model");
@@ -437,6 +439,18 @@ fn a_config_that_names_what_does_not_exist_is_told_what_does() {
     for (path, value, field) in [
         ("/config/recall/strategies/0/params", json!({"min_score": 2}), "config.recall.strategies[0].params.min_score"),
         ("/config/recall/strategies/2/params", json!({"x": 1}), "config.recall.strategies[2].params"),
+        (
+            "/config/recall/strategies/0",
+            json!({"name": "item_cf", "params": {"neighbours": 1001}}),
+            "config.recall.strategies[0].params.neighbours",
+        ),
+        (
+            "/config/recall/strategies/0",
+            json!({"name": "vector_search", "params": {"vectors": "all"}}),
+            "config.recall.strategies[0].params.vectors",
+        ),
+        ("/config/recall/merge", json!({"method": "score", "k": 60}), "config.recall.merge.k"),
+        ("/config/exploration", json!({"share": 0.1}), "config.exploration.share"),
         ("/config/rank/params", json!({"half_life_hours": 0}), "config.rank.params.half_life_hours"),
         ("/config/rank/params", json!({"weights": {"a": "x"}}), "config.rank.params.weights.a"),
         (
@@ -467,7 +481,7 @@ fn a_config_that_names_what_does_not_exist_is_told_what_does() {
         // An unknown param is named in the message or the path.
         assert!(body["error"]["field"].as_str().unwrap().starts_with(field), "{field}: {body}");
     }
-    // Known names whose stage is not built are no fault.
+    // Stages that need training, and known names whose stage is not built, are no fault.
     for (path, value) in [
         ("/config/recall/strategies/0/name", json!("user_cf")),
         ("/config/recall/strategies/1/name", json!("vector_search")),
@@ -560,6 +574,9 @@ fn unknown_routes_and_methods() {
         ("/api/v1/profiles/s/u", "PATCH", "GET, PUT, DELETE"),
         ("/api/v1/users/u", "GET", "DELETE"),
         ("/api/v1/recommend", "GET", "POST"),
+        ("/api/v1/recommend/session", "GET", "POST"),
+        ("/api/v1/items/s/i/similar", "POST", "GET"),
+        ("/api/v1/popular/s", "POST", "GET"),
         ("/openapi.json", "DELETE", "GET"),
         ("/docs", "DELETE", "GET"),
     ] {

@@ -21,5 +21,6 @@ mod isolation;
 mod limits;
 mod migration;
 mod outage;
+mod related;
 mod remote;
 mod truth;

@@ -5,8 +5,9 @@
 //! `budget` times: until then a new item has its chance, whatever other channels
 //! and the ranker make of it (`config.exploration` gives explored items their places
 //! in the slate). How often an item was shown is its counter `impression_count`,
-//! which behaviours of type `impression` count. That a new item is found by what it
-//! is about needs no exploration: `content_based` reaches it by its category and
+//! which behaviours of type `impression` count: what a client does not report is not
+//! known to have been seen. A click counts as one when there are more of them. That a
+//! new item is found by what it is about needs no exploration: `content_based` reaches it by its category and
 //! tags from the moment it is written, `vector_search` by its embedding.
 //!
 //! `method` says in which order:

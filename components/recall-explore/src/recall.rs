@@ -32,14 +32,15 @@ pub fn recall(request: &RecallRequest, sources: &impl Sources) -> Result<Recalle
     let counts = sources.statistics(&context.scenario_id, &young, &fields)?;
     let counted = young.iter().zip(counts.chunks_exact(COUNTERS.len()));
     let draws = counted.filter_map(|(handle, counts)| {
-        let [shown, clicked] = *counts else { return None };
+        let [impressions, clicked] = *counts else { return None };
+        // A click is one without having been counted as one, too.
+        let shown = impressions.max(clicked);
         if shown >= f64::from(params.budget) {
             return None;
         }
         let mut random = Random::new(context.seed, *handle);
         let draw = match params.method {
             Method::Epsilon => random.uniform(),
-            // Clicks can come without a counted impression.
             Method::Thompson => random.beta(clicked.max(0.0) + 1.0, (shown - clicked).max(0.0) + 1.0),
         };
         Some((*handle, (draw as f32).max(f32::MIN_POSITIVE)))
