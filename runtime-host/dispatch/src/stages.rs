@@ -13,9 +13,17 @@ use funnelweb_factor_documents::{
     host::{self as documents, DocumentsCtx},
     store::Documents,
 };
+use funnelweb_factor_learned::{
+    host::{self as learned, LearnedCtx},
+    store::Learned,
+};
 use funnelweb_factor_live::{
     host::{self as live, LiveCtx},
     store::Live,
+};
+use funnelweb_factor_vectors::{
+    host::{self as vectors, VectorsCtx},
+    store::Vectors,
 };
 use funnelweb_manifest::{Component as Entry, Grant, Role as ManifestRole};
 use funnelweb_tenant_store::Tenant;
@@ -45,6 +53,10 @@ pub struct Capabilities {
     pub documents: Arc<dyn Documents>,
     /// Live structures of all tenants.
     pub live: Arc<dyn Live>,
+    /// Vectors of all tenants.
+    pub vectors: Arc<dyn Vectors>,
+    /// What was learned, of all tenants.
+    pub learned: Arc<dyn Learned>,
 }
 
 /// Why the stages of an application cannot be set up.
@@ -196,6 +208,8 @@ impl Dispatcher {
             limiter: Limiter::new(limits::STAGE_MEMORY_BYTES),
             documents: DocumentsCtx::new(Arc::clone(&self.capabilities.documents), tenant.cloned()),
             live: LiveCtx::new(Arc::clone(&self.capabilities.live), tenant.cloned()),
+            vectors: VectorsCtx::new(Arc::clone(&self.capabilities.vectors), tenant.cloned()),
+            learned: LearnedCtx::new(Arc::clone(&self.capabilities.learned), tenant.cloned()),
         }
     }
 }
@@ -208,6 +222,8 @@ pub(crate) struct StageState {
     pub(crate) limiter: Limiter,
     documents: DocumentsCtx,
     live: LiveCtx,
+    vectors: VectorsCtx,
+    learned: LearnedCtx,
 }
 
 impl WasiView for StageState {
@@ -226,6 +242,12 @@ fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<StageSta
     }
     if grants.contains(&Grant::Live) {
         live::add_to_linker(&mut linker, |state: &mut StageState| &mut state.live)?;
+    }
+    if grants.contains(&Grant::Vectors) {
+        vectors::add_to_linker(&mut linker, |state: &mut StageState| &mut state.vectors)?;
+    }
+    if grants.contains(&Grant::Learned) {
+        learned::add_to_linker(&mut linker, |state: &mut StageState| &mut state.learned)?;
     }
     Ok(linker)
 }

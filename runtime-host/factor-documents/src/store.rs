@@ -219,6 +219,13 @@ pub struct ItemColumns {
     pub table: Table,
 }
 
+/// Who keeps something of scenarios beside their documents.
+#[async_trait]
+pub trait Dependent: Send + Sync + 'static {
+    /// The scenario was deleted: what is kept of it goes too.
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error>;
+}
+
 /// The collections of one deployment, for every tenant. A write is durable when
 /// its call returns.
 #[async_trait]

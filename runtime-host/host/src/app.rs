@@ -11,11 +11,12 @@ use anyhow::{Context as _, bail};
 use funnelweb_dispatch::{Capabilities, Dispatcher};
 use funnelweb_engine::{ComponentCache, Engines};
 use funnelweb_factor_outbound_redis::Outbound;
+use funnelweb_jobs::{Jobs, Options as JobOptions};
 use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
 use funnelweb_trigger_http::{Endpoint, Server, ServerHandle, Services};
 use wasmtime::component::Component;
 
-use crate::stores::Stores;
+use crate::{stores::Stores, works::works};
 
 /// What an application is started with.
 #[derive(Debug, Clone)]
@@ -35,6 +36,8 @@ pub struct App {
     pub stores: Stores,
     /// The stages.
     pub dispatcher: Arc<Dispatcher>,
+    /// Jobs; none is done before [`Jobs::spawn`].
+    pub jobs: Jobs,
     router: Router,
     endpoints: Vec<Endpoint>,
 }
@@ -54,10 +57,15 @@ impl App {
             let given = options.variables.get(name).cloned();
             given.or_else(|| std::env::var(format!("SPIN_VARIABLE_{}", name.to_uppercase())).ok())
         })?;
+        let jobs = Arc::clone(&stores.jobs);
+        let jobs = Jobs::new(jobs, Arc::clone(&stores.documents), works(&stores), JobOptions::default());
         let services = Services {
             documents: Arc::clone(&stores.documents),
             live: Arc::clone(&stores.live),
             events: Arc::clone(&stores.events),
+            vectors: Arc::clone(&stores.vectors),
+            learned: Arc::clone(&stores.learned),
+            jobs: jobs.clone(),
             key_values: Arc::clone(&stores.key_values),
             redis: Outbound::new(),
             dispatcher: Arc::clone(&dispatcher),
@@ -66,7 +74,7 @@ impl App {
         for (entry, component) in compiled.iter().filter(|(entry, _)| entry.funnelweb.role == Role::Endpoint) {
             endpoints.push(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?);
         }
-        Ok(Self { stores, dispatcher, router: Router::new(&manifest), endpoints })
+        Ok(Self { stores, dispatcher, jobs, router: Router::new(&manifest), endpoints })
     }
 
     /// An endpoint by its component's id, to be asked without a listener.
@@ -114,7 +122,12 @@ fn compile<'a>(
 }
 
 fn dispatcher(engines: &Engines, stores: &Stores, compiled: &[(&Entry, Component)]) -> anyhow::Result<Dispatcher> {
-    let capabilities = Capabilities { documents: Arc::clone(&stores.documents), live: Arc::clone(&stores.live) };
+    let capabilities = Capabilities {
+        documents: Arc::clone(&stores.documents),
+        live: Arc::clone(&stores.live),
+        vectors: Arc::clone(&stores.vectors),
+        learned: Arc::clone(&stores.learned),
+    };
     let mut dispatcher = Dispatcher::new(engines.stages(), capabilities);
     for (entry, component) in compiled {
         dispatcher.add(entry, component)?;

@@ -58,7 +58,9 @@ async fn up(args: Up) -> anyhow::Result<()> {
     // Before the first request can be taken, so that a signal never cuts one off.
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
+    let jobs = app.jobs.clone();
     let (server, stores) = app.listen(args.listen).await?;
+    jobs.spawn();
     let address = server.address();
     println!("Listening on http://{address} (ready in {} ms)", start.elapsed().as_millis());
     let session = async {
@@ -74,6 +76,7 @@ async fn up(args: Up) -> anyhow::Result<()> {
     };
     tracing::info!("draining");
     server.drain().await;
+    jobs.drain().await;
     result
 }
 

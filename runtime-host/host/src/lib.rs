@@ -5,3 +5,4 @@
 pub mod app;
 pub mod runtime_config;
 pub mod stores;
+mod works;

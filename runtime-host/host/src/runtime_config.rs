@@ -7,6 +7,7 @@
 //! documents = "mongodb"    # or "embedded", the default; events go with them
 //! live = "redis"           # or "embedded"
 //! key_value = "redis"      # or "embedded"
+//! vectors = "milvus"       # or "embedded"
 //!
 //! [mongodb]
 //! url = { env = "FUNNELWEB_MONGODB_URL" }
@@ -14,6 +15,9 @@
 //!
 //! [redis]
 //! urls = [{ env = "FUNNELWEB_REDIS_URL" }]
+//!
+//! [milvus]
+//! url = { env = "FUNNELWEB_MILVUS_URL" }
 //! ```
 //!
 //! Any text may be `{ env = "NAME" }`, and is that variable of the environment
@@ -22,6 +26,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
+use funnelweb_store_milvus::MilvusSettings;
 use funnelweb_store_mongodb::MongoSettings;
 use funnelweb_store_redis::RedisSettings;
 use serde::Deserialize;
@@ -37,6 +42,8 @@ pub struct RuntimeConfig {
     pub mongodb: Option<MongoSettings>,
     /// The Redis, for whoever asks for `redis`.
     pub redis: Option<RedisSettings>,
+    /// The Milvus, for whoever asks for `milvus`.
+    pub milvus: Option<MilvusSettings>,
 }
 
 /// Which backend each capability has.
@@ -50,13 +57,17 @@ pub struct Backends {
     pub live: LiveBackend,
     /// The stores of `spin:key-value` and `wasi:keyvalue`.
     pub key_value: LiveBackend,
+    /// Vectors of items and users.
+    pub vectors: VectorsBackend,
 }
 
 impl Backends {
     /// Whether anything is in files of the data directory.
     #[must_use]
     pub fn any_embedded(&self) -> bool {
-        self.documents == DocumentsBackend::Embedded || [self.live, self.key_value].contains(&LiveBackend::Embedded)
+        self.documents == DocumentsBackend::Embedded
+            || [self.live, self.key_value].contains(&LiveBackend::Embedded)
+            || self.vectors == VectorsBackend::Embedded
     }
 }
 
@@ -80,6 +91,18 @@ pub enum LiveBackend {
     Embedded,
     /// A Redis, Valkey or Redis Cluster.
     Redis,
+}
+
+/// Behind `vectors`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum VectorsBackend {
+    /// Files of the data directory. Of items' own vectors a process then sees what it
+    /// wrote itself: for one process.
+    #[default]
+    Embedded,
+    /// A Milvus.
+    Milvus,
 }
 
 impl RuntimeConfig {
@@ -119,7 +142,7 @@ impl RuntimeConfig {
     }
 
     fn check(&self) -> anyhow::Result<()> {
-        let Backends { documents, live, key_value } = self.stores;
+        let Backends { documents, live, key_value, vectors } = self.stores;
         if (documents == DocumentsBackend::Embedded) != (live == LiveBackend::Embedded) {
             bail!(
                 "stores.live: events change documents and live structures together, so \
@@ -132,6 +155,7 @@ impl RuntimeConfig {
             _ => Ok(()),
         };
         needs(documents == DocumentsBackend::MongoDb, self.mongodb.is_some(), "mongodb", "documents")?;
+        needs(vectors == VectorsBackend::Milvus, self.milvus.is_some(), "milvus", "vectors")?;
         let redis = live == LiveBackend::Redis || key_value == LiveBackend::Redis;
         needs(redis, self.redis.is_some(), "redis", if live == LiveBackend::Redis { "live" } else { "key_value" })
     }

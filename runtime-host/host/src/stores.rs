@@ -3,14 +3,23 @@
 use std::{path::Path, sync::Arc};
 
 use anyhow::Context as _;
-use funnelweb_factor_documents::{SqliteDocuments, store::Documents};
+use async_trait::async_trait;
+use funnelweb_blob_store::{FileBlobs, store::Blobs};
+use funnelweb_factor_documents::{
+    SqliteDocuments,
+    store::{Dependent, Documents},
+};
 use funnelweb_factor_events::{SqliteEvents, store::Events};
 use funnelweb_factor_key_value::{SqliteKeyValues, store::KeyValues};
+use funnelweb_factor_learned::{LearnedModels, store::Learned};
 use funnelweb_factor_live::{SqliteLive, store::Live};
+use funnelweb_factor_vectors::{EmbeddedVectors, WithEmbeddings, store::Vectors};
+use funnelweb_jobs::{SqliteJobs, store::JobStore};
 use funnelweb_migration::TenantStores;
-use funnelweb_store_mongodb::{MongoDocuments, MongoEvents, MongoSettings, MongoStore};
-use funnelweb_store_redis::{CachedDocuments, RedisKeyValues, RedisLive, RedisStore};
-use funnelweb_tenant_store::{DataDirLock, Tenant, TenantStores as TenantFiles};
+use funnelweb_store_milvus::MilvusVectors;
+use funnelweb_store_mongodb::{MongoBlobs, MongoDocuments, MongoEvents, MongoSettings, MongoStore};
+use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLive, RedisStore};
+use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantFiles};
 
 use crate::runtime_config::{LiveBackend, RuntimeConfig};
 
@@ -25,6 +34,14 @@ pub struct Stores {
     pub events: Arc<dyn Events>,
     /// `spin:key-value` and `wasi:keyvalue`.
     pub key_values: Arc<dyn KeyValues>,
+    /// Vectors of items and users.
+    pub vectors: Arc<dyn Vectors>,
+    /// What training wrote.
+    pub blobs: Arc<dyn Blobs>,
+    /// What training wrote, served.
+    pub learned: Arc<dyn Learned>,
+    /// Runs of jobs.
+    pub jobs: Arc<dyn JobStore>,
     /// When something is embedded: no other process may write to the folder.
     _lock: Option<Arc<DataDirLock>>,
 }
@@ -40,16 +57,25 @@ impl Stores {
             true => Some(Arc::new(DataDirLock::take(data_dir).context("data directory")?)),
             false => None,
         };
-        let mut stores = Self { _lock: lock, ..Self::embedded(data_dir)? };
-        let Some(settings) = &config.redis else { return Ok(stores) };
+        let mut stores = Self { _lock: lock, ..Self::apart(data_dir)? };
+        stores.connect_all(config).await?;
+        Ok(stores.together())
+    }
+
+    /// Puts servers in the places of embedded backends.
+    async fn connect_all(&mut self, config: &RuntimeConfig) -> anyhow::Result<()> {
+        if let Some(settings) = &config.milvus {
+            self.vectors = Arc::new(MilvusVectors::connect(settings.clone()).await.context("milvus")?);
+        }
+        let Some(settings) = &config.redis else { return Ok(()) };
         let redis = RedisStore::connect(settings).await.context("redis")?;
         if config.stores.key_value == LiveBackend::Redis {
-            stores.key_values = Arc::new(RedisKeyValues::new(redis.clone()));
+            self.key_values = Arc::new(RedisKeyValues::new(redis.clone()));
         }
         if let Some(settings) = &config.mongodb {
-            stores.connect(settings, redis).await.context("mongodb")?;
+            self.connect(settings, redis).await.context("mongodb")?;
         }
-        Ok(stores)
+        Ok(())
     }
 
     /// Puts documents and events into a MongoDB, with live structures and caches
@@ -60,6 +86,8 @@ impl Stores {
         let live = RedisLive::new(redis.clone(), Arc::new(MongoDocuments::new(Arc::clone(&mongo), None)));
         let documents = MongoDocuments::new(Arc::clone(&mongo), Some(Arc::new(live.clone())));
         let documents = Arc::new(CachedDocuments::with_live(Arc::new(documents), redis, live.clone()));
+        self.blobs = Arc::new(MongoBlobs::new(Arc::clone(&mongo)));
+        self.jobs = Arc::new(RedisJobs::new(redis.clone()));
         let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
         let sweeper = events.clone();
         // For as long as the process runs.
@@ -73,7 +101,7 @@ impl Stores {
     /// What holds something of a tenant.
     #[must_use]
     pub fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStores<'a> {
-        let Self { documents, live, events, key_values, _lock } = self;
+        let Self { documents, live, events, key_values, .. } = self;
         let (documents, live) = (documents.as_ref(), live.as_ref());
         TenantStores { tenant, documents, events: events.as_ref(), live, key_values: key_values.as_ref() }
     }
@@ -84,20 +112,66 @@ impl Stores {
     /// # Errors
     /// When the folder cannot be made.
     pub fn embedded(data_dir: &Path) -> anyhow::Result<Self> {
+        Self::apart(data_dir).map(Self::together)
+    }
+
+    /// The same before they know of each other.
+    fn apart(data_dir: &Path) -> anyhow::Result<Self> {
         let open = || {
             let files = Arc::new(TenantFiles::new(data_dir)?);
             let documents = SqliteDocuments::new(Arc::clone(&files))?;
             let live = SqliteLive::new(Arc::clone(&files))?;
             let events = SqliteEvents::new(Arc::clone(&files), &documents, &live)?;
-            let key_values = SqliteKeyValues::new(files)?;
+            let key_values = SqliteKeyValues::new(Arc::clone(&files))?;
+            let jobs = SqliteJobs::new(files)?;
+            let vectors: Arc<dyn Vectors> = Arc::new(EmbeddedVectors::new(data_dir));
+            let blobs: Arc<dyn Blobs> = Arc::new(FileBlobs::new(data_dir)?);
+            let learned = LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors));
             Ok::<_, funnelweb_tenant_store::Error>(Self {
                 documents: Arc::new(documents),
                 live: Arc::new(live),
                 events: Arc::new(events),
                 key_values: Arc::new(key_values),
+                vectors,
+                blobs,
+                learned: Arc::new(learned),
+                jobs: Arc::new(jobs),
                 _lock: None,
             })
         };
         open().with_context(|| format!("data directory {}", data_dir.display()))
+    }
+
+    /// Has what was learned be served from where it is, and what is kept of items and
+    /// scenarios follow their documents.
+    fn together(mut self) -> Self {
+        self.learned = Arc::new(LearnedModels::new(Arc::clone(&self.blobs), Arc::clone(&self.vectors)));
+        let dependents = vec![
+            Arc::new(OfLearned(Arc::clone(&self.learned))) as Arc<dyn Dependent>,
+            Arc::new(OfJobs(Arc::clone(&self.jobs))),
+        ];
+        let followed = WithEmbeddings::new(self.documents, Arc::clone(&self.vectors));
+        self.documents = Arc::new(followed.with_dependents(dependents));
+        self
+    }
+}
+
+/// What was learned of a scenario goes with it.
+struct OfLearned(Arc<dyn Learned>);
+
+#[async_trait]
+impl Dependent for OfLearned {
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
+        self.0.forget_scenario(tenant, scenario_id).await
+    }
+}
+
+/// And so do its runs of jobs.
+struct OfJobs(Arc<dyn JobStore>);
+
+#[async_trait]
+impl Dependent for OfJobs {
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
+        self.0.forget_scenario(tenant, scenario_id).await
     }
 }

@@ -11,10 +11,13 @@ use funnelweb_dispatch::Dispatcher;
 use funnelweb_factor_documents::store::Documents;
 use funnelweb_factor_events::store::Events;
 use funnelweb_factor_key_value::store::KeyValues;
+use funnelweb_factor_learned::store::Learned;
 use funnelweb_factor_live::store::Live;
 use funnelweb_factor_outbound_http::OutboundHttp;
 use funnelweb_factor_outbound_redis::{Outbound, OutboundRedis};
 use funnelweb_factor_variables::VariablesCtx;
+use funnelweb_factor_vectors::store::Vectors;
+use funnelweb_jobs::Jobs;
 use funnelweb_manifest::{Component as Entry, UserHeader, Values};
 use funnelweb_tenant_store::Tenant;
 use quick_cache::sync::Cache;
@@ -43,6 +46,12 @@ pub struct Services {
     pub live: Arc<dyn Live>,
     /// Behaviour logs of all tenants.
     pub events: Arc<dyn Events>,
+    /// Vectors of all tenants.
+    pub vectors: Arc<dyn Vectors>,
+    /// What was learned, of all tenants.
+    pub learned: Arc<dyn Learned>,
+    /// Jobs of all tenants.
+    pub jobs: Jobs,
     /// Key-value stores of all tenants.
     pub key_values: Arc<dyn KeyValues>,
     /// Connections of all components to Redis servers of their choice.

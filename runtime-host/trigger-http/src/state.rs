@@ -8,10 +8,13 @@ use funnelweb_engine::{Limiter, Log};
 use funnelweb_factor_documents::host::DocumentsCtx;
 use funnelweb_factor_events::host::EventsCtx;
 use funnelweb_factor_key_value::host::KeyValueCtx;
+use funnelweb_factor_learned::host::LearnedCtx;
 use funnelweb_factor_live::host::LiveCtx;
 use funnelweb_factor_outbound_http::OutboundHttp;
 use funnelweb_factor_outbound_redis::host::RedisCtx;
 use funnelweb_factor_variables::VariablesCtx;
+use funnelweb_factor_vectors::host::VectorsCtx;
+use funnelweb_jobs::host::JobsCtx;
 use funnelweb_manifest::Grant;
 use funnelweb_tenant_store::Tenant;
 use wasmtime::{
@@ -32,6 +35,9 @@ pub(crate) struct EndpointState {
     documents: DocumentsCtx,
     live: LiveCtx,
     events: EventsCtx,
+    vectors: VectorsCtx,
+    learned: LearnedCtx,
+    jobs: JobsCtx,
     dispatch: DispatchCtx,
     key_value: KeyValueCtx,
     redis: RedisCtx,
@@ -59,6 +65,9 @@ impl EndpointState {
             documents: DocumentsCtx::new(Arc::clone(&services.documents), tenant()),
             live: LiveCtx::new(Arc::clone(&services.live), tenant()),
             events: EventsCtx::new(Arc::clone(&services.events), tenant()),
+            vectors: VectorsCtx::new(Arc::clone(&services.vectors), tenant()),
+            learned: LearnedCtx::new(Arc::clone(&services.learned), tenant()),
+            jobs: JobsCtx::new(services.jobs.clone(), tenant()),
             dispatch: DispatchCtx::new(Arc::clone(&services.dispatcher), tenant()),
             key_value: KeyValueCtx::new(
                 Arc::clone(&services.key_values),
@@ -108,8 +117,9 @@ pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Link
             }
             Grant::Live => funnelweb_factor_live::host::add_to_linker(&mut linker, |state| &mut state.live)?,
             Grant::Events => funnelweb_factor_events::host::add_to_linker(&mut linker, |state| &mut state.events)?,
-            // Nothing stands behind these yet: who imports one is refused.
-            Grant::Vectors | Grant::Learned | Grant::Jobs => {}
+            Grant::Vectors => funnelweb_factor_vectors::host::add_to_linker(&mut linker, |state| &mut state.vectors)?,
+            Grant::Learned => funnelweb_factor_learned::host::add_to_linker(&mut linker, |state| &mut state.learned)?,
+            Grant::Jobs => funnelweb_jobs::host::add_to_linker(&mut linker, |state| &mut state.jobs)?,
             Grant::Dispatch => funnelweb_dispatch::add_to_linker(&mut linker, |state| &mut state.dispatch)?,
         }
     }

@@ -10,8 +10,8 @@ use std::{collections::HashMap, future::Future, sync::Arc};
 use async_trait::async_trait;
 use funnelweb_core::id;
 use funnelweb_factor_documents::store::{
-    Collection, ColumnSpec, Document, Documents, Error, InsertOutcome, ItemColumns, Key, Page, Precondition, Prepared,
-    Query, Tenant, Term, Walk, WriteError,
+    Collection, ColumnSpec, Dependent, Document, Documents, Error, InsertOutcome, ItemColumns, Key, Page, Precondition,
+    Prepared, Query, Tenant, Term, Walk, WriteError,
 };
 use tokio::task::spawn_blocking;
 use tracing::Instrument as _;
@@ -38,12 +38,19 @@ pub struct WithEmbeddings {
     inner: Arc<dyn Documents>,
     follower: Arc<Follower>,
     busy: Arc<Busy>,
+    dependents: Arc<[Arc<dyn Dependent>]>,
 }
 
 impl WithEmbeddings {
     /// The vectors of items of `inner`, kept in `vectors`.
     pub fn new(inner: Arc<dyn Documents>, vectors: Arc<dyn Vectors>) -> Self {
-        Self { inner, follower: Arc::new(Follower::new(vectors)), busy: Arc::default() }
+        Self { inner, follower: Arc::new(Follower::new(vectors)), busy: Arc::default(), dependents: Arc::default() }
+    }
+
+    /// Has these be told of scenarios that are deleted.
+    #[must_use]
+    pub fn with_dependents(self, dependents: Vec<Arc<dyn Dependent>>) -> Self {
+        Self { dependents: dependents.into(), ..self }
     }
 
     /// Vectors that did not fit their space since the process began.
@@ -196,6 +203,9 @@ impl Documents for WithEmbeddings {
         to_its_end(async move {
             let deleted = this.inner.delete_scenario(&tenant, scenario_id.clone()).await?;
             this.follower.forget(&tenant, &scenario_id).await;
+            for dependent in &*this.dependents {
+                dependent.forget_scenario(&tenant, &scenario_id).await?;
+            }
             Ok(deleted)
         })
         .await
@@ -232,6 +242,10 @@ impl Documents for WithEmbeddings {
         handles: Vec<u64>,
     ) -> Result<Vec<Option<String>>, Error> {
         self.inner.item_ids(tenant, scenario_id, handles).await
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        self.inner.tenants().await
     }
 
     fn walk<'a>(&'a self, tenant: &'a Tenant, collection: Collection) -> Walk<'a, Document> {
