@@ -23,7 +23,7 @@ impl Rows {
     pub fn dimension(&self) -> usize {
         match self.found.len() {
             0 => 0,
-            rows if self.values.len() % rows == 0 => self.values.len() / rows,
+            rows if self.values.len().is_multiple_of(rows) => self.values.len() / rows,
             _ => 0,
         }
     }

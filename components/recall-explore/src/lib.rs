@@ -12,10 +12,10 @@
 //!
 //! `method` says in which order:
 //!
-//! - `thompson`: by a draw from what is believed of the item's click rate, Beta(clicks
-//!   + 1, impressions − clicks + 1) (Chapelle, Li: *An Empirical Evaluation of Thompson
-//!   Sampling*, NIPS 2011, algorithm 2): what was clicked goes first, what was never
-//!   shown may be anything.
+//! - `thompson`: by a draw from what is believed of the item's click rate,
+//!   `Beta(clicks + 1, impressions − clicks + 1)` (Chapelle, Li: *An Empirical
+//!   Evaluation of Thompson Sampling*, NIPS 2011, algorithm 2): what was clicked goes
+//!   first, what was never shown may be anything.
 //! - `epsilon`: at random, each item as likely as the next (the exploring part of
 //!   ε-greedy; Sutton, Barto: *Reinforcement Learning*, 2018, §2.2).
 //!

@@ -14,11 +14,13 @@ use serde_json::{Value, json};
 
 use super::*;
 
+/// Name, a part of the params, and the items, or why there is no answer.
+type Channel = (&'static str, &'static str, Result<Vec<&'static str>, &'static str>);
+
 #[derive(Default)]
 struct Host {
     documents: Vec<(Collection, String, Value)>,
-    /// By channel and params: items, or a failure.
-    channels: Vec<(&'static str, &'static str, Result<Vec<&'static str>, &'static str>)>,
+    channels: Vec<Channel>,
     hot: Vec<(&'static str, f32)>,
     /// What channels were asked, and as whom.
     asked: RefCell<Vec<(String, RequestContext, Vec<Handle>)>>,
@@ -135,7 +137,7 @@ fn the_first_who_knows_says_what_is_similar() {
     let embedding = ("vector_search", "embedding", Ok(vec!["d", "b", "e"]));
     let neighbours = ("item_cf", "", Ok(vec!["b", "c", "d", "e"]));
     let of = |channels: &[_]| ids(&Host { channels: channels.to_vec(), ..host() }, path);
-    is(of(&[content.clone()]), "content_based", &["e", "d"]);
+    is(of(std::slice::from_ref(&content)), "content_based", &["e", "d"]);
     is(of(&[content.clone(), factors.clone()]), "factors", &["f"]);
     is(of(&[content.clone(), factors.clone(), embedding.clone()]), "embedding", &["d", "b"]);
     // Inactive items are left out; one whose neighbours all are has none.
