@@ -19,10 +19,12 @@
 //! ```
 
 mod call;
+mod collections;
+mod fields;
 mod names;
 mod proto;
 mod settings;
 mod store;
 
+pub use collections::MilvusVectors;
 pub use settings::MilvusSettings;
-pub use store::MilvusVectors;

@@ -1,9 +1,8 @@
-//! The spaces, each in a collection of its own.
+//! The capability: each space is a collection.
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use async_trait::async_trait;
@@ -11,235 +10,22 @@ use funnelweb_factor_vectors::{
     check,
     store::{Error, Filter, Hits, Metric, Rows, Space, Tenant, Vectors},
 };
-use prost::Message;
-use quick_cache::sync::Cache;
+use prost::Message as _;
 
 use crate::{
-    call::{Failure, Link},
+    call::Failure,
+    collections::{MilvusVectors, Shape},
+    fields::{HANDLE, VECTOR, fields, longs, one_of, pair, vectors},
     names,
     proto::{
-        Answer, CollectionRequest, CollectionSchema, CreateCollectionRequest, CreateIndexRequest, DeleteRequest,
-        DescribeCollectionResponse, DescribeIndexRequest, DescribeIndexResponse, EXPRESSION, FINISHED, FLOAT_VECTOR,
-        Field, FieldData, FieldSchema, FloatArray, FlushRequest, FlushResponse, GetLoadStateRequest,
-        GetLoadStateResponse, GetVersionRequest, GetVersionResponse, INT64, KeyValuePair, LOADED, LongArray,
-        MutationResult, PlaceholderGroup, PlaceholderValue, QueryRequest, QueryResults, SESSION, ScalarField,
-        SearchRequest, SearchResults, ShowCollectionsRequest, ShowCollectionsResponse, Status, UpsertRequest,
-        VectorField,
+        DeleteRequest, EXPRESSION, FINISHED, FLOAT_VECTOR, FlushRequest, FlushResponse, PlaceholderGroup,
+        PlaceholderValue, SESSION, SearchRequest, SearchResults, ShowCollectionsRequest, ShowCollectionsResponse,
+        Status, UpsertRequest,
     },
-    settings::MilvusSettings,
 };
 
-/// The primary key: a handle, as a signed number.
-const HANDLE: &str = "handle";
-const VECTOR: &str = "vector";
-/// Shapes that are remembered, and for how long: another process may drop a space and
-/// make it again.
-const SHAPES: usize = 10_000;
-const SHAPE_AGE: Duration = Duration::from_secs(60);
 /// Values of one message to the server, which takes 64 MiB.
 const MESSAGE_VALUES: usize = 512 * 1024;
-/// Between two questions whether something is done.
-const PAUSE: Duration = Duration::from_millis(100);
-/// A time from which on everything may be seen: no write is waited for.
-const ANY_TIME: u64 = 1;
-
-/// Vectors in a Milvus.
-#[derive(Clone)]
-pub struct MilvusVectors {
-    shared: Arc<Shared>,
-}
-
-struct Shared {
-    link: Link,
-    settings: MilvusSettings,
-    shapes: Cache<String, (Shape, Instant)>,
-    /// When this process has last written to a collection, by the server's clock: what
-    /// it reads is not older.
-    written: Cache<String, u64>,
-}
-
-/// What the vectors of a collection have in common.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-struct Shape {
-    dimension: u32,
-    metric: Metric,
-}
-
-impl MilvusVectors {
-    /// Connects, and asks the server for its version.
-    ///
-    /// # Errors
-    /// `invalid` when the settings are wrong; `unavailable` when the server does not
-    /// answer or refuses.
-    pub async fn connect(settings: MilvusSettings) -> Result<Self, Error> {
-        let link = Link::new(&settings)?;
-        let answer: GetVersionResponse = link.call("GetVersion", GetVersionRequest {}).await?;
-        tracing::info!(version = answer.version, "connected to milvus");
-        let (shapes, written) = (Cache::new(SHAPES), Cache::new(SHAPES));
-        Ok(Self { shared: Arc::new(Shared { link, settings, shapes, written }) })
-    }
-
-    fn collection(&self, tenant: &Tenant, scenario_id: &str, space: &str) -> String {
-        names::collection(&self.shared.settings.collection_prefix, tenant, scenario_id, space)
-    }
-
-    async fn about<A: Answer>(&self, method: &'static str, collection: &str) -> Result<A, Failure> {
-        let answer = self.shared.link.call(method, CollectionRequest { collection_name: collection.to_owned() }).await;
-        if matches!(answer, Err(Failure::NoCollection)) {
-            self.forget(collection);
-        }
-        answer
-    }
-
-    fn forget(&self, collection: &str) {
-        self.shared.shapes.remove(collection);
-    }
-
-    fn wrote(&self, collection: &str, result: &MutationResult) {
-        self.shared.written.insert(collection.to_owned(), result.timestamp.max(ANY_TIME));
-    }
-
-    fn seen_from(&self, collection: &str) -> u64 {
-        self.shared.written.get(collection).unwrap_or(ANY_TIME)
-    }
-
-    /// The shape of a collection; none when there is no such collection, or its making
-    /// was interrupted.
-    async fn shape(&self, collection: &str) -> Result<Option<Shape>, Failure> {
-        let described: DescribeCollectionResponse = match self.about("DescribeCollection", collection).await {
-            Err(Failure::NoCollection) => return Ok(None),
-            described => described?,
-        };
-        let fields = described.schema.map(|schema| schema.fields).unwrap_or_default();
-        let field = fields.iter().find(|field| field.name == VECTOR);
-        let dimension = field.and_then(|field| value(&field.type_params, "dim")).and_then(|dim| dim.parse().ok());
-        let metric = match self.index(collection).await {
-            Err(Failure::NoIndex | Failure::NoCollection) => return Ok(None),
-            index => index?.as_deref().and_then(metric_of),
-        };
-        let foreign = || Failure::Refused(format!("milvus: the collection {collection} is not one of ours"));
-        let shape = dimension.zip(metric).map(|(dimension, metric)| Shape { dimension, metric }).ok_or_else(foreign)?;
-        self.shared.shapes.insert(collection.to_owned(), (shape, Instant::now()));
-        Ok(Some(shape))
-    }
-
-    /// The metric by which the vectors are indexed.
-    async fn index(&self, collection: &str) -> Result<Option<String>, Failure> {
-        let indexes = self.indexes(collection).await?.index_descriptions;
-        let index = indexes.iter().find(|index| index.field_name == VECTOR).ok_or(Failure::NoIndex)?;
-        Ok(value(&index.params, "metric_type").map(str::to_owned))
-    }
-
-    async fn indexes(&self, collection: &str) -> Result<DescribeIndexResponse, Failure> {
-        let (collection_name, field_name) = (collection.to_owned(), VECTOR.to_owned());
-        self.shared.link.call("DescribeIndex", DescribeIndexRequest { collection_name, field_name }).await
-    }
-
-    /// The same, as it is remembered.
-    async fn known_shape(&self, collection: &str) -> Result<Option<Shape>, Failure> {
-        match self.shared.shapes.get(collection) {
-            Some((shape, read)) if read.elapsed() < SHAPE_AGE => Ok(Some(shape)),
-            _ => self.shape(collection).await,
-        }
-    }
-
-    /// Has the server keep the collection in memory, where it is searched.
-    async fn load(&self, collection: &str) -> Result<(), Failure> {
-        self.about::<Status>("LoadCollection", collection).await?;
-        let start = Instant::now();
-        loop {
-            let asked = GetLoadStateRequest { collection_name: collection.to_owned() };
-            let answer: GetLoadStateResponse = self.shared.link.call("GetLoadState", asked).await?;
-            if answer.state == LOADED {
-                return Ok(());
-            }
-            self.pause(start, "loaded").await?;
-        }
-    }
-
-    async fn pause(&self, start: Instant, what: &str) -> Result<(), Failure> {
-        let most = self.shared.settings.settle_timeout();
-        if start.elapsed() > most {
-            return Err(Failure::Down(format!("milvus: not {what} in {} ms", most.as_millis())));
-        }
-        tokio::time::sleep(PAUSE).await;
-        Ok(())
-    }
-
-    /// Reads from a collection, which is loaded first if it is not.
-    async fn read<A, Q>(&self, method: &'static str, collection: &str, request: Q) -> Result<Option<A>, Failure>
-    where
-        A: Answer,
-        Q: Message + Clone + 'static,
-    {
-        let mut answer = self.shared.link.call(method, request.clone()).await;
-        if matches!(answer, Err(Failure::NotLoaded)) {
-            self.load(collection).await?;
-            answer = self.shared.link.call(method, request).await;
-        }
-        match answer {
-            Err(Failure::NoCollection) => {
-                self.forget(collection);
-                Ok(None)
-            }
-            answer => answer.map(Some),
-        }
-    }
-
-    async fn rows(&self, collection: &str, expr: String, fields: &[&str]) -> Result<Vec<FieldData>, Failure> {
-        let request = QueryRequest {
-            collection_name: collection.to_owned(),
-            expr,
-            output_fields: fields.iter().map(|field| (*field).to_owned()).collect(),
-            guarantee_timestamp: self.seen_from(collection),
-            consistency_level: SESSION,
-        };
-        let answer: Option<QueryResults> = self.read("Query", collection, request).await?;
-        Ok(answer.map(|answer| answer.fields_data).unwrap_or_default())
-    }
-
-    /// Makes what of a space is not there.
-    async fn make(&self, collection: &str, description: String, shape: Shape) -> Result<(), Failure> {
-        let field = |name: &str, data_type| FieldSchema {
-            name: name.to_owned(),
-            is_primary_key: data_type == INT64,
-            data_type,
-            type_params: if data_type == INT64 { vec![] } else { vec![pair("dim", shape.dimension)] },
-        };
-        let fields = vec![field(HANDLE, INT64), field(VECTOR, FLOAT_VECTOR)];
-        let schema = CollectionSchema { name: collection.to_owned(), description, fields };
-        let request = CreateCollectionRequest {
-            collection_name: collection.to_owned(),
-            schema: schema.encode_to_vec(),
-            consistency_level: SESSION,
-        };
-        self.unless_there(self.shared.link.call("CreateCollection", request).await, collection).await?;
-        let metric = match shape.metric {
-            Metric::InnerProduct => "IP",
-            Metric::Cosine => "COSINE",
-        };
-        let request = CreateIndexRequest {
-            collection_name: collection.to_owned(),
-            field_name: VECTOR.to_owned(),
-            extra_params: vec![pair("index_type", "AUTOINDEX"), pair("metric_type", metric)],
-        };
-        self.unless_there(self.shared.link.call("CreateIndex", request).await, collection).await?;
-        self.load(collection).await
-    }
-
-    /// It may have been made meanwhile, which servers refuse in many words.
-    async fn unless_there(&self, made: Result<Status, Failure>, collection: &str) -> Result<(), Failure> {
-        match made {
-            Err(Failure::Refused(why)) => {
-                match self.about::<DescribeCollectionResponse>("DescribeCollection", collection).await {
-                    Ok(_) => Ok(()),
-                    Err(_) => Err(Failure::Refused(why)),
-                }
-            }
-            made => made.map(|_| ()),
-        }
-    }
-}
 
 #[async_trait]
 impl Vectors for MilvusVectors {
@@ -433,54 +219,5 @@ impl Vectors for MilvusVectors {
             self.drop_space(tenant, scenario_id, &space).await?;
         }
         Ok(())
-    }
-}
-
-fn pair(key: &str, value: impl ToString) -> KeyValuePair {
-    KeyValuePair { key: key.to_owned(), value: value.to_string() }
-}
-
-fn value<'a>(pairs: &'a [KeyValuePair], key: &str) -> Option<&'a str> {
-    pairs.iter().find(|pair| pair.key == key).map(|pair| &*pair.value)
-}
-
-fn metric_of(name: &str) -> Option<Metric> {
-    match name {
-        "IP" => Some(Metric::InnerProduct),
-        "COSINE" => Some(Metric::Cosine),
-        _ => None,
-    }
-}
-
-/// The expression that holds for these handles.
-fn one_of(handles: &[u64]) -> String {
-    let handles: Vec<String> = handles.iter().map(|handle| handle.cast_signed().to_string()).collect();
-    format!("{HANDLE} in [{}]", handles.join(","))
-}
-
-fn fields(rows: &[(u64, &[f32])], shape: Shape) -> Vec<FieldData> {
-    let handles = LongArray { data: rows.iter().map(|(handle, _)| handle.cast_signed()).collect() };
-    let values = FloatArray { data: rows.iter().flat_map(|(_, vector)| *vector).copied().collect() };
-    let vectors = VectorField { dim: i64::from(shape.dimension), float_vector: Some(values) };
-    let field = |kind, name: &str, field| FieldData { kind, field_name: name.to_owned(), field: Some(field) };
-    vec![
-        field(INT64, HANDLE, Field::Scalars(ScalarField { long_data: Some(handles) })),
-        field(FLOAT_VECTOR, VECTOR, Field::Vectors(vectors)),
-    ]
-}
-
-fn longs(field: &FieldData) -> Option<&[i64]> {
-    match &field.field {
-        Some(Field::Scalars(ScalarField { long_data: Some(longs) })) => Some(&longs.data),
-        _ => None,
-    }
-}
-
-fn vectors(field: &FieldData) -> Option<std::slice::ChunksExact<'_, f32>> {
-    match &field.field {
-        Some(Field::Vectors(VectorField { dim: dim @ 1.., float_vector: Some(values) })) => {
-            Some(values.data.chunks_exact(usize::try_from(*dim).ok()?))
-        }
-        _ => None,
     }
 }
