@@ -117,6 +117,11 @@ impl Context {
     }
 }
 
+/// What is said when there is nothing to learn from.
+pub(crate) fn note(interactions: usize) -> Option<&'static str> {
+    (interactions == 0).then_some("there are no behaviours to learn from")
+}
+
 /// Runs what takes long on a thread for that.
 pub(crate) async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> Result<T, Error> + Send + 'static,

@@ -8,16 +8,17 @@ use funnelweb_algorithms::{
     fold_in::gramian,
 };
 use funnelweb_factor_learned::{Factors, Handles, names};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 use tokio::sync::mpsc;
 
 use crate::{
     blobs::check_bytes,
     checkpoint::{Kept, fingerprint},
-    context::{Context, Error, Target, blocking},
+    context::{Context, Error, Target, blocking, note},
     follow::{Follow, Phase},
     log::{Behaved, Most, Reading},
-    own_vectors::reconcile,
+    own_vectors::{Own, reconcile},
     params::EmbeddingsParams,
 };
 
@@ -69,25 +70,41 @@ pub async fn embeddings(
     let factors = training.train(behaved, kept).await?;
     let phase = Phase::begin(&follow, "writing", 0.9, 1.0);
     phase.go_on(0.0)?;
-    let mut outcome = json!({
-        "version": target.version,
-        "events": events,
-        "interactions": interactions,
-        "users": factors.users.len(),
-        "items": factors.items.len(),
-        "dimensions": params.dimensions,
-        "resumed_at": resumed_at,
-        "own": own,
-    });
-    if interactions == 0 {
-        outcome["note"] = "there are no behaviours to learn from".into();
-    }
+    let (users, items) = (factors.users.len(), factors.items.len());
     let file = blocking(move || Ok(factors.encode()?)).await?;
-    outcome["bytes"] = file.len().into();
+    let bytes = file.len();
     context.put(target, &name, file).await?;
     context.drop_kept(target).await?;
-    outcome["served"] = context.serve(target).await.into();
-    Ok(outcome)
+    let outcome = Outcome {
+        version: target.version,
+        events,
+        interactions,
+        users,
+        items,
+        dimensions: params.dimensions,
+        resumed_at,
+        bytes,
+        served: context.serve(target).await,
+        own,
+        note: note(interactions),
+    };
+    Ok(serde_json::to_value(outcome).unwrap_or_default())
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    version: u64,
+    events: u64,
+    interactions: usize,
+    users: usize,
+    items: usize,
+    dimensions: usize,
+    resumed_at: u32,
+    bytes: usize,
+    served: bool,
+    own: Own,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 struct Training<'a> {

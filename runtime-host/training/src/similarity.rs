@@ -5,10 +5,11 @@ use std::{cmp::Reverse, sync::Arc};
 use funnelweb_algorithms::{Interactions, Neighbours, ease, knn, rp3beta};
 use funnelweb_core::limits;
 use funnelweb_factor_learned::{Handles, Similarity, Table, longest_lists, names};
-use serde_json::{Value, json};
+use serde::Serialize;
+use serde_json::Value;
 
 use crate::{
-    context::{Context, Error, Target, blocking},
+    context::{Context, Error, Target, blocking, note},
     follow::{Follow, Phase},
     log::{Behaved, Entry, Most, Reading},
     params::{Algorithm, SimilarityParams, Weighting},
@@ -16,7 +17,7 @@ use crate::{
 
 /// Below so many rows, how frequent something is says little of what it means.
 const FEW: usize = 200;
-/// Of the README of `algorithms`, as the defaults of params.
+/// How many shared users, or items, halve the mistrust of a cosine; of users always.
 const SHRINKAGE: f32 = 5.0;
 
 /// Learns neighbours of items and of users, and writes them with users' histories.
@@ -50,14 +51,26 @@ pub async fn similarity(
     let learned = phase.unless_cancelled(blocking(move || learning.learn(behaved))).await?;
     let phase = Phase::begin(&follow, "writing", 0.97, 1.0);
     phase.go_on(0.0)?;
-    let Learned { file, mut outcome } = learned;
+    let Learned { file, outcome } = learned;
     context.put(target, &name, file).await?;
     let served = context.serve(target).await;
-    if let Some(outcome) = outcome.as_object_mut() {
-        outcome.insert("version".to_owned(), target.version.into());
-        outcome.insert("served".to_owned(), served.into());
-    }
-    Ok(outcome)
+    let outcome = Outcome { version: target.version, served, ..outcome };
+    Ok(serde_json::to_value(outcome).unwrap_or_default())
+}
+
+#[derive(Default, Serialize)]
+struct Outcome {
+    version: u64,
+    events: u64,
+    interactions: usize,
+    users: usize,
+    items: usize,
+    item_neighbours: usize,
+    user_neighbours: usize,
+    bytes: usize,
+    served: bool,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    note: Option<&'static str>,
 }
 
 struct Learning {
@@ -67,7 +80,7 @@ struct Learning {
 
 struct Learned {
     file: Vec<u8>,
-    outcome: Value,
+    outcome: Outcome,
 }
 
 impl Learning {
@@ -81,18 +94,17 @@ impl Learning {
         let learned =
             Similarity::new(Handles::new(behaved.items)?, Handles::new(behaved.users)?, by_item, by_user, histories)?;
         let file = learned.encode();
-        let mut outcome = json!({
-            "events": behaved.events,
-            "interactions": behaved.entries.len(),
-            "users": users,
-            "items": items,
-            "item_neighbours": item_neighbours,
-            "user_neighbours": user_neighbours,
-            "bytes": file.len(),
-        });
-        if behaved.entries.is_empty() {
-            outcome["note"] = "there are no behaviours to learn from".into();
-        }
+        let outcome = Outcome {
+            events: behaved.events,
+            interactions: behaved.entries.len(),
+            users,
+            items,
+            item_neighbours,
+            user_neighbours,
+            bytes: file.len(),
+            note: note(behaved.entries.len()),
+            ..Outcome::default()
+        };
         Ok(Learned { file, outcome })
     }
 
