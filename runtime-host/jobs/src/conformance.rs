@@ -401,10 +401,10 @@ impl Suite<'_> {
         assert_eq!(paged, expected);
         // By scenario, kind, state.
         let of = |scenario: &str| RunsQuery { scenario_id: Some(scenario.to_owned()), ..all() };
-        assert_eq!(found(list(of("news")).await), [other.clone()]);
-        assert_eq!(found(list(RunsQuery { kind: Some(Kind::Profiles), ..all() }).await), [other.clone()]);
+        assert_eq!(found(list(of("news")).await), [other.as_str()]);
+        assert_eq!(found(list(RunsQuery { kind: Some(Kind::Profiles), ..all() }).await), [other.as_str()]);
         assert_eq!(found(list(RunsQuery { kind: Some(Kind::Profiles), ..of("feed") }).await), [""; 0]);
-        assert_eq!(found(list(RunsQuery { limit: 1, ..of("feed") }).await), [open.clone()]);
+        assert_eq!(found(list(RunsQuery { limit: 1, ..of("feed") }).await), [open.as_str()]);
         assert_eq!(
             found(list(RunsQuery { before: Some(open.clone()), limit: 1, ..of("feed") }).await),
             ids[ids.len() - 1..]
