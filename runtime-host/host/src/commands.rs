@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod evaluate;
 mod moving;
 
 use std::{
@@ -33,6 +34,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Check(args) => check(&args),
         Command::Import(args) => import(args),
         Command::Demo(args) => demo(&args),
+        Command::Evaluate(args) => runtime()?.block_on(evaluate::evaluate(&args)),
         Command::Export(args) => runtime()?.block_on(moving::export(&args)),
         Command::ImportAll(args) => runtime()?.block_on(moving::import_all(&args)),
         Command::Backup(args) => moving::backup(&args),

@@ -24,6 +24,7 @@ mod demo;
 mod error;
 mod mapping;
 mod progress;
+mod read;
 mod reader;
 mod run;
 mod source;
@@ -34,6 +35,7 @@ pub use demo::{Loaded, load as load_demo};
 pub use error::Error;
 pub use mapping::{Kind, Mapping, SHIPPED};
 pub use progress::{Bar, Progress, Unit};
+pub use read::read;
 pub use run::{OnDuplicate, Options, Report, run};
 
 /// What a call of this crate comes to.
