@@ -127,8 +127,8 @@ fn the_real_channels_are_asked() {
     });
     assert!(difference.unwrap()["low"].as_f64().unwrap() > 0.0, "{difference:?}");
     assert!((mean(&report, "content_based", "fill", 10) - 1.0).abs() < 1e-6);
-    let page = fs::read_to_string(page).unwrap();
-    assert!(page.contains("content_based") && page.contains("<svg"));
+    let written = fs::read_to_string(&page).unwrap();
+    assert!(written.contains("content_based") && written.contains("<svg"));
     // All that is drawn is drawn by the seed, and nobody is shown anything.
     let again = self::report(&words);
     for run in ["random", "popularity", "hot_items", "content_based"] {
@@ -160,11 +160,11 @@ fn a_fixed_split_is_used_as_it_is() {
     });
     let [train, valid, test] = parts.each_ref().map(|path| text(path));
     let fixed = [train, "--validation", valid, "--test", test, "--mapping", "user-lists-behaviors"];
-    let report = |rest: &[&str]| self::report(&[&fixed[..], rest].concat());
-    let tested = report(&[]);
+    let measured = |rest: &[&str]| report(&[&fixed[..], rest].concat());
+    let tested = measured(&[]);
     assert_eq!((&tested["data"]["learned"], &tested["data"]["asked"]), (&json!(540), &json!(90)));
     assert_eq!(tested["data"]["events"], json!(720));
-    let validated = report(&["--part", "validation"]);
+    let validated = measured(&["--part", "validation"]);
     assert_eq!(validated["data"]["learned"], tested["data"]["learned"]);
     assert_ne!(mean(&validated, "popularity", "ndcg", 10), mean(&tested, "popularity", "ndcg", 10));
 }

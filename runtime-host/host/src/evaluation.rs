@@ -10,11 +10,12 @@ use std::{
     collections::BTreeMap,
     path::PathBuf,
     sync::atomic::{AtomicU64, Ordering},
+    time::Duration,
 };
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use funnelweb_core::scenario::Scenario;
+use funnelweb_core::{limits, scenario::Scenario};
 use funnelweb_tenant_store::Tenant;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -30,6 +31,8 @@ use crate::{
 
 /// Whose data they are, within stores that hold nobody else's.
 const TENANT: &str = "evaluation";
+/// Time for instances to end, beyond what they are kept for.
+const END_GRACE: Duration = Duration::from_millis(200);
 /// Bytes of lines that are sent at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -67,6 +70,13 @@ impl Trial {
         let app = App::load(&Options { manifest, data_dir, variables }, stores)?;
         let tenant = Tenant::new(TENANT).context("the tenant of an evaluation")?;
         Ok(Self { app, tenant, scenario_id, requests: AtomicU64::new(0), _folder: folder })
+    }
+
+    /// Ends it. Instances are kept for a while when they are idle; a runtime that is
+    /// gone before them has them fail, and say so.
+    pub async fn end(self) {
+        drop(self);
+        tokio::time::sleep(limits::INSTANCE_IDLE + END_GRACE).await;
     }
 
     /// Makes this the scenario's config; it is checked as any other.

@@ -78,7 +78,7 @@ fn pairs(runs: &[Run]) -> Vec<(String, String)> {
     funnel.chain(channels.map(|run| (run.name.clone(), POPULARITY.to_owned()))).collect()
 }
 
-/// Loads what is learned from, and asks every variant of the scenario.
+/// Asks every variant of the scenario in an application of its own.
 async fn ask_variants(
     args: &Evaluate,
     scenario: &Scenario,
@@ -94,17 +94,34 @@ async fn ask_variants(
         scenario_id: scenario.scenario_id.clone(),
     };
     let trial = Arc::new(tokio::task::block_in_place(|| Trial::start(setup))?);
+    let runs = ask_all(&trial, scenario, material, split, cuts, show).await;
+    // No request is left that could hold it.
+    if let Some(trial) = Arc::into_inner(trial) {
+        trial.end().await;
+    }
+    runs
+}
+
+/// Loads what is learned from, and asks every variant.
+async fn ask_all(
+    trial: &Arc<Trial>,
+    scenario: &Scenario,
+    material: &Material,
+    split: &Split,
+    cuts: &Cuts,
+    show: Show<'_>,
+) -> anyhow::Result<Vec<Run>> {
     let variants = variants(scenario);
     // The funnel's own config is the last; what is learned is weighed by it.
     let Some(funnel) = variants.last() else { bail!("the scenario has no funnel") };
     trial.configure(&funnel.scenario).await?;
-    load(&trial, material, split, show).await?;
+    load(trial, material, split, show).await?;
     let questions = Arc::new(questions(scenario, material, split, cuts)?);
     let mut runs = Vec::with_capacity(variants.len());
     for (at, variant) in variants.iter().enumerate() {
         trial.configure(&variant.scenario).await?;
         let task = format!("{} ({} of {})", variant.name, at + 1, variants.len());
-        let answers = ask(&trial, &questions, &mut |done| show(&progress(&task, done, questions.len()))).await?;
+        let answers = ask(trial, &questions, &mut |done| show(&progress(&task, done, questions.len()))).await?;
         let Answers { slates, latency, trouble } = answers;
         let slates = split.asked.iter().zip(&slates).map(|(asked, ids)| unknown(material, asked, ids)).collect();
         runs.push(Run { name: variant.name.clone(), kind: variant.kind, slates, latency, trouble });

@@ -105,7 +105,10 @@ pub async fn ask(
         tokio::select! {
             done = workers.join_next() => match done {
                 None => break,
-                Some(done) => done.context("a request broke off")??,
+                Some(done) => if let Err(error) = done.context("a request broke off").flatten() {
+                    workers.shutdown().await;
+                    return Err(error);
+                },
             },
             _ = tick.tick() => progress(next.load(Ordering::Relaxed).min(questions.len())),
         }
