@@ -205,10 +205,12 @@ fn bad_input_is_told_of() {
     let most = limits::COUNT + 1;
     let said = refused(&[all, "--k", &format!("10,{most}")]);
     assert!(said.contains(&format!("k must be 1 to {}, not {most}", limits::COUNT)), "{said}");
-    let said = refused(&[all, "--split", "time:1.5"]);
+    let said = refused(&[all, "--split", "time:soon"]);
     assert!(said.contains("neither a share of the behaviours nor a time"), "{said}");
-    let said = refused(&[all, "--split", "user-holdout:0"]);
-    assert!(said.contains("above 0 and below 1"), "{said}");
+    for share in ["time:1.5", "user-holdout:0"] {
+        let said = refused(&[all, "--split", share]);
+        assert!(said.contains("above 0 and below 1"), "{share}: {said}");
+    }
     let said = refused(&[all, "--users", "0"]);
     assert!(said.contains("--users"), "{said}");
     let said = refused(&[all, "--resamples", "3"]);

@@ -110,7 +110,7 @@ impl FromStr for Split {
             ("leave-last-out", None) => Kind::LeaveLastOut,
             ("time", None) => Kind::Time(Cut::Share(0.8)),
             ("time", Some(rest)) => Kind::Time(match (rest.parse::<f64>(), time::parse_ms(rest)) {
-                (Ok(share), _) if share < 1.0 => Cut::Share(share),
+                (Ok(share), _) => Cut::Share(share),
                 (_, Some(at_ms)) => Cut::At(at_ms),
                 _ => return Err(format!("`{rest}` is neither a share of the behaviours nor a time")),
             }),
