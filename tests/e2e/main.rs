@@ -12,6 +12,7 @@ mod api;
 mod crash;
 mod drain;
 mod errors;
+mod evaluate;
 mod fixtures;
 mod funnel;
 mod goldens;

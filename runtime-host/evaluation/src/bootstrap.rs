@@ -37,6 +37,23 @@ impl Default for Config {
     }
 }
 
+impl Config {
+    /// Checks that intervals can be made so.
+    ///
+    /// # Errors
+    /// [`Error::Setting`] for a number of resamples or a level out of range.
+    pub fn check(&self) -> Result<()> {
+        let (least, most) = (limits::RESAMPLES.start(), limits::RESAMPLES.end());
+        if !limits::RESAMPLES.contains(&self.resamples) {
+            return setting("resamples", format!("{least} to {most}"), self.resamples);
+        }
+        if !(0.5..=0.999).contains(&self.level) {
+            return setting("the level of an interval", "0.5 to 0.999", self.level);
+        }
+        Ok(())
+    }
+}
+
 /// A mean over users, and between what it lies.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
@@ -67,16 +84,9 @@ impl<'a> Bootstrap<'a> {
     /// Draws users. A column has a value for each, NaN for none.
     ///
     /// # Errors
-    /// [`Error::Setting`] for a number of resamples or a level out of range,
-    /// [`Error::NoUsers`] without any, [`Error::Column`] when lengths differ.
+    /// Those of [`Config::check`], [`Error::NoUsers`] without any, [`Error::Column`] when lengths differ.
     pub fn new(columns: Vec<&'a [f32]>, config: &Config) -> Result<Self> {
-        let (least, most) = (limits::RESAMPLES.start(), limits::RESAMPLES.end());
-        if !limits::RESAMPLES.contains(&config.resamples) {
-            return setting("resamples", format!("{least} to {most}"), config.resamples);
-        }
-        if !(0.5..=0.999).contains(&config.level) {
-            return setting("the level of an interval", "0.5 to 0.999", config.level);
-        }
+        config.check()?;
         let users = columns.first().map_or(0, |column| column.len());
         if users == 0 {
             return Err(Error::NoUsers("there is nothing to draw from".to_owned()));

@@ -40,9 +40,11 @@ mod draw;
 mod error;
 pub mod limits;
 pub mod metrics;
+mod read;
 pub mod report;
 pub mod split;
 
 pub use catalogue::{Catalogue, Features};
 pub use data::{Data, Event, Names};
 pub use error::{Error, Result};
+pub use read::Material;

@@ -104,8 +104,17 @@ pub struct Asked {
 /// [`Error::Setting`] for a share that is none, [`Error::NoTraining`] and
 /// [`Error::NoUsers`] when a part is empty.
 pub fn split(data: &Data, config: &Config) -> Result<Split> {
-    let mut order: Vec<usize> = (0..data.events.len()).collect();
-    order.sort_by_key(|&at| event(data, at).map(|event| event.at_ms));
+    within(data, (0..data.events.len()).collect(), config)
+}
+
+/// Splits the events at some places and passes over the others: of what one split
+/// learns from, another gives a part to tune on.
+///
+/// # Errors
+/// As [`split`].
+pub fn within(data: &Data, places: Vec<usize>, config: &Config) -> Result<Split> {
+    let mut order = places;
+    order.sort_by_key(|&at| (event(data, at).map(|event| event.at_ms), at));
     let parts = match config.kind {
         Kind::LeaveLastOut => leave_last_out(data, &order),
         Kind::Time(cut) => by_time(data, order, cut)?,
@@ -219,7 +228,7 @@ fn check_share(name: &'static str, share: f64) -> Result<()> {
 fn finish(data: &Data, parts: Parts, min_history: u32) -> Result<Split> {
     let Parts { train, history, test } = parts;
     if !events(data, &train).any(|(_, event)| event.is_liking()) {
-        let reason = format!("{} events, none of them before the part asked for is a liking", data.events.len());
+        let reason = format!("of {} events before the part asked for, none is a liking", train.len());
         return Err(Error::NoTraining(reason));
     }
     let mut known: HashMap<u32, HashMap<u32, bool>> = HashMap::new();
@@ -234,7 +243,8 @@ fn finish(data: &Data, parts: Parts, min_history: u32) -> Result<Split> {
             *gain = gain.max(event.gain);
         }
     }
-    let likers: HashSet<u32> = data.events.iter().filter(|event| event.is_liking()).map(|event| event.user).collect();
+    let all = [&train, &history, &test].into_iter().flat_map(|part| events(data, part));
+    let likers: HashSet<u32> = all.filter(|(_, event)| event.is_liking()).map(|(_, event)| event.user).collect();
     let mut asked = Vec::new();
     for (user, items) in wanted {
         let before = known.get(&user);

@@ -1,10 +1,14 @@
 //! The arguments of every command.
 
+mod evaluate;
+
 use std::{net::SocketAddr, path::PathBuf};
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use funnelweb_import::{Kind, OnDuplicate};
 use tracing_subscriber::EnvFilter;
+
+pub use evaluate::{Evaluate, Part};
 
 /// A recommender funnel of Wasm components.
 #[derive(Debug, Parser)]
@@ -36,6 +40,8 @@ pub enum Command {
     /// The jobs of a server's tenant.
     #[command(subcommand)]
     Jobs(Jobs),
+    /// Measure how good a funnel's recommendations are, on data that are split.
+    Evaluate(Box<Evaluate>),
     /// Write everything that a tenant has to a file, from whatever stores.
     Export(Export),
     /// Put an export into stores that have nothing of the tenant, and compare.

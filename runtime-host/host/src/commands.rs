@@ -1,6 +1,7 @@
 //! What each command does.
 
 mod jobs;
+mod evaluate;
 mod moving;
 
 use std::{
@@ -36,6 +37,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo(&args),
         Command::Train(args) => jobs::train(args),
         Command::Jobs(command) => jobs::run(&command),
+        Command::Evaluate(args) => runtime()?.block_on(evaluate::evaluate(&args)),
         Command::Export(args) => runtime()?.block_on(moving::export(&args)),
         Command::ImportAll(args) => runtime()?.block_on(moving::import_all(&args)),
         Command::Backup(args) => moving::backup(&args),

@@ -3,6 +3,7 @@
 //! the binary `funnelweb` adds a command line.
 
 pub mod app;
+pub mod evaluation;
 pub mod runtime_config;
 pub mod stores;
 mod works;

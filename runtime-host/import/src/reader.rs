@@ -74,7 +74,7 @@ impl Reader {
 
     /// The next chunk; None when the source has ended. It ends between records, so
     /// that the import can be taken up there.
-    fn chunk(&mut self) -> Result<Option<Chunk>> {
+    pub(crate) fn chunk(&mut self) -> Result<Option<Chunk>> {
         let mut requests: Vec<Request> = Vec::new();
         let mut open = Request::default();
         let mut errors = Vec::new();

@@ -128,7 +128,8 @@ pub fn run(client: &Client, options: &Options, progress: &mut dyn FnMut(&Progres
     // Before anything is sent: an import that cannot be taken up should not begin.
     state.save(&import.state_path)?;
 
-    let reader = import.reader(state.position(), state.rows)?;
+    let opening = Opening { options, mapping: &import.mapping, mark: import.mark };
+    let reader = opening.reader(state.position(), state.rows)?;
     let (sender, receiver) = sync_channel(CHUNKS_AHEAD);
     let state = std::thread::scope(|scope| {
         scope.spawn(move || reader.read_all(&sender));
@@ -144,9 +145,79 @@ pub fn run(client: &Client, options: &Options, progress: &mut dyn FnMut(&Progres
     })
 }
 
+/// Where what the source holds is sent.
+fn path(options: &Options, kind: Kind) -> String {
+    match kind {
+        Kind::Items => format!("/api/v1/items/{}?on_duplicate={}", options.scenario_id, options.on_duplicate.as_str()),
+        Kind::Behaviors => "/api/v1/behaviors".to_owned(),
+    }
+}
+
+/// The mapping that the options name, or the plain one.
+pub(crate) fn mapping(options: &Options) -> Result<Mapping> {
+    match (&options.mapping, options.kind) {
+        (Some(mapping), kind) => {
+            let mapping = Mapping::load(mapping)?;
+            if kind.is_some_and(|kind| kind != mapping.kind) {
+                return Err(mapping.fault("kind", "is not what the import was told the source holds"));
+            }
+            Ok(mapping)
+        }
+        (None, Some(kind)) => Ok(Mapping::plain(kind, &options.source)),
+        (None, None) => {
+            let message = "say whether it holds items or behaviors, or name a mapping".to_owned();
+            Err(Error::Source { path: options.source.clone(), message })
+        }
+    }
+}
+
+/// A source and how it is read.
+pub(crate) struct Opening<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) mapping: &'a Mapping,
+    /// Of the source's content, for generated event ids.
+    pub(crate) mark: u64,
+}
+
+impl Opening<'_> {
+    /// A reader of the source from a position; columns are looked up in its header
+    /// here, so that a mapping that does not fit is known before anything is sent.
+    pub(crate) fn reader(&self, from: Position, rows: u64) -> Result<Reader> {
+        let Self { options, mapping, mark } = *self;
+        let spec = &mapping.source;
+        let mut source = Source::open(&options.source, spec, Position::default())?;
+        let header = source.header(spec)?;
+        let mapping = match &header {
+            Some(header) if mapping.fields.is_empty() => mapping.with_fields_from(header)?,
+            _ => mapping.clone(),
+        };
+        if from != Position::default() {
+            source = Source::open(&options.source, spec, from)?;
+        }
+        let plan = Plan::new(&mapping);
+        let (most_lines, chunk_bytes) = chunk(&path(options, mapping.kind));
+        let places = header.as_ref().map(|header| plan.places(&mapping, header)).transpose()?;
+        Ok(Reader {
+            kind: mapping.kind,
+            spec: spec.clone(),
+            scenario_id: options.scenario_id.clone(),
+            mark,
+            tables: read_tables(&mapping, &options.source)?,
+            width: header.map_or(0, |header| header.len()),
+            places,
+            plain: mapping.fields.is_empty(),
+            plan,
+            source,
+            rows,
+            seen: HashSet::new(),
+            chunk_lines: options.chunk_lines.clamp(1, most_lines),
+            chunk_bytes,
+        })
+    }
+}
+
 /// Everything that is known before the first line is read.
-struct Import<'o> {
-    options: &'o Options,
+struct Import {
     mapping: Mapping,
     task: String,
     source_bytes: u64,
@@ -157,30 +228,12 @@ struct Import<'o> {
     path: String,
 }
 
-impl<'o> Import<'o> {
-    fn prepare(client: &Client, options: &'o Options) -> Result<Self> {
+impl Import {
+    fn prepare(client: &Client, options: &Options) -> Result<Self> {
         check("scenario id", &options.scenario_id)?;
-        let mapping = match (&options.mapping, options.kind) {
-            (Some(mapping), kind) => {
-                let mapping = Mapping::load(mapping)?;
-                if kind.is_some_and(|kind| kind != mapping.kind) {
-                    return Err(mapping.fault("kind", "is not what the import was told the source holds"));
-                }
-                mapping
-            }
-            (None, Some(kind)) => Mapping::plain(kind, &options.source),
-            (None, None) => {
-                let message = "say whether it holds items or behaviors, or name a mapping".to_owned();
-                return Err(Error::Source { path: options.source.clone(), message });
-            }
-        };
+        let mapping = mapping(options)?;
         let (source_bytes, mark) = fingerprint(&options.source)?;
-        let path = match mapping.kind {
-            Kind::Items => {
-                format!("/api/v1/items/{}?on_duplicate={}", options.scenario_id, options.on_duplicate.as_str())
-            }
-            Kind::Behaviors => "/api/v1/behaviors".to_owned(),
-        };
+        let path = path(options, mapping.kind);
         // The same file may be imported twice at a time, as items and as behaviours
         // or for two tenants: each has its own state.
         let purpose = format!("{} {} {path} {}", client.base_url(), client.tenant(), options.scenario_id);
@@ -190,45 +243,10 @@ impl<'o> Import<'o> {
             task: options.source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default(),
             state_path: State::path(&options.source, options.state_dir.as_deref(), &purpose),
             fingerprint: format!("{source_bytes} {mark:016x} {mapped:016x}"),
-            options,
             mapping,
             source_bytes,
             mark,
             path,
-        })
-    }
-
-    /// A reader of the source from a position; columns are looked up in its header
-    /// here, so that a mapping that does not fit is known before anything is sent.
-    fn reader(&self, from: Position, rows: u64) -> Result<Reader> {
-        let spec = &self.mapping.source;
-        let mut source = Source::open(&self.options.source, spec, Position::default())?;
-        let header = source.header(spec)?;
-        let mapping = match &header {
-            Some(header) if self.mapping.fields.is_empty() => self.mapping.with_fields_from(header)?,
-            _ => self.mapping.clone(),
-        };
-        if from != Position::default() {
-            source = Source::open(&self.options.source, spec, from)?;
-        }
-        let plan = Plan::new(&mapping);
-        let (most_lines, chunk_bytes) = chunk(&self.path);
-        let places = header.as_ref().map(|header| plan.places(&mapping, header)).transpose()?;
-        Ok(Reader {
-            kind: mapping.kind,
-            spec: spec.clone(),
-            scenario_id: self.options.scenario_id.clone(),
-            mark: self.mark,
-            tables: read_tables(&mapping, &self.options.source)?,
-            width: header.map_or(0, |header| header.len()),
-            places,
-            plain: mapping.fields.is_empty(),
-            plan,
-            source,
-            rows,
-            seen: HashSet::new(),
-            chunk_lines: self.options.chunk_lines.clamp(1, most_lines),
-            chunk_bytes,
         })
     }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use funnelweb_demo::{Kind as World, Size};
-use funnelweb_import::{CHUNK_LINES, Error, Kind, Options, Report, load_demo, run};
+use funnelweb_import::{CHUNK_LINES, Error, Kind, Options, Report, load_demo, read, run};
 use serde_json::json;
 use server::{Fault, Server};
 
@@ -174,6 +174,26 @@ fn what_is_wrong_is_reported_by_line_and_the_rest_goes_in() {
             "7 event_id refused",
         ]
     );
+}
+
+#[test]
+fn what_is_read_is_what_would_be_sent() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let source = write(folder.path(), "u.data", format!("{}bad\t7\n{}", ratings(1200), ratings(3)));
+    let options = mapped(source, "movielens-100k-ratings");
+    let (mut lines, mut errors) = (Vec::new(), Vec::new());
+    let kind = read(&options, &mut |number, line| match line {
+        Ok(line) => lines.push((number, line.to_vec())),
+        Err(error) => errors.push((number, error.message)),
+    });
+    assert_eq!(kind.unwrap(), Kind::Behaviors);
+    assert_eq!(errors, [(1201, "has 2 values, 4 are expected".to_owned())]);
+    assert_eq!((lines.len(), lines[0].0, lines[1200].0), (1203, 1, 1202));
+    assert_eq!(files(folder.path()), ["u.data"], "no state is kept");
+    run(&server.client(), &options, &mut |_| ()).unwrap();
+    let event = |(_, line): &(u64, Vec<u8>)| serde_json::from_slice::<serde_json::Value>(line).unwrap();
+    let events = lines.iter().map(event).map(|event| (event["event_id"].as_str().unwrap().to_owned(), event));
+    assert_eq!(events.collect::<std::collections::BTreeMap<_, _>>(), server.seen.lock().unwrap().events);
 }
 
 #[test]

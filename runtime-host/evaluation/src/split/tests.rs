@@ -134,11 +134,21 @@ fn a_sample_asks_fewer_and_learns_all() {
 }
 
 #[test]
+fn a_part_is_split_again() {
+    let data = data(&[(0, 1, 3, 1.0), (0, 2, 2, 1.0), (0, 3, 1, 1.0), (1, 4, 1, 1.0), (1, 5, 2, 1.0)]);
+    let outer = split(&data, &config(Kind::LeaveLastOut)).unwrap();
+    assert_eq!(wanted(&outer), [(0, vec![1]), (1, vec![5])]);
+    let inner = within(&data, outer.train, &config(Kind::LeaveLastOut)).unwrap();
+    assert_eq!(wanted(&inner), [(0, vec![2])]);
+    assert_eq!((inner.train, inner.left_out), (vec![2, 3], 1));
+}
+
+#[test]
 fn empty_parts_are_told_of() {
     let fault = |events: &[(u32, u32, u64, f32)], kind| split(&data(events), &config(kind)).unwrap_err().to_string();
     let once = [(0, 1, 5, 1.0), (1, 1, 5, 1.0)];
     assert!(fault(&once, Kind::LeaveLastOut).starts_with("no test user: 2 users have liked something"));
-    assert!(fault(&once, Kind::Time(Cut::At(5))).starts_with("no behaviour is left to learn from: 2 events"));
+    assert!(fault(&once, Kind::Time(Cut::At(5))).starts_with("no behaviour is left to learn from: of 0 events"));
     assert!(fault(&once, Kind::Time(Cut::At(6))).starts_with("no test user"));
     assert!(fault(&[], Kind::LeaveLastOut).starts_with("no behaviour is left"));
     assert!(fault(&[], Kind::UserHoldout { users: 0.5, history: 0.5 }).starts_with("no behaviour is left"));

@@ -17,25 +17,35 @@ use super::{folder, now_ms, shower};
 use crate::cli::{Backup, Export, ImportAll, Restore};
 
 /// Writes everything that a tenant has to a file.
-///
-/// Embedded stores may be served by another process, which keeps in memory what is
-/// in them: a copy is exported, of one moment.
 pub async fn export(args: &Export) -> anyhow::Result<()> {
     let config = RuntimeConfig::load_or_default(args.stores.runtime_config.as_deref())?;
     let tenant = tenant(&args.tenant)?;
     let beside = folder(args.file.parent().unwrap_or(Path::new("")));
     let scratch = tempfile::Builder::new().prefix(".export-").tempdir_in(beside);
     let scratch = scratch.with_context(|| format!("making a folder in {}", beside.display()))?;
-    let is_there = tenant_file(&args.stores.data_dir, &tenant).exists();
-    if config.stores.documents == DocumentsBackend::Embedded || config.stores.any_embedded() && is_there {
-        let copies = tenants_folder(scratch.path());
-        std::fs::create_dir(&copies).with_context(|| format!("making {}", copies.display()))?;
-        copy_tenant(&args.stores.data_dir, &tenant, &tenant_file(scratch.path(), &tenant))?;
-    }
-    let stores = Stores::open(&config, scratch.path()).await?;
+    let stores = snapshot(&config, &args.stores.data_dir, &tenant, scratch.path()).await?;
     let json = args.stores.json;
     let exported = funnelweb_migration::export(stores.of(&tenant), &args.file, now_ms(), &mut show(json)).await?;
     report(json, &exported)
+}
+
+/// Stores of a tenant to read from; of embedded ones a copy in `scratch`.
+///
+/// Embedded stores may be served by another process, which keeps in memory what is
+/// in them: the copy is of one moment.
+pub async fn snapshot(
+    config: &RuntimeConfig,
+    data_dir: &Path,
+    tenant: &Tenant,
+    scratch: &Path,
+) -> anyhow::Result<Stores> {
+    let is_there = tenant_file(data_dir, tenant).exists();
+    if config.stores.documents == DocumentsBackend::Embedded || config.stores.any_embedded() && is_there {
+        let copies = tenants_folder(scratch);
+        std::fs::create_dir(&copies).with_context(|| format!("making {}", copies.display()))?;
+        copy_tenant(data_dir, tenant, &tenant_file(scratch, tenant))?;
+    }
+    Stores::open(config, scratch).await
 }
 
 /// Puts an export into stores.
