@@ -1,7 +1,7 @@
 //! What each command does.
 
-mod jobs;
 mod evaluate;
+mod jobs;
 mod moving;
 
 use std::{

@@ -85,9 +85,9 @@ impl Stores {
         // Of the documents it asks for ids only.
         let live = RedisLive::new(redis.clone(), Arc::new(MongoDocuments::new(Arc::clone(&mongo), None)));
         let documents = MongoDocuments::new(Arc::clone(&mongo), Some(Arc::new(live.clone())));
-        let documents = Arc::new(CachedDocuments::with_live(Arc::new(documents), redis, live.clone()));
+        let documents = Arc::new(CachedDocuments::with_live(Arc::new(documents), redis.clone(), live.clone()));
         self.blobs = Arc::new(MongoBlobs::new(Arc::clone(&mongo)));
-        self.jobs = Arc::new(RedisJobs::new(redis.clone()));
+        self.jobs = Arc::new(RedisJobs::new(redis));
         let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
         let sweeper = events.clone();
         // For as long as the process runs.
@@ -127,7 +127,7 @@ impl Stores {
             let vectors: Arc<dyn Vectors> = Arc::new(EmbeddedVectors::new(data_dir));
             let blobs: Arc<dyn Blobs> = Arc::new(FileBlobs::new(data_dir)?);
             let learned = LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors));
-            Ok::<_, funnelweb_tenant_store::Error>(Self {
+            Ok::<_, Error>(Self {
                 documents: Arc::new(documents),
                 live: Arc::new(live),
                 events: Arc::new(events),
