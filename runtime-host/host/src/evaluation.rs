@@ -15,7 +15,11 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use bytes::Bytes;
-use funnelweb_core::{limits, scenario::Scenario};
+use funnelweb_core::{
+    job::{Kind, State},
+    limits,
+    scenario::Scenario,
+};
 use funnelweb_tenant_store::Tenant;
 use http::{Method, Request};
 use http_body_util::{BodyExt as _, Full};
@@ -33,6 +37,10 @@ use crate::{
 const TENANT: &str = "evaluation";
 /// Time for instances to end, beyond what they are kept for.
 const END_GRACE: Duration = Duration::from_millis(200);
+/// The jobs that collaborative channels stand on.
+const LEARNING: [Kind; 2] = [Kind::Similarity, Kind::Embeddings];
+/// Between two looks at a job.
+const LOOK_EVERY: Duration = Duration::from_millis(50);
 /// Bytes of lines that are sent at once.
 const CHUNK_BYTES: usize = 1024 * 1024;
 
@@ -68,6 +76,7 @@ impl Trial {
         let stores = Stores::embedded(folder.path())?;
         let Setup { manifest, data_dir, variables, scenario_id } = setup;
         let app = App::load(&Options { manifest, data_dir, variables }, stores)?;
+        app.jobs.spawn();
         let tenant = Tenant::new(TENANT).context("the tenant of an evaluation")?;
         Ok(Self { app, tenant, scenario_id, requests: AtomicU64::new(0), _folder: folder })
     }
@@ -75,6 +84,7 @@ impl Trial {
     /// Ends it. Instances are kept for a while when they are idle; a runtime that is
     /// gone before them has them fail, and say so.
     pub async fn end(self) {
+        self.app.jobs.drain().await;
         drop(self);
         tokio::time::sleep(limits::INSTANCE_IDLE + END_GRACE).await;
     }
@@ -106,6 +116,30 @@ impl Trial {
     /// When one of them is refused, or a store does not answer.
     pub async fn add_behaviors(&self, lines: &[&str], progress: &mut dyn FnMut(usize)) -> anyhow::Result<()> {
         self.add("behaviors", "/api/v1/behaviors", lines, progress).await
+    }
+
+    /// Has the scenario's jobs learn from what was added, with the params of its config;
+    /// `progress` is told which is at work and to how many percent.
+    ///
+    /// # Errors
+    /// When one of them fails.
+    pub async fn learn(&self, progress: &mut dyn FnMut(Kind, usize)) -> anyhow::Result<()> {
+        let jobs = &self.app.jobs;
+        for kind in LEARNING {
+            let name = kind.as_str();
+            let begun = jobs.start(&self.tenant, &self.scenario_id, kind, "{}").await;
+            let mut run = begun.with_context(|| format!("the job `{name}`"))?;
+            while !run.state.is_over() {
+                tokio::time::sleep(LOOK_EVERY).await;
+                let Some(now) = jobs.get(&self.tenant, &run.id).await? else { bail!("the job `{name}` is gone") };
+                run = now;
+                progress(kind, run.percent as usize);
+            }
+            if run.state != State::Succeeded {
+                bail!("the job `{name}` {}: {}", run.state.as_str(), run.error);
+            }
+        }
+        Ok(())
     }
 
     async fn add(

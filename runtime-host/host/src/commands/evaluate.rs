@@ -6,7 +6,7 @@ mod subject;
 use std::{fs::File, io::Write as _, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use funnelweb::evaluation::{Answers, FUNNEL, Question, Setup, Trial, ask, variants};
+use funnelweb::evaluation::{Answers, FUNNEL, Question, Setup, Trial, Variant, ask, variants};
 use funnelweb_core::{limits, scenario::Scenario};
 use funnelweb_evaluation::{
     Catalogue, Material, baseline, bootstrap,
@@ -115,7 +115,7 @@ async fn ask_all(
     // The funnel's own config is the last; what is learned is weighed by it.
     let Some(funnel) = variants.last() else { bail!("the scenario has no funnel") };
     trial.configure(&funnel.scenario).await?;
-    load(trial, material, split, show).await?;
+    load(trial, funnel, material, split, show).await?;
     let questions = Arc::new(questions(scenario, material, split, cuts)?);
     let mut runs = Vec::with_capacity(variants.len());
     for (at, variant) in variants.iter().enumerate() {
@@ -130,10 +130,19 @@ async fn ask_all(
 }
 
 /// Items and behaviours; those of held-out users when everything is learned.
-async fn load(trial: &Trial, material: &Material, split: &Split, show: Show<'_>) -> anyhow::Result<()> {
+async fn load(
+    trial: &Trial,
+    funnel: &Variant,
+    material: &Material,
+    split: &Split,
+    show: Show<'_>,
+) -> anyhow::Result<()> {
     let items: Vec<&str> = material.items.iter().map(|item| &**item).collect();
     trial.add_items(&items, &mut |done| show(&progress("items", done, items.len()))).await?;
     for (task, places) in [("behaviors", &split.train), ("histories", &split.history)] {
+        if task == "histories" && funnel.learns() {
+            trial.learn(&mut |kind, percent| show(&progress(kind.as_str(), percent, 100))).await?;
+        }
         let lines: Vec<&str> = places.iter().filter_map(|&at| material.bodies.get(at)).map(|body| &**body).collect();
         trial.add_behaviors(&lines, &mut |done| show(&progress(task, done, lines.len()))).await?;
     }

@@ -18,6 +18,18 @@ pub struct Variant {
     pub scenario: Scenario,
 }
 
+impl Variant {
+    /// Whether a channel of it learns from everybody's behaviour.
+    #[must_use]
+    pub fn learns(&self) -> bool {
+        self.scenario.config.recall.strategies.iter().any(is_collaborative)
+    }
+}
+
+fn is_collaborative(strategy: &Strategy) -> bool {
+    COLLABORATIVE.contains(&strategy.name.as_str())
+}
+
 /// The whole funnel's name.
 pub const FUNNEL: &str = "funnel";
 
@@ -52,7 +64,6 @@ pub fn variants(scenario: &Scenario) -> Vec<Variant> {
     if strategies.len() > 1 && merged.scenario != funnel.scenario {
         all.push(merged);
     }
-    let is_collaborative = |strategy: &Strategy| COLLABORATIVE.contains(&strategy.name.as_str());
     let mut without = config.clone();
     without.recall.strategies.retain(|strategy| !is_collaborative(strategy));
     if !without.recall.strategies.is_empty() && without != *config {
