@@ -35,7 +35,7 @@ pub use demo::{Loaded, load as load_demo};
 pub use error::Error;
 pub use mapping::{Kind, Mapping, SHIPPED};
 pub use progress::{Bar, Progress, Unit};
-pub use read::read;
+pub use read::{Line, read};
 pub use run::{OnDuplicate, Options, Report, run};
 
 /// What a call of this crate comes to.
