@@ -72,7 +72,7 @@ fn behaviors() -> Vec<Value> {
 
 fn evaluate<A: AsRef<OsStr>>(words: &[A]) -> Output {
     let mut command = Command::new(binary());
-    command.current_dir(workspace()).args(["evaluate", "--json", "--resamples", "200", "--data-dir"]);
+    command.current_dir(workspace()).args(["evaluate", "--json", "--data-dir"]);
     command.arg(shared().data_dir()).args(words).output().unwrap()
 }
 
@@ -217,7 +217,7 @@ fn bad_input_is_told_of() {
     assert!(said.contains("resamples must be 100 to 10000, not 3"), "{said}");
     let said = refused(&[all, "--html", "/nowhere/at/all.html"]);
     assert!(said.contains("/nowhere/at/all.html"), "{said}");
-    let said = refused(&["--json"]);
+    let said = refused::<&str>(&[]);
     assert!(said.contains("FILE"), "{said}");
     let scenario = files.path("s.json");
     let text = r#"{"scenario_id":"s","scenario_type":"t","config":{"recall":{"strategies":[{"name":"hto_items"}]}}}"#;

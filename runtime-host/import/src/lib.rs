@@ -37,7 +37,7 @@ pub use error::Error;
 pub use jobs::{Run, follow};
 pub use mapping::{Kind, Mapping, SHIPPED};
 pub use progress::{Bar, Progress, Unit};
-pub use read::read;
+pub use read::{Line, read};
 pub use run::{OnDuplicate, Options, Report, run};
 
 /// What a call of this crate comes to.

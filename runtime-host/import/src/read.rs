@@ -6,13 +6,16 @@ use crate::{
     source::{Position, fingerprint},
 };
 
+/// One line of a source: an object of the API, or what is wrong with it.
+pub type Line<'a> = Result<&'a [u8], LineError>;
+
 /// Gives each object of a source as a line of JSON, as it would be posted, or what is
 /// wrong with the line it stands on; each with that line's number. Returns what the
 /// source holds. Of the options, those of sending count for nothing.
 ///
 /// # Errors
 /// When the mapping is wrong or the source cannot be read.
-pub fn read(options: &Options, each: &mut dyn FnMut(u64, Result<&[u8], LineError>)) -> Result<Kind> {
+pub fn read(options: &Options, each: &mut dyn FnMut(u64, Line<'_>)) -> Result<Kind> {
     let mapping = mapping(options)?;
     let (_, mark) = fingerprint(&options.source)?;
     let mut reader = Opening { options, mapping: &mapping, mark }.reader(Position::default(), 0)?;

@@ -108,7 +108,7 @@ fn nice_end(most: f64) -> f64 {
 /// Three significant digits or so.
 pub(super) fn short(value: f64) -> String {
     let digits = match value.abs() {
-        size if size == 0.0 => 0,
+        0.0 => 0,
         size if size >= 100.0 => 0,
         size if size >= 10.0 => 1,
         size if size >= 1.0 => 2,
