@@ -19,6 +19,7 @@ mod goldens;
 mod guests;
 mod harness;
 mod isolation;
+mod learning;
 mod limits;
 mod migration;
 mod outage;

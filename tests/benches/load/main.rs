@@ -31,9 +31,11 @@ use std::{
     time::{Duration, Instant},
 };
 
+use funnelweb_core::job::{Kind, State};
 use funnelweb_demo::World;
-use funnelweb_import::Client;
+use funnelweb_import::{Client, follow};
 use http::Connection;
+use serde_json::{Value, json};
 use server::{Server, Stores};
 
 const TENANT: &str = "bench";
@@ -97,9 +99,45 @@ fn all(stores: Stores, world: &World, clients: usize, seconds: Duration) -> Figu
     let mut many = recommend(&server, &users, &body, clients, Until::Time(seconds));
     many.print(clients);
     println!("memory: {}\n", server.memory());
+    learn(&server, world);
+    recommend(&server, &users, &body, 2, Until::Count(users.len()));
+    for clients in [1, clients] {
+        let mut run = recommend(&server, &users, &body, clients, Until::Time(seconds));
+        run.print(clients);
+        failed += run.failed;
+    }
+    println!("memory: {}\n", server.memory());
     server.stop();
     failed += one.failed + many.failed;
     Figures { recommend_p50: common::quantile(&mut one.times, 0.5), behaviors_per_second, failed }
+}
+
+/// Has two channels more, and a third in the place of `latest`, learn from the
+/// behaviours.
+fn learn(server: &Server, world: &World) {
+    let client = Client::new(&server.url(), TENANT).unwrap();
+    client.put_scenario(&learned_scenario(world).to_string()).unwrap();
+    println!("five channels, three of which were learned:");
+    for kind in [Kind::Similarity, Kind::Embeddings] {
+        let begun = client.start_job(world.scenario_id(), kind, &serde_json::Map::new()).unwrap();
+        let start = Instant::now();
+        let run = follow(&client, begun, &mut |_| {}).unwrap();
+        assert_eq!(run.state, State::Succeeded, "{}", run.error);
+        println!("  {}: {:.1} s, {}", kind.as_str(), start.elapsed().as_secs_f64(), json!(run.outcome));
+    }
+}
+
+/// The scenario with five channels, three of which are learned.
+fn learned_scenario(world: &World) -> Value {
+    let mut scenario = common::scenario(world, true);
+    scenario["config"]["recall"]["strategies"] = json!([
+        {"name": "hot_items", "weight": 0.1, "limit": 200},
+        {"name": "content_based", "weight": 0.2, "limit": 200},
+        {"name": "item_cf", "weight": 0.3, "limit": 200},
+        {"name": "user_cf", "weight": 0.2, "limit": 200},
+        {"name": "vector_search", "weight": 0.2, "limit": 200, "params": {"vectors": "factors"}},
+    ]);
+    scenario
 }
 
 /// The catalogue as `funnelweb import` sends it; how many lines failed.
