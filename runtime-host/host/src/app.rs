@@ -4,7 +4,10 @@ use std::{
     collections::BTreeMap,
     net::SocketAddr,
     path::{Path, PathBuf},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use anyhow::{Context as _, bail};
@@ -103,21 +106,28 @@ fn compile<'a>(
     if let Some(path) = missing.into_iter().find(|path| !path.exists()) {
         bail!("{} does not exist; `funnelweb build` (or `cargo xtask build`) makes it", path.display());
     }
-    // Several at once: a cold start compiles everything.
-    std::thread::scope(|scope| {
-        let compile = |entry: &'a Entry| {
-            let engine = match entry.funnelweb.role {
-                Role::Endpoint => engines.endpoints(),
-                Role::Recall | Role::Features | Role::Rank | Role::Rerank => engines.stages(),
-            };
-            Ok((entry, cache.load(engine, &entry.source)?))
+    let compile = |entry: &'a Entry| {
+        let engine = match entry.funnelweb.role {
+            Role::Endpoint => engines.endpoints(),
+            Role::Recall | Role::Features | Role::Rank | Role::Rerank => engines.stages(),
         };
-        let threads: Vec<_> = manifest.components.values().map(|entry| scope.spawn(move || compile(entry))).collect();
+        Ok((entry, cache.load(engine, &entry.source)?))
+    };
+    // A cold start compiles everything: as many at once as there are cores, since each
+    // takes tens of megabytes while it lasts.
+    let entries: Vec<&Entry> = manifest.components.values().collect();
+    let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let next = AtomicUsize::new(0);
+    let work = || std::iter::from_fn(|| entries.get(next.fetch_add(1, Ordering::Relaxed)).map(|entry| compile(entry)));
+    std::thread::scope(|scope| {
+        let threads: Vec<_> =
+            (0..threads).map(|_| scope.spawn(|| work().collect::<anyhow::Result<Vec<_>>>())).collect();
         let join = |thread: std::thread::ScopedJoinHandle<'_, anyhow::Result<_>>| match thread.join() {
             Ok(result) => result,
             Err(panic) => std::panic::resume_unwind(panic),
         };
-        threads.into_iter().map(join).collect()
+        let compiled = threads.into_iter().map(join).collect::<anyhow::Result<Vec<_>>>()?;
+        Ok(compiled.into_iter().flatten().collect())
     })
 }
 
