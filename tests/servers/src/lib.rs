@@ -18,8 +18,10 @@ pub mod proxy;
 
 use std::{
     net::{TcpListener, TcpStream},
+    ops::Range,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    sync::atomic::{AtomicU32, Ordering},
     thread::sleep,
     time::{Duration, Instant},
 };
@@ -166,8 +168,20 @@ fn launch(program: &Path, arguments: &[String], folder: &Path) -> Child {
     command.stdin(Stdio::piped()).stdout(Stdio::null()).spawn().unwrap()
 }
 
-/// A port that nobody listens on now.
+/// A port that nobody listens on now, and that nobody is given who asks the system for
+/// any: a server that takes long to start finds it free still, and who waits for it does
+/// not connect to somebody else, or to itself.
 #[must_use]
 pub fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+    /// Below what systems give out (32768 and above on Linux, 49152 elsewhere).
+    const PORTS: Range<u32> = 10_000..32_000;
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        // Processes that run side by side begin far from each other.
+        let place = std::process::id().wrapping_mul(1009).wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed));
+        let port = PORTS.start + place % (PORTS.end - PORTS.start);
+        if let Ok(listener) = TcpListener::bind(("127.0.0.1", u16::try_from(port).unwrap())) {
+            return listener.local_addr().unwrap().port();
+        }
+    }
 }
