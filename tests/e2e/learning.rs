@@ -113,7 +113,7 @@ fn the_last_good_model_outlives_a_crash_in_training() {
     run(&client, "embeddings", &json!({"dimensions": 8}));
     let before: Vec<_> = CHANNELS.map(|channel| by(&client, channel, "u1")).into();
     assert!(before.iter().all(|ids| !ids.is_empty()));
-    let long = json!({"scenario_id": FEED, "kind": "embeddings", "params": {"dimensions": 256, "epochs": 200}});
+    let long = json!({"scenario_id": FEED, "kind": "embeddings", "params": {"dimensions": 256, "epochs": 1000}});
     let id = client.post("/api/v1/jobs", &long).expect(202).json()["run_id"].as_str().unwrap().to_owned();
     let state = |client: &Client| client.get(&format!("/api/v1/jobs/{id}")).expect(200).json();
     eventually("it is at work", Duration::from_secs(10), || (state(&client)["state"] == "running").then_some(()));
