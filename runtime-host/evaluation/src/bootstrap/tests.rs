@@ -113,16 +113,3 @@ proptest! {
         prop_assert_eq!(Bootstrap::new(vec![&values], &config).unwrap().mean(0).unwrap(), found);
     }
 }
-
-/// `cargo test --release -p funnelweb-evaluation -- --ignored --nocapture fast`
-#[test]
-#[ignore = "a measurement"]
-fn fast() {
-    let columns: Vec<Vec<f32>> = (0..24).map(|seed| column(100_000, seed, |x| x)).collect();
-    for count in [1, 24] {
-        let start = std::time::Instant::now();
-        let columns = columns.iter().take(count).map(Vec::as_slice).collect();
-        let bootstrap = Bootstrap::new(columns, &config(1000)).unwrap();
-        eprintln!("{count} columns of 100,000 users: {:?}, {:?}", start.elapsed(), bootstrap.mean(0));
-    }
-}
