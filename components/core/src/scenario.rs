@@ -2,6 +2,7 @@
 //! stages and params exist is asked of the stages themselves (`dispatch.check`);
 //! everything else is checked here.
 
+mod check;
 mod exploration;
 mod merge;
 
@@ -10,8 +11,9 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use self::check::{check_range, check_text, config, field};
+
 use crate::{
-    cron::Cron,
     error::{ApiError, Code},
     id,
     job::Kind,
@@ -360,70 +362,6 @@ impl Scenario {
     }
 }
 
-impl Config {
-    fn check(&self) -> Result<(), ApiError> {
-        for (list, features) in
-            [("item_features", &self.features.item_features), ("user_features", &self.features.user_features)]
-        {
-            let path = format!("config.features.{list}");
-            check_count(&path, features.len(), 0, limits::FEATURES)?;
-            for (at, feature) in features.iter().enumerate() {
-                let path = format!("{path}[{at}]");
-                check_config_text(&format!("{path}.name"), &feature.name)?;
-                check_range(&format!("{path}.weight"), feature.weight, -1000.0, 1000.0)?;
-                if features.iter().take(at).any(|other| other.name == feature.name) {
-                    return Err(config(format!("{path}.name"), format!("`{}` is declared twice", feature.name)));
-                }
-            }
-        }
-        let strategies = &self.recall.strategies;
-        check_count("config.recall.strategies", strategies.len(), 1, limits::RECALL_STRATEGIES)?;
-        for (at, strategy) in strategies.iter().enumerate() {
-            let path = format!("config.recall.strategies[{at}]");
-            check_config_text(&format!("{path}.name"), &strategy.name)?;
-            check_range(&format!("{path}.weight"), strategy.weight, 0.0, 1000.0)?;
-            if !(1..=limits::RECALL_LIMIT).contains(&strategy.limit) {
-                return Err(config(
-                    format!("{path}.limit"),
-                    format!("must be 1 to {}, got {}", limits::RECALL_LIMIT, strategy.limit),
-                ));
-            }
-            check_params(&path, &strategy.params)?;
-        }
-        self.recall.merge.check()?;
-        self.exploration.check(strategies)?;
-        check_config_text("config.rank.model", &self.rank.model)?;
-        check_count("config.rank.version", self.rank.version.len(), 0, limits::ID_BYTES)?;
-        check_count("config.rank.objective", self.rank.objective.len(), 0, limits::ID_BYTES)?;
-        check_params("config.rank", &self.rank.params)?;
-        check_count("config.rerank.rules", self.rerank.rules.len(), 0, limits::RERANK_RULES)?;
-        for (at, rule) in self.rerank.rules.iter().enumerate() {
-            let path = format!("config.rerank.rules[{at}]");
-            check_config_text(&format!("{path}.name"), &rule.name)?;
-            check_range(&format!("{path}.weight"), rule.weight, 0.0, 1.0)?;
-            check_params(&path, &rule.params)?;
-        }
-        check_range("config.exposure.ttl_hours", self.exposure.ttl_hours, 0.01, 24.0 * 365.0)?;
-        for (action, weight) in &self.behaviors.weights {
-            let path = format!("config.behaviors.weights.{action}");
-            check_count(&path, action.len(), 1, limits::ACTION_TYPE_BYTES)?;
-            check_range(&path, *weight, -1000.0, 1000.0)?;
-        }
-        check_range("config.behaviors.hot_half_life_hours", self.behaviors.hot_half_life_hours, 0.1, 24.0 * 365.0)?;
-        check_range("config.behaviors.profile_half_life_days", self.behaviors.profile_half_life_days, 0.1, 3650.0)?;
-        for (kind, job) in self.jobs.iter() {
-            let path = format!("config.jobs.{}", kind.as_str());
-            if let Some(schedule) = &job.schedule {
-                let path = format!("{path}.schedule");
-                check_count(&path, schedule.len(), 1, limits::NAME_BYTES)?;
-                Cron::parse(schedule).map_err(|error| config(path, error.to_string()))?;
-            }
-            check_params(&path, &job.params)?;
-        }
-        Ok(())
-    }
-}
-
 /// Reads JSON into a type: what is not JSON is `invalid_json` with line and
 /// column, what does not fit the type `invalid_field` with its JSON path
 /// (`invalid_config` when that begins with `config`).
@@ -457,51 +395,6 @@ fn json_error(path: &str, error: &serde_json::Error) -> ApiError {
         }
         Category::Syntax | Category::Eof | Category::Io => ApiError::new(Code::InvalidJson, error.to_string()),
     }
-}
-
-fn field(path: &str, error: impl ToString) -> ApiError {
-    ApiError::field(Code::InvalidField, path, error.to_string())
-}
-
-fn config(path: impl Into<String>, message: impl Into<String>) -> ApiError {
-    ApiError::field(Code::InvalidConfig, path, message)
-}
-
-fn check_text(path: &str, text: &str, least: usize, most: usize) -> Result<(), ApiError> {
-    if (least..=most).contains(&text.len()) && !text.chars().any(char::is_control) {
-        return Ok(());
-    }
-    Err(field(path, format!("must be {least} to {most} bytes without control characters, got {}", text.len())))
-}
-
-fn check_config_text(path: &str, text: &str) -> Result<(), ApiError> {
-    check_text(path, text, 1, limits::ID_BYTES).map_err(|error| config(path, error.message))
-}
-
-fn check_count(path: &str, count: usize, least: usize, most: usize) -> Result<(), ApiError> {
-    if (least..=most).contains(&count) {
-        return Ok(());
-    }
-    Err(config(path, format!("must have a length of {least} to {most}, got {count}")))
-}
-
-fn check_range(path: &str, value: f32, least: f32, most: f32) -> Result<(), ApiError> {
-    // False for NaN too.
-    if (least..=most).contains(&value) {
-        return Ok(());
-    }
-    Err(config(path, format!("must be {least} to {most}, got {value}")))
-}
-
-fn check_params(path: &str, params: &Map<String, Value>) -> Result<(), ApiError> {
-    let bytes = serde_json::to_vec(params).map_or(usize::MAX, |json| json.len());
-    if bytes <= limits::PARAMS_BYTES {
-        return Ok(());
-    }
-    Err(config(
-        format!("{path}.params"),
-        format!("must be at most {} bytes of JSON, got {bytes}", limits::PARAMS_BYTES),
-    ))
 }
 
 #[cfg(test)]
