@@ -19,6 +19,7 @@
 //! call can be repeated. `delete_user` and `delete_scenario` are many steps on every
 //! server and can be repeated; what a request needs goes last.
 
+mod catalogue;
 mod insert;
 mod profile;
 mod purge;
