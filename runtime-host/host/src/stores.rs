@@ -46,6 +46,17 @@ pub struct Stores {
     _lock: Option<Arc<DataDirLock>>,
 }
 
+/// The backends before they know of each other.
+struct Backends {
+    documents: Arc<dyn Documents>,
+    live: Arc<dyn Live>,
+    events: Arc<dyn Events>,
+    key_values: Arc<dyn KeyValues>,
+    vectors: Arc<dyn Vectors>,
+    blobs: Arc<dyn Blobs>,
+    jobs: Arc<dyn JobStore>,
+}
+
 impl Stores {
     /// The backends that `config` names, each server asked whether it is there.
     ///
@@ -57,11 +68,30 @@ impl Stores {
             true => Some(Arc::new(DataDirLock::take(data_dir).context("data directory")?)),
             false => None,
         };
-        let mut stores = Self { _lock: lock, ..Self::apart(data_dir)? };
-        stores.connect_all(config).await?;
-        Ok(stores.together())
+        let mut backends = Backends::embedded(data_dir)?;
+        backends.connect_all(config).await?;
+        Ok(backends.together(lock))
     }
 
+    /// What holds something of a tenant.
+    #[must_use]
+    pub fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStores<'a> {
+        let Self { documents, live, events, key_values, .. } = self;
+        let (documents, live) = (documents.as_ref(), live.as_ref());
+        TenantStores { tenant, documents, events: events.as_ref(), live, key_values: key_values.as_ref() }
+    }
+
+    /// The embedded backends: one SQLite file per tenant below `data_dir`, which no
+    /// other process may use.
+    ///
+    /// # Errors
+    /// When the folder cannot be made.
+    pub fn embedded(data_dir: &Path) -> anyhow::Result<Self> {
+        Ok(Backends::embedded(data_dir)?.together(None))
+    }
+}
+
+impl Backends {
     /// Puts servers in the places of embedded backends.
     async fn connect_all(&mut self, config: &RuntimeConfig) -> anyhow::Result<()> {
         if let Some(settings) = &config.milvus {
@@ -98,25 +128,8 @@ impl Stores {
         Ok(())
     }
 
-    /// What holds something of a tenant.
-    #[must_use]
-    pub fn of<'a>(&'a self, tenant: &'a Tenant) -> TenantStores<'a> {
-        let Self { documents, live, events, key_values, .. } = self;
-        let (documents, live) = (documents.as_ref(), live.as_ref());
-        TenantStores { tenant, documents, events: events.as_ref(), live, key_values: key_values.as_ref() }
-    }
-
-    /// The embedded backends: one SQLite file per tenant below `data_dir`, which no
-    /// other process may use.
-    ///
-    /// # Errors
-    /// When the folder cannot be made.
-    pub fn embedded(data_dir: &Path) -> anyhow::Result<Self> {
-        Self::apart(data_dir).map(Self::together)
-    }
-
-    /// The same before they know of each other.
-    fn apart(data_dir: &Path) -> anyhow::Result<Self> {
+    /// Everything in files below `data_dir`.
+    fn embedded(data_dir: &Path) -> anyhow::Result<Self> {
         let open = || {
             let files = Arc::new(TenantFiles::new(data_dir)?);
             let documents = SqliteDocuments::new(Arc::clone(&files))?;
@@ -124,19 +137,14 @@ impl Stores {
             let events = SqliteEvents::new(Arc::clone(&files), &documents, &live)?;
             let key_values = SqliteKeyValues::new(Arc::clone(&files))?;
             let jobs = SqliteJobs::new(files)?;
-            let vectors: Arc<dyn Vectors> = Arc::new(EmbeddedVectors::new(data_dir));
-            let blobs: Arc<dyn Blobs> = Arc::new(FileBlobs::new(data_dir)?);
-            let learned = LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors));
             Ok::<_, Error>(Self {
                 documents: Arc::new(documents),
                 live: Arc::new(live),
                 events: Arc::new(events),
                 key_values: Arc::new(key_values),
-                vectors,
-                blobs,
-                learned: Arc::new(learned),
+                vectors: Arc::new(EmbeddedVectors::new(data_dir)),
+                blobs: Arc::new(FileBlobs::new(data_dir)?),
                 jobs: Arc::new(jobs),
-                _lock: None,
             })
         };
         open().with_context(|| format!("data directory {}", data_dir.display()))
@@ -144,15 +152,13 @@ impl Stores {
 
     /// Has what was learned be served from where it is, and what is kept of items and
     /// scenarios follow their documents.
-    fn together(mut self) -> Self {
-        self.learned = Arc::new(LearnedModels::new(Arc::clone(&self.blobs), Arc::clone(&self.vectors)));
-        let dependents = vec![
-            Arc::new(OfLearned(Arc::clone(&self.learned))) as Arc<dyn Dependent>,
-            Arc::new(OfJobs(Arc::clone(&self.jobs))),
-        ];
-        let followed = WithEmbeddings::new(self.documents, Arc::clone(&self.vectors));
-        self.documents = Arc::new(followed.with_dependents(dependents));
-        self
+    fn together(self, lock: Option<Arc<DataDirLock>>) -> Stores {
+        let Self { documents, live, events, key_values, vectors, blobs, jobs } = self;
+        let learned: Arc<dyn Learned> = Arc::new(LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors)));
+        let dependents =
+            vec![Arc::new(OfLearned(Arc::clone(&learned))) as Arc<dyn Dependent>, Arc::new(OfJobs(Arc::clone(&jobs)))];
+        let documents = Arc::new(WithEmbeddings::new(documents, Arc::clone(&vectors)).with_dependents(dependents));
+        Stores { documents, live, events, key_values, vectors, blobs, learned, jobs, _lock: lock }
     }
 }
 
