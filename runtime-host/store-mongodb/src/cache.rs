@@ -211,7 +211,7 @@ impl MongoStore {
         if let Some(stamped) = fresh() {
             return Ok(stamped.generation);
         }
-        let _one = self.locks.flights.hold(&key).await;
+        let _one = self.locks.stamps.hold(&key).await;
         if let Some(stamped) = fresh() {
             return Ok(stamped.generation);
         }
@@ -233,7 +233,7 @@ impl MongoStore {
         let key = (tenant.clone(), Arc::<str>::from(scenario));
         let stamp = ObjectId::new();
         let before = self.stamp_items(tenant, scenario, stamp).await;
-        let _one = self.locks.flights.hold(&key).await;
+        let _one = self.locks.stamps.hold(&key).await;
         match (before, self.caches.stamps.get(&key)) {
             // Nobody else wrote since it was read: the rest is as it was.
             (Ok(before), Some(known)) if known.stamp == before || known.stamp == Some(stamp) => {

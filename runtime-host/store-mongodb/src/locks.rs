@@ -8,8 +8,9 @@ use std::{
 
 use tokio::sync::{Mutex, MutexGuard};
 
-/// Locks of one kind; unrelated keys share one now and then and just wait.
-const STRIPES: usize = 256;
+/// Locks of one kind, unless said otherwise; unrelated keys share one now and then and
+/// just wait.
+pub(crate) const STRIPES: usize = 256;
 
 /// A fixed number of locks over any number of keys.
 pub(crate) struct Stripes {
@@ -18,13 +19,13 @@ pub(crate) struct Stripes {
 }
 
 impl Stripes {
-    fn new() -> Self {
-        Self { stripes: (0..STRIPES).map(|_| Mutex::new(())).collect(), hasher: RandomState::new() }
+    fn new(stripes: usize) -> Self {
+        Self { stripes: (0..stripes.max(1)).map(|_| Mutex::new(())).collect(), hasher: RandomState::new() }
     }
 
     fn place(&self, key: impl Hash) -> usize {
         // Truncation keeps the low bits, which are all that is wanted.
-        self.hasher.hash_one(key) as usize % STRIPES
+        self.hasher.hash_one(key) as usize % self.stripes.len()
     }
 
     /// Holds the lock of one key.
@@ -44,7 +45,8 @@ impl Stripes {
     }
 }
 
-/// All locks of a store. Who holds one of a kind takes only those of kinds below.
+/// All locks of a store. Who holds one of a kind takes only those of kinds below: of
+/// its own kind another key may have the same one.
 pub(crate) struct Locks {
     /// Of documents, while they are read and written back.
     pub(crate) documents: Stripes,
@@ -52,10 +54,13 @@ pub(crate) struct Locks {
     pub(crate) state: Stripes,
     /// Of what is being read into a cache, so that many askers cost one question.
     pub(crate) flights: Stripes,
+    /// Of the stamps of scenarios' items, while they are asked for.
+    pub(crate) stamps: Stripes,
 }
 
 impl Locks {
-    pub(crate) fn new() -> Self {
-        Self { documents: Stripes::new(), state: Stripes::new(), flights: Stripes::new() }
+    pub(crate) fn new(stripes: usize) -> Self {
+        let [documents, state, flights, stamps] = std::array::from_fn(|_| Stripes::new(stripes));
+        Self { documents, state, flights, stamps }
     }
 }

@@ -19,7 +19,7 @@ use crate::{
     call::Failure,
     documents::refresh::{self, Refresher},
     indexes,
-    locks::Locks,
+    locks::{Locks, STRIPES},
     settings::MongoSettings,
 };
 
@@ -55,12 +55,15 @@ pub struct Environment {
     pub handle_of: HandleOf,
     /// Has the store do without something that the server can.
     pub adjust: fn(&mut Abilities),
+    /// Locks of one kind, over all keys. With one, whoever takes a second of a kind
+    /// waits for itself, as it may with many.
+    pub lock_stripes: usize,
 }
 
 impl Default for Environment {
     fn default() -> Self {
         let system = || u64::try_from(bson::DateTime::now().timestamp_millis()).unwrap_or(0);
-        Self { clock: Arc::new(system), handle_of: id::handle, adjust: |_| {} }
+        Self { clock: Arc::new(system), handle_of: id::handle, adjust: |_| {}, lock_stripes: STRIPES }
     }
 }
 
@@ -121,9 +124,9 @@ impl MongoStore {
             database,
             abilities,
             settings,
+            locks: Locks::new(environment.lock_stripes),
             environment,
             breaker: Breaker::of("mongodb"),
-            locks: Locks::new(),
             caches: Caches::new(),
             refresher,
         };

@@ -12,17 +12,17 @@
 mod support;
 
 use std::{
-    sync::atomic::Ordering,
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use bson::doc;
 use funnelweb_core::id::handle;
 use funnelweb_factor_documents::{
-    conformance::Suite,
+    conformance::{Suite, handle_of as suite_handle_of},
     store::{Collection::*, *},
 };
-use funnelweb_store_mongodb::{Abilities, MongoDocuments};
+use funnelweb_store_mongodb::{Abilities, Environment, MongoDocuments, MongoStore};
 use serde_json::{Value, json};
 use support::{Server, clock};
 
@@ -45,6 +45,28 @@ async fn every_server_conforms() {
 async fn the_filters_of_indexed_queries_conform() {
     let server = Server::ferretdb().await;
     conforms(&server, |abilities| abilities.indexed_queries = true, "b-").await;
+}
+
+/// Keys that have the same lock do not wait for themselves: with one of each kind all
+/// keys have.
+#[tokio::test(flavor = "multi_thread")]
+async fn one_lock_of_each_kind_is_enough() {
+    let server = Server::ferretdb().await;
+    let clock = clock();
+    let now = clock.clone();
+    let environment = Environment {
+        clock: Arc::new(move || now.load(Ordering::Relaxed)),
+        handle_of: suite_handle_of,
+        lock_stripes: 1,
+        ..Environment::default()
+    };
+    let store = MongoStore::connect_with(server.settings(), environment).await.unwrap();
+    let documents = MongoDocuments::new(store, None);
+    let advance = |ms| {
+        clock.fetch_add(ms, Ordering::Relaxed);
+    };
+    let suite = Suite { documents: &documents, advance: &advance, prefix: "c-" };
+    tokio::time::timeout(Duration::from_secs(120), suite.run()).await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -85,7 +85,7 @@ impl Server {
     pub async fn store_at(&self, clock: &Arc<AtomicU64>, adjust: fn(&mut Abilities)) -> Arc<MongoStore> {
         let clock = clock.clone();
         let clock = Arc::new(move || clock.load(Ordering::Relaxed));
-        let environment = Environment { clock, handle_of, adjust };
+        let environment = Environment { clock, handle_of, adjust, ..Environment::default() };
         MongoStore::connect_with(self.settings(), environment).await.unwrap()
     }
 
