@@ -171,7 +171,7 @@ impl Source {
         match &mut self.rows {
             Rows::Csv { reader, record } => {
                 self.allowance.store(limits::LINE_BYTES as u64 + AHEAD_BYTES, Ordering::Relaxed);
-                if !reader.read_byte_record(record).map_err(|error| fault(error.into()))? {
+                if !reader.read_byte_record(record).map_err(|error| fault(io_error(error)))? {
                     return Ok(None);
                 }
                 let line = self.before.line + record.position().map_or(0, csv::Position::line);
@@ -221,6 +221,15 @@ impl Source {
     /// Bytes of the file read so far.
     pub(crate) fn read_bytes(&self) -> u64 {
         self.read_bytes.load(Ordering::Relaxed)
+    }
+}
+
+/// What a CSV reader met, as it was when that was a fault of the file's.
+fn io_error(error: csv::Error) -> io::Error {
+    let message = error.to_string();
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        _ => io::Error::other(message),
     }
 }
 
