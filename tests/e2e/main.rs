@@ -25,4 +25,5 @@ mod migration;
 mod outage;
 mod related;
 mod remote;
+mod sync;
 mod truth;

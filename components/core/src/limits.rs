@@ -204,6 +204,24 @@ pub const JOB_CHECKPOINT_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes of what came of a run, as JSON, and of why it failed; an error is cut.
 pub const JOB_OUTCOME_BYTES: usize = 16 * 1024;
 
+// --- sync ---
+
+/// Sources of one `sync` job.
+pub const SYNC_SOURCES: usize = 8;
+/// Bytes of the path or URL of a source.
+pub const SYNC_FROM_BYTES: usize = 768;
+/// Bytes of one source, decompressed, unless the operator says otherwise.
+pub const SYNC_SOURCE_BYTES: u64 = 8 * 1024 * 1024 * 1024;
+/// Lines of one source, unless the operator says otherwise.
+pub const SYNC_SOURCE_LINES: u64 = 100_000_000;
+/// Time for one attempt of a run, unless the operator says otherwise.
+pub const SYNC_TIMEOUT: Duration = Duration::from_secs(3600);
+/// Bytes of each further file that a mapping looks values up in: it is in memory.
+pub const SYNC_TABLE_BYTES: u64 = 64 * 1024 * 1024;
+/// Lines that were refused, of each source, which the outcome shows; the rest are
+/// counted.
+pub const SYNC_ERRORS: usize = 20;
+
 // --- caches and stores ---
 
 /// Tenants whose files are open at once.

@@ -10,16 +10,17 @@ use std::{
     },
 };
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use funnelweb_dispatch::{Capabilities, Dispatcher};
 use funnelweb_engine::{ComponentCache, Engines};
 use funnelweb_factor_outbound_redis::Outbound;
 use funnelweb_jobs::{Jobs, Options as JobOptions};
 use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
+use funnelweb_sync::{SyncSettings, SyncWork};
 use funnelweb_trigger_http::{Endpoint, Server, ServerHandle, Services};
 use wasmtime::component::Component;
 
-use crate::{stores::Stores, works::works};
+use crate::{own::OwnEndpoints, stores::Stores, works::works};
 
 /// What an application is started with.
 #[derive(Debug, Clone)]
@@ -31,6 +32,8 @@ pub struct Options {
     /// Values of application variables; they come before
     /// `SPIN_VARIABLE_<NAME>` in the environment.
     pub variables: BTreeMap<String, String>,
+    /// What `sync` jobs may read; nothing, if none.
+    pub sync: Option<SyncSettings>,
 }
 
 /// A loaded application.
@@ -42,7 +45,7 @@ pub struct App {
     /// Jobs; none is done before [`Jobs::spawn`].
     pub jobs: Jobs,
     router: Router,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<Arc<Endpoint>>,
 }
 
 impl App {
@@ -60,8 +63,11 @@ impl App {
             let given = options.variables.get(name).cloned();
             given.or_else(|| std::env::var(format!("SPIN_VARIABLE_{}", name.to_uppercase())).ok())
         })?;
+        let own = Arc::new(OwnEndpoints::default());
+        let sync = SyncWork::new(options.sync.clone(), &options.data_dir, Arc::clone(&own) as _)
+            .map_err(|error| anyhow!("sync.{error}"))?;
         let jobs = Arc::clone(&stores.jobs);
-        let jobs = Jobs::new(jobs, Arc::clone(&stores.documents), works(&stores), JobOptions::default());
+        let jobs = Jobs::new(jobs, Arc::clone(&stores.documents), works(&stores, sync), JobOptions::default());
         let services = Services {
             documents: Arc::clone(&stores.documents),
             live: Arc::clone(&stores.live),
@@ -75,15 +81,16 @@ impl App {
         };
         let mut endpoints = Vec::new();
         for (entry, component) in compiled.iter().filter(|(entry, _)| entry.funnelweb.role == Role::Endpoint) {
-            endpoints.push(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?);
+            endpoints.push(Arc::new(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?));
         }
+        own.set(&endpoints);
         Ok(Self { stores, dispatcher, jobs, router: Router::new(&manifest), endpoints })
     }
 
     /// An endpoint by its component's id, to be asked without a listener.
     #[must_use]
     pub fn endpoint(&self, id: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|endpoint| endpoint.id() == id)
+        self.endpoints.iter().find(|endpoint| endpoint.id() == id).map(AsRef::as_ref)
     }
 
     /// Serves until the handle is drained; the stores stay usable.

@@ -53,8 +53,12 @@ async fn up(args: Up) -> anyhow::Result<()> {
     let start = Instant::now();
     let config = RuntimeConfig::load_or_default(args.runtime_config.as_deref())?;
     let stores = Stores::open(&config, &args.data_dir).await?;
-    let options =
-        Options { manifest: args.manifest.manifest, data_dir: args.data_dir, variables: variables(&args.variables)? };
+    let options = Options {
+        manifest: args.manifest.manifest,
+        data_dir: args.data_dir,
+        variables: variables(&args.variables)?,
+        sync: config.sync,
+    };
     // Compiling takes all cores for a while; nothing else runs yet.
     let app = tokio::task::block_in_place(|| App::load(&options, stores))?;
     // Before the first request can be taken, so that a signal never cuts one off.
@@ -147,7 +151,7 @@ fn check(args: &Check) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir().context("making a scratch folder")?;
     let manifest = args.manifest.manifest.clone();
     let variables = variables(&args.variables)?;
-    let options = Options { manifest, data_dir: scratch.path().to_owned(), variables };
+    let options = Options { manifest, data_dir: scratch.path().to_owned(), variables, sync: None };
     let stores = Stores::embedded(scratch.path())?;
     runtime()?.block_on(async { tokio::task::block_in_place(|| App::load(&options, stores)) })?;
     println!("{}: every component fits", args.manifest.manifest.display());

@@ -21,8 +21,7 @@ use funnelweb_core::{
     scenario::Scenario,
 };
 use funnelweb_tenant_store::Tenant;
-use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http::Method;
 use serde::Deserialize;
 
 pub use ask::{Answers, Question, ask};
@@ -30,6 +29,7 @@ pub use variants::{FUNNEL, Variant, variants};
 
 use crate::{
     app::{App, Options},
+    own::{Call, JSON, NDJSON, refusal},
     stores::Stores,
 };
 
@@ -75,7 +75,7 @@ impl Trial {
         let folder = tempfile::tempdir().context("making a scratch folder")?;
         let stores = Stores::embedded(folder.path())?;
         let Setup { manifest, data_dir, variables, scenario_id } = setup;
-        let app = App::load(&Options { manifest, data_dir, variables }, stores)?;
+        let app = App::load(&Options { manifest, data_dir, variables, sync: None }, stores)?;
         app.jobs.spawn();
         let tenant = Tenant::new(TENANT).context("the tenant of an evaluation")?;
         Ok(Self { app, tenant, scenario_id, requests: AtomicU64::new(0), _folder: folder })
@@ -96,7 +96,8 @@ impl Trial {
     pub async fn configure(&self, scenario: &Scenario) -> anyhow::Result<()> {
         let path = format!("/api/v1/scenarios/{}", self.scenario_id);
         let body = serde_json::to_vec(scenario)?;
-        self.call("scenarios", Call { method: Method::PUT, path: &path, user_id: TENANT, media: JSON, body }).await?;
+        self.call("scenarios", Call { method: Method::PUT, path: &path, user_id: Some(TENANT), media: JSON, body })
+            .await?;
         Ok(())
     }
 
@@ -169,7 +170,7 @@ impl Trial {
                 body.push(b'\n');
                 next += 1;
             }
-            let call = Call { method: Method::POST, path, user_id: TENANT, media: NDJSON, body };
+            let call = Call { method: Method::POST, path, user_id: Some(TENANT), media: NDJSON, body };
             let report: Report = serde_json::from_slice(&self.call(endpoint, call).await?)?;
             if let Some(error) = report.errors.first() {
                 let line = lines.get((sent + error.line).saturating_sub(1)).copied().unwrap_or_default();
@@ -184,55 +185,14 @@ impl Trial {
 
     /// Asks an endpoint and returns the body of its answer.
     async fn call(&self, endpoint: &str, call: Call<'_>) -> anyhow::Result<Bytes> {
-        let Call { method, path, user_id, media, body } = call;
         let request_id = format!("evaluate-{}", self.requests.fetch_add(1, Ordering::Relaxed));
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://localhost{path}"))
-            .header("content-type", media)
-            .header("content-length", body.len())
-            .header("x-tenant-id", self.tenant.as_str())
-            .header("x-user-id", user_id)
-            .header("x-request-id", &request_id)
-            .header("authorization", "Bearer evaluate")
-            .body(Full::from(body).map_err(|never| match never {}).boxed_unsync())?;
         let endpoint_of = self.app.endpoint(endpoint);
         let component = endpoint_of.with_context(|| format!("the manifest has no endpoint `{endpoint}`"))?;
-        let answer = component.handle(Some(self.tenant.clone()), request_id.into(), request).await;
-        let (parts, body) = answer.map_err(|error| anyhow::anyhow!("{endpoint}: {}", error.message))?.into_parts();
-        let body = body.collect().await.map_err(|error| anyhow::anyhow!("{endpoint}: {error}"))?.to_bytes();
-        if !parts.status.is_success() {
+        let answer = call.ask(component, &self.tenant, &request_id).await;
+        let (status, body) = answer.map_err(|error| anyhow::anyhow!("{endpoint}: {}", error.message))?;
+        if !status.is_success() {
             bail!("{endpoint}: {}", refusal(&body));
         }
         Ok(body)
-    }
-}
-
-const JSON: &str = "application/json";
-const NDJSON: &str = "application/x-ndjson";
-
-struct Call<'a> {
-    method: Method,
-    path: &'a str,
-    user_id: &'a str,
-    media: &'a str,
-    body: Vec<u8>,
-}
-
-/// Field and message of an endpoint's error.
-fn refusal(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Answer {
-        error: Error,
-    }
-    #[derive(Deserialize)]
-    struct Error {
-        field: Option<String>,
-        message: String,
-    }
-    match serde_json::from_slice::<Answer>(body) {
-        Ok(Answer { error: Error { field: Some(field), message } }) => format!("{field}: {message}"),
-        Ok(Answer { error }) => error.message,
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
     }
 }

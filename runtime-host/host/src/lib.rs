@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod evaluation;
+mod own;
 pub mod runtime_config;
 pub mod stores;
 mod works;

@@ -18,6 +18,9 @@
 //!
 //! [milvus]
 //! url = { env = "FUNNELWEB_MILVUS_URL" }
+//!
+//! [sync]                   # without it, `sync` jobs read nothing
+//! folder = "/srv/exports"
 //! ```
 //!
 //! Any text may be `{ env = "NAME" }`, and is that variable of the environment
@@ -29,6 +32,7 @@ use anyhow::{Context as _, anyhow, bail};
 use funnelweb_store_milvus::MilvusSettings;
 use funnelweb_store_mongodb::MongoSettings;
 use funnelweb_store_redis::RedisSettings;
+use funnelweb_sync::SyncSettings;
 use serde::Deserialize;
 use toml::{Table, Value};
 
@@ -44,6 +48,8 @@ pub struct RuntimeConfig {
     pub redis: Option<RedisSettings>,
     /// The Milvus, for whoever asks for `milvus`.
     pub milvus: Option<MilvusSettings>,
+    /// What `sync` jobs may read: without it, nothing.
+    pub sync: Option<SyncSettings>,
 }
 
 /// Which backend each capability has.
@@ -142,6 +148,9 @@ impl RuntimeConfig {
     }
 
     fn check(&self) -> anyhow::Result<()> {
+        if let Some(sync) = &self.sync {
+            sync.check().map_err(|error| anyhow!("sync.{error}"))?;
+        }
         let Backends { documents, live, key_value, vectors } = self.stores;
         if (documents == DocumentsBackend::Embedded) != (live == LiveBackend::Embedded) {
             bail!(
@@ -231,5 +240,8 @@ mod tests {
         assert_eq!(error(mongodb), "mongodb: no store uses it");
         let wrong = format!("{both}{mongodb}redis = {{ urls = ['redis://a'], pool = 3 }}");
         assert!(error(&wrong).contains("unknown field `pool`"), "{}", error(&wrong));
+        assert!(error("[sync]").starts_with("sync.folder, urls: one of them must be set"));
+        assert!(error("sync.urls = ['https://u:p@a']").starts_with("sync.urls[0]: must hold no credentials"));
+        assert!(error("sync.paths = []").contains("unknown field `paths`"));
     }
 }

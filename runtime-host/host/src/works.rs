@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use funnelweb_core::job::Kind;
 use funnelweb_jobs::work::{Cancel, Failure, ParamError, Progress, Task, Work, Works};
+use funnelweb_sync::SyncWork;
 use funnelweb_training::{
     Context, EmbeddingsParams, Error, Follow, ProfilesParams, SimilarityParams, Target, embeddings, profiles,
     similarity,
@@ -18,7 +19,7 @@ const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// Every kind of job that there is.
 #[must_use]
-pub fn works(stores: &Stores) -> Works {
+pub fn works(stores: &Stores, sync: SyncWork) -> Works {
     let context = Context {
         documents: Arc::clone(&stores.documents),
         events: Arc::clone(&stores.events),
@@ -31,6 +32,7 @@ pub fn works(stores: &Stores) -> Works {
         (Kind::Similarity, Arc::new(Similarity(context.clone())) as Arc<dyn Work>),
         (Kind::Embeddings, Arc::new(Embeddings(context.clone()))),
         (Kind::Profiles, Arc::new(Profiles(context))),
+        (Kind::Sync, Arc::new(sync)),
     ])
 }
 

@@ -76,6 +76,9 @@ pub enum Error {
         /// What is wrong.
         message: String,
     },
+    /// Whoever was told of the progress ended it.
+    #[error("it was told to stop")]
+    Stopped,
     /// The state file cannot be written, so the import could not be resumed.
     #[error("cannot keep the state of the import in {path}: {source}; choose another folder for it", path = path.display())]
     State {

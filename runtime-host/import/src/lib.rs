@@ -35,10 +35,12 @@ pub use client::{Batch, CHUNK_BYTES, CHUNK_LINES, Client, LineError, Retry};
 pub use demo::{Loaded, load as load_demo};
 pub use error::Error;
 pub use jobs::{Run, follow};
-pub use mapping::{Kind, Mapping, SHIPPED};
+pub use mapping::{Kind, Mapping, PlainFormat, SHIPPED};
 pub use progress::{Bar, Progress, Unit};
 pub use read::{Line, read};
-pub use run::{OnDuplicate, Options, Report, run};
+pub use run::{Begun, EventIds, Import, OnDuplicate, Options, Report, Sink, Told, run};
+pub use source::{AnyFiles, Files};
+pub use state::State;
 
 /// What a call of this crate comes to.
 pub type Result<T, E = Error> = std::result::Result<T, E>;

@@ -56,6 +56,36 @@ pub enum Kind {
     Behaviors,
 }
 
+/// How a source is written whose columns are named as the API's fields.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PlainFormat {
+    /// Commas between the columns, which the first line names.
+    Csv,
+    /// Tabs.
+    Tsv,
+    /// One JSON object a line.
+    Ndjson,
+}
+
+impl PlainFormat {
+    /// By the end of a file's name: `.ndjson`, `.jsonl`, `.json`; `.tsv`, `.tab`; else
+    /// CSV. A `.gz` at the end does not count.
+    #[must_use]
+    pub fn of_name(name: &str) -> Self {
+        let name = name.to_lowercase();
+        let name = name.strip_suffix(".gz").unwrap_or(&name);
+        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
+        if ends(&[".ndjson", ".jsonl", ".json"]) {
+            Self::Ndjson
+        } else if ends(&[".tsv", ".tab"]) {
+            Self::Tsv
+        } else {
+            Self::Csv
+        }
+    }
+}
+
 /// A mapping, read and checked.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -240,8 +270,8 @@ impl Mapping {
     /// # Errors
     /// When there is neither, or it is wrong.
     pub fn load(name_or_path: &str) -> Result<Self> {
-        if let Some((name, text)) = SHIPPED.iter().find(|(name, _)| *name == name_or_path) {
-            return Self::parse(name, text);
+        if let Some(mapping) = Self::shipped(name_or_path) {
+            return mapping;
         }
         match std::fs::read_to_string(name_or_path) {
             Ok(text) => Self::parse(name_or_path, &text),
@@ -252,6 +282,20 @@ impl Mapping {
             }
             Err(source) => Err(Error::Io { path: name_or_path.into(), source }),
         }
+    }
+
+    /// The shipped mapping of that name, if there is one.
+    ///
+    /// # Errors
+    /// None, in fact: they are right, which a test sees to.
+    #[must_use]
+    pub fn shipped(name: &str) -> Option<Result<Self>> {
+        SHIPPED.iter().find(|(shipped, _)| *shipped == name).map(|(name, text)| Self::parse(name, text))
+    }
+
+    /// The further files that it wants beside the source.
+    pub fn further_files(&self) -> impl Iterator<Item = &str> {
+        self.tables.values().map(|table| table.file.as_str())
     }
 
     /// Reads a mapping; `file` is its name in errors.
@@ -270,16 +314,23 @@ impl Mapping {
         Ok(mapping)
     }
 
-    /// The mapping for a source whose columns are named as the API's fields: NDJSON
-    /// by its extension (`.ndjson`, `.jsonl`, `.json`), else TSV or CSV with a
-    /// header. A `.gz` at the end does not count.
+    /// The mapping for a source whose columns are named as the API's fields, by the
+    /// end of its name ([`PlainFormat::of_name`]).
     #[must_use]
     pub fn plain(kind: Kind, source: &Path) -> Self {
-        let name = source.file_name().map(|name| name.to_string_lossy().to_lowercase()).unwrap_or_default();
-        let name = name.strip_suffix(".gz").unwrap_or(&name);
-        let ends = |endings: &[&str]| endings.iter().any(|ending| name.ends_with(ending));
-        let format = if ends(&[".ndjson", ".jsonl", ".json"]) { Format::Ndjson } else { Format::Csv };
-        let delimiter = if ends(&[".tsv", ".tab"]) { "\t" } else { "," }.to_owned();
+        let name = source.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        Self::plain_as(kind, PlainFormat::of_name(&name))
+    }
+
+    /// The mapping for a source whose columns are named as the API's fields.
+    #[must_use]
+    pub fn plain_as(kind: Kind, format: PlainFormat) -> Self {
+        let (format, delimiter) = match format {
+            PlainFormat::Csv => (Format::Csv, ","),
+            PlainFormat::Tsv => (Format::Csv, "\t"),
+            PlainFormat::Ndjson => (Format::Ndjson, ","),
+        };
+        let delimiter = delimiter.to_owned();
         Self {
             kind,
             source: SourceSpec { format, delimiter, ..SourceSpec::default() },

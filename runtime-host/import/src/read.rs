@@ -2,8 +2,7 @@
 
 use crate::{
     Kind, LineError, Options, Result,
-    run::{Opening, mapping},
-    source::{Position, fingerprint},
+    run::{mapping, reader},
 };
 
 /// One line of a source: an object of the API, or what is wrong with it.
@@ -17,8 +16,7 @@ pub type Line<'a> = Result<&'a [u8], LineError>;
 /// When the mapping is wrong or the source cannot be read.
 pub fn read(options: &Options, each: &mut dyn FnMut(u64, Line<'_>)) -> Result<Kind> {
     let mapping = mapping(options)?;
-    let (_, mark) = fingerprint(&options.source)?;
-    let mut reader = Opening { options, mapping: &mapping, mark }.reader(Position::default(), 0)?;
+    let mut reader = reader(options, &mapping)?;
     while let Some(chunk) = reader.chunk()? {
         for request in &chunk.requests {
             let lines = request.body.split_inclusive(|byte| *byte == b'\n');

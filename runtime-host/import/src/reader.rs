@@ -4,9 +4,10 @@ use std::{collections::HashSet, sync::mpsc::SyncSender};
 
 use funnelweb_core::id;
 use serde_json::{Map, Value};
+use xxhash_rust::xxh3::xxh3_128;
 
 use crate::{
-    Kind, LineError, Result,
+    EventIds, Kind, LineError, Result,
     convert::{Plan, Row, Tables},
     mapping::{Layout, SourceSpec},
     source::{Position, Record, Source},
@@ -37,6 +38,7 @@ pub(crate) struct Reader {
     pub(crate) kind: Kind,
     pub(crate) spec: SourceSpec,
     pub(crate) scenario_id: String,
+    pub(crate) event_ids: EventIds,
     pub(crate) mark: u64,
     pub(crate) tables: Tables,
     /// Cells that a row must have.
@@ -161,14 +163,24 @@ impl Reader {
             }
             Kind::Behaviors => {
                 object.insert("scenario_id".to_owned(), Value::from(self.scenario_id.as_str()));
-                // By content and line: a second run, or a repeated request, gives
-                // the same event the same id.
-                object
-                    .entry("event_id")
-                    .or_insert_with(|| Value::from(format!("import_{:016x}_{line}_{at}", self.mark)));
+                // A second run, or a repeated request, gives the same event the same id.
+                if !object.contains_key("event_id") {
+                    object.insert("event_id".to_owned(), Value::from(self.event_id(line, at, &object)));
+                }
             }
         }
         Some(object)
+    }
+
+    fn event_id(&self, line: u64, at: usize, object: &Map<String, Value>) -> String {
+        match self.event_ids {
+            EventIds::ByPlace => format!("import_{:016x}_{line}_{at}", self.mark),
+            EventIds::ByContent => {
+                // A map of JSON values: serialising cannot fail, and sorts its keys.
+                let text = serde_json::to_vec(object).unwrap_or_default();
+                format!("import_{:032x}", xxh3_128(&text))
+            }
+        }
     }
 
     fn place(&self, cells: &[String]) -> Vec<Option<Value>> {

@@ -29,6 +29,35 @@ const FINGERPRINT_BYTES: u64 = 64 * 1024;
 /// Bytes that a CSV reader may have read ahead.
 const AHEAD_BYTES: u64 = 64 * 1024;
 
+/// Opens the files of an import: its source, and the tables of its mapping.
+pub trait Files: Sync {
+    /// Opens one, at its beginning.
+    ///
+    /// # Errors
+    /// When it is not there, or is not to be read.
+    fn open(&self, path: &Path) -> io::Result<File>;
+
+    /// Bytes that are read of the source, decompressed; more of them are an error.
+    fn source_bytes(&self) -> u64 {
+        u64::MAX
+    }
+
+    /// The same of each table, which is in memory as long as the import lasts.
+    fn table_bytes(&self) -> u64 {
+        u64::MAX
+    }
+}
+
+/// Files wherever they are, as whoever runs the program may read them.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct AnyFiles;
+
+impl Files for AnyFiles {
+    fn open(&self, path: &Path) -> io::Result<File> {
+        File::open(path)
+    }
+}
+
 /// One record of a source.
 pub(crate) enum Record {
     /// The values of a CSV row.
@@ -48,6 +77,14 @@ pub(crate) struct Source {
     allowance: Arc<AtomicU64>,
 }
 
+/// A file that was opened to be read as a source.
+pub(crate) struct Opened<'a> {
+    pub(crate) path: &'a Path,
+    pub(crate) file: File,
+    /// Decompressed.
+    pub(crate) most_bytes: u64,
+}
+
 /// A place between two records.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Position {
@@ -65,13 +102,16 @@ enum Rows {
 impl Source {
     /// Opens a source at a position; [`Position::default`] is its beginning,
     /// header and all.
-    pub(crate) fn open(path: &Path, spec: &SourceSpec, from: Position) -> Result<Self> {
+    pub(crate) fn open(opened: Opened<'_>, spec: &SourceSpec, from: Position) -> Result<Self> {
+        let Opened { path, file, most_bytes } = opened;
         let fault = |source| Error::Io { path: path.to_owned(), source };
-        let file = File::open(path).map_err(fault)?;
         let read_bytes = Arc::new(AtomicU64::new(0));
         let mut file = BufReader::new(Counted { inner: file, bytes: read_bytes.clone() });
         let packed = file.fill_buf().map_err(fault)?.starts_with(&[0x1f, 0x8b]);
         let mut input: Box<dyn Read + Send> = if packed { Box::new(MultiGzDecoder::new(file)) } else { Box::new(file) };
+        if most_bytes < u64::MAX {
+            input = Box::new(Bounded { inner: input, left: most_bytes, most_bytes });
+        }
         if spec.encoding == Encoding::Latin1 {
             input = Box::new(Latin1 { inner: BufReader::new(input), rest: None });
         }
@@ -131,7 +171,7 @@ impl Source {
         match &mut self.rows {
             Rows::Csv { reader, record } => {
                 self.allowance.store(limits::LINE_BYTES as u64 + AHEAD_BYTES, Ordering::Relaxed);
-                if !reader.read_byte_record(record).map_err(|error| fault(error.into()))? {
+                if !reader.read_byte_record(record).map_err(|error| fault(io_error(error)))? {
                     return Ok(None);
                 }
                 let line = self.before.line + record.position().map_or(0, csv::Position::line);
@@ -184,6 +224,15 @@ impl Source {
     }
 }
 
+/// What a CSV reader met, as it was when that was a fault of the file's.
+fn io_error(error: csv::Error) -> io::Error {
+    let message = error.to_string();
+    match error.into_kind() {
+        csv::ErrorKind::Io(error) => error,
+        _ => io::Error::other(message),
+    }
+}
+
 const NOT_UTF8: &str = "the line is not utf-8; say `encoding = \"latin-1\"` if it is that";
 
 /// Reads one line without its end; None at the end of the file. A line over the
@@ -222,6 +271,24 @@ impl<R: Read> Read for Counted<R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.inner.read(buffer)?;
         self.bytes.fetch_add(read as u64, Ordering::Relaxed);
+        Ok(read)
+    }
+}
+
+/// Fails when there is more to read than is allowed, however small it was packed.
+struct Bounded<R> {
+    inner: R,
+    left: u64,
+    most_bytes: u64,
+}
+
+impl<R: Read> Read for Bounded<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let read = self.inner.read(buffer)?;
+        self.left = self.left.checked_sub(read as u64).ok_or_else(|| {
+            let message = format!("has over {} bytes, decompressed", self.most_bytes);
+            io::Error::new(io::ErrorKind::InvalidData, message)
+        })?;
         Ok(read)
     }
 }
@@ -290,9 +357,9 @@ impl<R: Read> Read for Latin1<R> {
 
 /// Length and XXH3 of a file's ends: enough to notice that it is not the file that
 /// an import began with.
-pub(crate) fn fingerprint(path: &Path) -> Result<(u64, u64)> {
+pub(crate) fn fingerprint(files: &dyn Files, path: &Path) -> Result<(u64, u64)> {
     let read = || -> io::Result<(u64, u64)> {
-        let mut file = File::open(path)?;
+        let mut file = files.open(path)?;
         let length = file.metadata()?.len();
         let mut hash = Xxh3::new();
         let mut end = Vec::new();
@@ -309,10 +376,10 @@ pub(crate) fn fingerprint(path: &Path) -> Result<(u64, u64)> {
 }
 
 /// Reads the further files of a mapping, which lie beside the source.
-pub(crate) fn read_tables(mapping: &Mapping, source: &Path) -> Result<Tables> {
+pub(crate) fn read_tables(files: &dyn Files, mapping: &Mapping, source: &Path) -> Result<Tables> {
     let mut raw: HashMap<&str, HashMap<String, Vec<String>>> = HashMap::new();
     for (name, table) in &mapping.tables {
-        raw.insert(name, read_table(mapping, name, table, source)?);
+        raw.insert(name, read_table(files, mapping, (name, table), source)?);
     }
     let mut tables = Tables::new();
     for (name, table) in &mapping.tables {
@@ -327,12 +394,15 @@ pub(crate) fn read_tables(mapping: &Mapping, source: &Path) -> Result<Tables> {
     Ok(tables)
 }
 
-fn read_table(mapping: &Mapping, name: &str, table: &TableSpec, source: &Path) -> Result<HashMap<String, Vec<String>>> {
-    let folder = source.parent().unwrap_or(Path::new(""));
-    let plain = folder.join(&table.file);
-    let packed = folder.join(format!("{}.gz", table.file));
-    let path = if !plain.exists() && packed.exists() { packed } else { plain };
-    let mut rows = Source::open(&path, &table.source, Position::default())?;
+fn read_table(
+    files: &dyn Files,
+    mapping: &Mapping,
+    (name, table): (&str, &TableSpec),
+    source: &Path,
+) -> Result<HashMap<String, Vec<String>>> {
+    let (path, file) = open_table(files, table, source)?;
+    let opened = Opened { path: &path, file, most_bytes: files.table_bytes() };
+    let mut rows = Source::open(opened, &table.source, Position::default())?;
     let header = rows.header(&table.source)?.unwrap_or_default();
     let place = |key: &str, column: &String| {
         header.iter().position(|name| name == column).ok_or_else(|| {
@@ -355,9 +425,34 @@ fn read_table(mapping: &Mapping, name: &str, table: &TableSpec, source: &Path) -
     Ok(values)
 }
 
+/// Opens a table beside its source, packed or not.
+fn open_table(files: &dyn Files, table: &TableSpec, source: &Path) -> Result<(PathBuf, File)> {
+    let folder = source.parent().unwrap_or(Path::new(""));
+    let plain = folder.join(&table.file);
+    let missing = match files.open(&plain) {
+        Ok(file) => return Ok((plain, file)),
+        Err(error) if error.kind() != io::ErrorKind::NotFound => {
+            return Err(Error::Io { path: plain, source: error });
+        }
+        Err(error) => error,
+    };
+    let packed = folder.join(format!("{}.gz", table.file));
+    files.open(&packed).map(|file| (packed, file)).map_err(|_| Error::Io { path: plain, source: missing })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_unpacks_to_too_much_is_an_error() {
+        let read = |most_bytes: u64| {
+            let mut text = String::new();
+            Bounded { inner: &b"0123456789"[..], left: most_bytes, most_bytes }.read_to_string(&mut text).map(|_| text)
+        };
+        assert_eq!(read(10).unwrap(), "0123456789");
+        assert_eq!(read(9).unwrap_err().to_string(), "has over 9 bytes, decompressed");
+    }
 
     #[test]
     fn latin_1_is_decoded_whatever_the_buffer() {

@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Batch, Error, Result, source::Position};
 
-/// The content of the state file.
+/// Where an import stands: the content of the state file.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct State {
+pub struct State {
     /// Of the source and of what is done with it; a state with another is of
     /// another import.
     pub(crate) fingerprint: String,
@@ -23,6 +23,23 @@ pub(crate) struct State {
 }
 
 impl State {
+    /// Nothing is imported yet.
+    pub(crate) fn new(fingerprint: String) -> Self {
+        Self { fingerprint, offset: 0, line: 0, rows: 0, batch: Batch::default() }
+    }
+
+    /// What became of the lines so far.
+    #[must_use]
+    pub fn batch(&self) -> &Batch {
+        &self.batch
+    }
+
+    /// Lines of the source that were read.
+    #[must_use]
+    pub fn lines_read(&self) -> u64 {
+        self.line
+    }
+
     /// Where the state of an import of `source` is kept: beside it, or in a folder
     /// of one's choice.
     pub(crate) fn path(source: &Path, folder: Option<&Path>, purpose: &str) -> PathBuf {
@@ -31,12 +48,10 @@ impl State {
         folder.join(format!(".{name}.{purpose}.funnelweb-import"))
     }
 
-    /// The state that a run that was cut off left, if it is of the same import. A
-    /// file that cannot be read as a state counts as none: the worst that follows
-    /// is that lines are sent again.
-    pub(crate) fn load(path: &Path, fingerprint: &str) -> Option<Self> {
-        let state: Self = serde_json::from_slice(&std::fs::read(path).ok()?).ok()?;
-        (state.fingerprint == fingerprint).then_some(state)
+    /// The state that a run that was cut off left. A file that cannot be read as a
+    /// state counts as none: the worst that follows is that lines are sent again.
+    pub(crate) fn load(path: &Path) -> Option<Self> {
+        serde_json::from_slice(&std::fs::read(path).ok()?).ok()
     }
 
     /// Writes the state in one piece: to a new file that then takes the old one's

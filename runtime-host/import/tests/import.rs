@@ -10,7 +10,10 @@ use std::{
 };
 
 use funnelweb_demo::{Kind as World, Size};
-use funnelweb_import::{CHUNK_LINES, Error, Kind, Options, Report, load_demo, read, run};
+use funnelweb_import::{
+    AnyFiles, CHUNK_LINES, Error, EventIds, Import, Kind, Mapping, OnDuplicate, Options, PlainFormat, Report, State,
+    load_demo, read, run,
+};
 use serde_json::json;
 use server::{Fault, Server};
 
@@ -119,6 +122,58 @@ fn a_restart_or_another_source_begins_at_the_beginning() {
         let report = import(&server, &Options { restart: !change, ..options.clone() }).unwrap();
         assert_eq!(report.resumed_after_line, None);
     }
+}
+
+#[test]
+fn by_content_a_source_that_has_grown_counts_each_row_once() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let (client, mapping) = (server.client(), Mapping::plain_as(Kind::Behaviors, PlainFormat::Csv));
+    let import = |rows: &[&str]| {
+        let source = write(folder.path(), "log", format!("user_id,item_id,action_type\n{}\n", rows.join("\n")));
+        let import = Import {
+            source: &source,
+            files: &AnyFiles,
+            mapping: &mapping,
+            scenario_id: "films",
+            on_duplicate: OnDuplicate::Replace,
+            event_ids: EventIds::ByContent,
+            chunk_lines: 2,
+        };
+        let state = import.send(&client, import.begin(None).unwrap(), &mut |_, _| Ok(())).unwrap();
+        (state.batch().accepted, state.batch().duplicates)
+    };
+    assert_eq!(import(&["a,1,view", "a,1,like", "b,1,view"]), (3, 0));
+    // The oldest row is gone, two are new, one stands elsewhere.
+    assert_eq!(import(&["c,1,view", "b,1,view", "a,1,like", "a,2,view"]), (2, 2));
+    // Rows that say the same are one event.
+    assert_eq!(import(&["d,1,view", "d,1,view"]), (1, 1));
+}
+
+#[test]
+fn whoever_is_told_of_the_progress_may_end_an_import_and_take_it_up() {
+    let (server, folder) = (Server::start(), tempfile::tempdir().unwrap());
+    let (client, source) = (server.client(), write(folder.path(), "u.data", ratings(25)));
+    let mapping = Mapping::load("movielens-100k-ratings").unwrap();
+    let import = Import {
+        source: &source,
+        files: &AnyFiles,
+        mapping: &mapping,
+        scenario_id: "films",
+        on_duplicate: OnDuplicate::Replace,
+        event_ids: EventIds::ByContent,
+        chunk_lines: 10,
+    };
+    let mut kept: Option<State> = None;
+    let ended = import.send(&client, import.begin(None).unwrap(), &mut |state, _| {
+        kept = Some(state.clone());
+        Err(Error::Stopped)
+    });
+    assert!(matches!(ended, Err(Error::Stopped)));
+    assert_eq!(kept.as_ref().unwrap().lines_read(), 10);
+    let begun = import.begin(kept).unwrap();
+    assert!(begun.is_resumed());
+    let state = import.send(&client, begun, &mut |_, _| Ok(())).unwrap();
+    assert_eq!((state.batch().accepted, state.batch().duplicates, server.sizes()), (25, 0, vec![10, 10, 5]));
 }
 
 #[test]

@@ -9,12 +9,15 @@ use std::{
 };
 
 use async_trait::async_trait;
-use funnelweb_core::job::Kind;
+use funnelweb_core::{
+    job::{Kind, State},
+    limits,
+};
 use funnelweb_tenant_store::lock;
 use serde_json::Value;
 use tokio::sync::Notify;
 
-use crate::store::{Error, Job, JobStore, Refused, Tenant};
+use crate::store::{Error, Job, JobStore, Refused, RunsQuery, Tenant};
 
 /// What is wrong with params: a JSON pointer (RFC 6901) and a message.
 pub type ParamError = (String, String);
@@ -109,6 +112,23 @@ impl Task {
             Refused::Store(error) => error.into(),
             Refused::Active(_) | Refused::Stale | Refused::Nothing => Failure::Cancelled,
         })
+    }
+
+    /// What came of the runs of this job that succeeded and are remembered
+    /// ([`limits::JOB_RUNS`]), the last first.
+    ///
+    /// # Errors
+    /// When the store does not answer.
+    pub async fn outcomes(&self) -> Result<Vec<Value>, Failure> {
+        let query = RunsQuery {
+            scenario_id: Some(self.scenario_id.clone()),
+            kind: Some(self.job.kind),
+            state: Some(State::Succeeded),
+            before: None,
+            limit: limits::JOB_RUNS,
+        };
+        let runs = self.store.list(&self.tenant, query).await?;
+        Ok(runs.iter().filter_map(|run| serde_json::from_str(&run.outcome).ok()).collect())
     }
 
     /// [`Failure::Cancelled`] when it is to stop: for `?` within a loop.

@@ -104,8 +104,12 @@ impl Bench {
         fs::create_dir_all(&compiled).unwrap();
         symlink(&compiled, data.path().join("components")).unwrap();
         let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
-        let options =
-            Options { manifest: root.join("spin.toml"), data_dir: data.path().to_owned(), variables: BTreeMap::new() };
+        let options = Options {
+            manifest: root.join("spin.toml"),
+            data_dir: data.path().to_owned(),
+            variables: BTreeMap::new(),
+            sync: None,
+        };
         let tenant = Tenant::new("bench").unwrap();
         let app = {
             let _context = runtime.enter();

@@ -15,7 +15,8 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::{Call, JSON, Trial};
+use super::Trial;
+use crate::own::{Call, JSON};
 
 /// Requests at once, by core: while one waits for a store, another computes.
 const PER_CORE: usize = 2;
@@ -132,7 +133,13 @@ async fn answer(trial: &Trial, at: usize, question: &Question) -> anyhow::Result
     }
     let start = Instant::now();
     let Question { user_id, body } = question;
-    let call = Call { method: Method::POST, path: "/api/v1/recommend", user_id, media: JSON, body: body.clone() };
+    let call = Call {
+        method: Method::POST,
+        path: "/api/v1/recommend",
+        user_id: Some(user_id),
+        media: JSON,
+        body: body.clone(),
+    };
     let answer = trial.call("recommend", call).await.with_context(|| format!("user `{user_id}`"))?;
     let elapsed = start.elapsed();
     let Answer { items, degraded } = serde_json::from_slice(&answer)?;
