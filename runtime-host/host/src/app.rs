@@ -19,7 +19,11 @@ use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
 use funnelweb_trigger_http::{Endpoint, Server, ServerHandle, Services};
 use wasmtime::component::Component;
 
-use crate::{stores::Stores, works::works};
+use crate::{
+    precompute::{self, Recommend},
+    stores::Stores,
+    works::works,
+};
 
 /// What an application is started with.
 #[derive(Debug, Clone)]
@@ -42,7 +46,7 @@ pub struct App {
     /// Jobs; none is done before [`Jobs::spawn`].
     pub jobs: Jobs,
     router: Router,
-    endpoints: Vec<Endpoint>,
+    endpoints: Vec<Arc<Endpoint>>,
 }
 
 impl App {
@@ -60,8 +64,10 @@ impl App {
             let given = options.variables.get(name).cloned();
             given.or_else(|| std::env::var(format!("SPIN_VARIABLE_{}", name.to_uppercase())).ok())
         })?;
-        let jobs = Arc::clone(&stores.jobs);
-        let jobs = Jobs::new(jobs, Arc::clone(&stores.documents), works(&stores), JobOptions::default());
+        let recommend = Recommend::default();
+        let works = works(&stores, &dispatcher, Arc::clone(&recommend));
+        let jobs =
+            Jobs::new(Arc::clone(&stores.jobs), Arc::clone(&stores.documents), works, JobOptions::default());
         let services = Services {
             documents: Arc::clone(&stores.documents),
             live: Arc::clone(&stores.live),
@@ -75,7 +81,10 @@ impl App {
         };
         let mut endpoints = Vec::new();
         for (entry, component) in compiled.iter().filter(|(entry, _)| entry.funnelweb.role == Role::Endpoint) {
-            endpoints.push(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?);
+            endpoints.push(Arc::new(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?));
+        }
+        if let Some(endpoint) = endpoints.iter().find(|endpoint| endpoint.id() == precompute::ENDPOINT) {
+            recommend.get_or_init(|| Arc::downgrade(endpoint));
         }
         Ok(Self { stores, dispatcher, jobs, router: Router::new(&manifest), endpoints })
     }
@@ -83,7 +92,7 @@ impl App {
     /// An endpoint by its component's id, to be asked without a listener.
     #[must_use]
     pub fn endpoint(&self, id: &str) -> Option<&Endpoint> {
-        self.endpoints.iter().find(|endpoint| endpoint.id() == id)
+        self.endpoints.iter().find(|endpoint| endpoint.id() == id).map(AsRef::as_ref)
     }
 
     /// Serves until the handle is drained; the stores stay usable.

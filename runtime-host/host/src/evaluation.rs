@@ -21,8 +21,7 @@ use funnelweb_core::{
     scenario::Scenario,
 };
 use funnelweb_tenant_store::Tenant;
-use http::{Method, Request};
-use http_body_util::{BodyExt as _, Full};
+use http::Method;
 use serde::Deserialize;
 
 pub use ask::{Answers, Question, ask};
@@ -30,6 +29,7 @@ pub use variants::{FUNNEL, Variant, variants};
 
 use crate::{
     app::{App, Options},
+    inside::{self, Call, JSON, NDJSON},
     stores::Stores,
 };
 
@@ -184,55 +184,9 @@ impl Trial {
 
     /// Asks an endpoint and returns the body of its answer.
     async fn call(&self, endpoint: &str, call: Call<'_>) -> anyhow::Result<Bytes> {
-        let Call { method, path, user_id, media, body } = call;
         let request_id = format!("evaluate-{}", self.requests.fetch_add(1, Ordering::Relaxed));
-        let request = Request::builder()
-            .method(method)
-            .uri(format!("http://localhost{path}"))
-            .header("content-type", media)
-            .header("content-length", body.len())
-            .header("x-tenant-id", self.tenant.as_str())
-            .header("x-user-id", user_id)
-            .header("x-request-id", &request_id)
-            .header("authorization", "Bearer evaluate")
-            .body(Full::from(body).map_err(|never| match never {}).boxed_unsync())?;
-        let endpoint_of = self.app.endpoint(endpoint);
-        let component = endpoint_of.with_context(|| format!("the manifest has no endpoint `{endpoint}`"))?;
-        let answer = component.handle(Some(self.tenant.clone()), request_id.into(), request).await;
-        let (parts, body) = answer.map_err(|error| anyhow::anyhow!("{endpoint}: {}", error.message))?.into_parts();
-        let body = body.collect().await.map_err(|error| anyhow::anyhow!("{endpoint}: {error}"))?.to_bytes();
-        if !parts.status.is_success() {
-            bail!("{endpoint}: {}", refusal(&body));
-        }
-        Ok(body)
-    }
-}
-
-const JSON: &str = "application/json";
-const NDJSON: &str = "application/x-ndjson";
-
-struct Call<'a> {
-    method: Method,
-    path: &'a str,
-    user_id: &'a str,
-    media: &'a str,
-    body: Vec<u8>,
-}
-
-/// Field and message of an endpoint's error.
-fn refusal(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Answer {
-        error: Error,
-    }
-    #[derive(Deserialize)]
-    struct Error {
-        field: Option<String>,
-        message: String,
-    }
-    match serde_json::from_slice::<Answer>(body) {
-        Ok(Answer { error: Error { field: Some(field), message } }) => format!("{field}: {message}"),
-        Ok(Answer { error }) => error.message,
-        Err(_) => String::from_utf8_lossy(body).into_owned(),
+        let found = self.app.endpoint(endpoint);
+        let endpoint = found.with_context(|| format!("the manifest has no endpoint `{endpoint}`"))?;
+        Ok(inside::ask(endpoint, &self.tenant, &request_id, call).await?)
     }
 }

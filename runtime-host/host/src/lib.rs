@@ -4,6 +4,8 @@
 
 pub mod app;
 pub mod evaluation;
+mod inside;
+mod precompute;
 pub mod runtime_config;
 pub mod stores;
 mod works;

@@ -33,7 +33,7 @@ type Body = UnsyncBoxBody<Bytes, wasmtime_wasi_http::Error>;
 /// An application that can be served.
 pub struct Server {
     router: Router,
-    endpoints: BTreeMap<String, Endpoint>,
+    endpoints: BTreeMap<String, Arc<Endpoint>>,
     queue: Queue,
     /// For the ids of requests that came without one.
     sequence: AtomicU64,
@@ -66,7 +66,7 @@ impl Server {
     /// A server of these endpoints; every component of a route must be among
     /// them.
     #[must_use]
-    pub fn new(router: Router, endpoints: Vec<Endpoint>) -> Self {
+    pub fn new(router: Router, endpoints: Vec<Arc<Endpoint>>) -> Self {
         let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id().to_owned(), endpoint)).collect();
         Self { router, endpoints, queue: Queue::default(), sequence: AtomicU64::new(0) }
     }

@@ -15,7 +15,8 @@ use http::Method;
 use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
-use super::{Call, JSON, Trial};
+use super::Trial;
+use crate::inside::{Call, JSON};
 
 /// Requests at once, by core: while one waits for a store, another computes.
 const PER_CORE: usize = 2;
