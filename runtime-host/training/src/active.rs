@@ -70,7 +70,8 @@ impl Active {
             return;
         }
         let mut order: Vec<(u64, u64)> = self.users.iter().map(|(handle, (last_ms, _))| (*last_ms, *handle)).collect();
-        let (_, first, _) = order.select_nth_unstable(order.len() - self.most);
+        let left_out = order.len() - self.most;
+        let (_, first, _) = order.select_nth_unstable(left_out);
         let first = *first;
         self.users.retain(|handle, (last_ms, _)| (*last_ms, *handle) >= first);
     }

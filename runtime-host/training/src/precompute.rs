@@ -99,7 +99,7 @@ pub async fn precompute(
     let users = phase.unless_cancelled(users).await?;
     let phase = Phase::begin(&follow, "making slates", 0.1, 0.98);
     let making = Making { context, target, count: params.count, config, funnel: &*funnel };
-    let (slates, outcome) = phase.unless_cancelled(making.all(&users, &phase)).await?;
+    let (slates, outcome) = phase.unless_cancelled(making.all(users, &phase)).await?;
     let phase = Phase::begin(&follow, "writing", 0.98, 1.0);
     phase.go_on(0.0)?;
     let file = blocking(move || Ok(slates.encode())).await?;
@@ -153,17 +153,21 @@ enum Became {
 
 impl Making<'_> {
     /// For users by handle, some at once.
-    async fn all(&self, users: &[User], phase: &Phase) -> Result<(Slates, Outcome), Error> {
-        let mut gathered = Gathered::with_capacity(users.len(), self.count as usize);
-        let mut outcome = Outcome { users: users.len(), ..Outcome::default() };
-        if users.is_empty() {
+    async fn all(&self, users: Vec<User>, phase: &Phase) -> Result<(Slates, Outcome), Error> {
+        let all = users.len();
+        let mut gathered = Gathered::with_capacity(all, self.count as usize);
+        let mut outcome = Outcome { users: all, ..Outcome::default() };
+        if all == 0 {
             outcome.note = Some("nobody was there");
         }
-        let made = stream::iter(users).map(async |user| (user, self.one(&user.id).await));
+        let made = stream::iter(users).map(|user| async move {
+            let became = self.one(&user.id).await;
+            (user, became)
+        });
         let mut made = std::pin::pin!(made.buffered(self.funnel.at_once().max(1)));
         let (mut asked, mut last) = (0, None);
         while let Some((user, became)) = made.next().await {
-            phase.go_on(asked as f32 / users.len() as f32)?;
+            phase.go_on(asked as f32 / all as f32)?;
             asked += 1;
             let slate = match became? {
                 Became::Slate(slate) => Some(slate),
@@ -174,7 +178,7 @@ impl Making<'_> {
                 Became::Failed(error) => {
                     outcome.kept += 1;
                     last = Some(error);
-                    self.before(user).await?
+                    self.before(&user).await?
                 }
             };
             match slate {
@@ -186,7 +190,7 @@ impl Making<'_> {
                 None => {}
             }
             let known = asked - outcome.unknown;
-            if asked >= JUDGED_FROM.min(users.len()) && outcome.kept * ONE_IN > known {
+            if asked >= JUDGED_FROM.min(all) && outcome.kept * ONE_IN > known {
                 return Err(too_many(outcome.kept, known, last));
             }
         }
