@@ -423,9 +423,8 @@ fn a_config_that_names_what_does_not_exist_is_told_what_does() {
         refused(call, 422, "invalid_config", Some(field)).json()["error"]["message"].as_str().unwrap().to_owned()
     };
     let said = message("/config/recall/strategies/1/name", json!("hot_itmes"), "config.recall.strategies[1].name");
-    let channels =
-        ["hot_items", "hot_news", "latest", "content_based", "item_cf", "user_cf", "vector_search", "explore"];
-    for known in ["hot_itmes"].into_iter().chain(channels) {
+    let popular = ["hot_itmes", "hot_items", "hot_news", "latest", "content_based"];
+    for known in popular.into_iter().chain(["item_cf", "user_cf", "vector_search", "explore", "precomputed"]) {
         assert!(said.contains(known), "{said}");
     }
     let said = message("/config/rank/model", json!("linaer"), "config.rank.model");
@@ -448,6 +447,16 @@ fn a_config_that_names_what_does_not_exist_is_told_what_does() {
             "/config/recall/strategies/0",
             json!({"name": "vector_search", "params": {"vectors": "all"}}),
             "config.recall.strategies[0].params.vectors",
+        ),
+        (
+            "/config/recall/strategies/0",
+            json!({"name": "precomputed", "params": {"max_age_hours": 0}}),
+            "config.recall.strategies[0].params.max_age_hours",
+        ),
+        (
+            "/config/jobs",
+            json!({"precompute": {"params": {"funnel": {"recall": {"strategies": [{"name": "hot_itmes"}]}}}}}),
+            "config.jobs.precompute.params.funnel.recall.strategies[0].name",
         ),
         ("/config/recall/merge", json!({"method": "score", "k": 60}), "config.recall.merge.k"),
         ("/config/exploration", json!({"share": 0.1}), "config.exploration.share"),

@@ -1,8 +1,10 @@
 //! What several suites set up alike.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
-use crate::harness::{Client, Reply};
+use crate::harness::{Client, Reply, eventually};
 
 /// The scenario of [`feed`].
 pub const FEED: &str = "feed";
@@ -58,6 +60,16 @@ pub fn import(client: &Client, items: &[Value]) {
 pub fn act(client: &Client, user: &str, action: &str, item: &str) {
     let event = json!({"scenario_id": FEED, "item_id": item, "action_type": action});
     assert_eq!(client.post("/api/v1/behaviors", &event).user(user).expect(202).json()["accepted"], 1);
+}
+
+/// Has a job of [`FEED`] run to its end, whatever that is.
+pub fn job(client: &Client, kind: &str, params: &Value) -> Value {
+    let begun = client.post("/api/v1/jobs", &json!({"scenario_id": FEED, "kind": kind, "params": params})).expect(202);
+    let id = begun.json()["run_id"].as_str().unwrap().to_owned();
+    eventually("the job is over", Duration::from_secs(30), || {
+        let run = client.get(&format!("/api/v1/jobs/{id}")).expect(200).json();
+        (!["queued", "running"].contains(&run["state"].as_str().unwrap())).then_some(run)
+    })
 }
 
 /// The slate of [`FEED`] for a user.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{FEED, configure, feed, import, item, ndjson, recommend, slate},
+    fixtures::{FEED, configure, feed, import, item, job, ndjson, recommend, slate},
     harness::{Client, Server, eventually, shared},
 };
 
@@ -34,14 +34,9 @@ fn behave(client: &Client, events: &[Value]) {
     client.call("POST", "/api/v1/behaviors").body("application/x-ndjson", ndjson(events)).expect(202);
 }
 
-/// Has a job run to its end.
+/// Has a job run to its end, which is a good one.
 fn run(client: &Client, kind: &str, params: &Value) -> Value {
-    let begun = client.post("/api/v1/jobs", &json!({"scenario_id": FEED, "kind": kind, "params": params})).expect(202);
-    let id = begun.json()["run_id"].as_str().unwrap().to_owned();
-    let over = eventually("the job is over", Duration::from_secs(30), || {
-        let run = client.get(&format!("/api/v1/jobs/{id}")).expect(200).json();
-        (!["queued", "running"].contains(&run["state"].as_str().unwrap())).then_some(run)
-    });
+    let over = job(client, kind, params);
     assert_eq!(over["state"], "succeeded", "{over}");
     over
 }

@@ -23,6 +23,7 @@ mod learning;
 mod limits;
 mod migration;
 mod outage;
+mod precompute;
 mod related;
 mod remote;
 mod sync;

@@ -121,6 +121,12 @@ pub const LEARNED_DIMENSIONS: usize = 256;
 pub const LEARNED_CACHE_BYTES: usize = 2 * 1024 * 1024 * 1024;
 /// The same of what folding in needs.
 pub const FOLD_IN_CACHE_BYTES: usize = 64 * 1024 * 1024;
+/// Users for whom one run makes slates ahead, those who were there last. With
+/// [`COUNT`] items each they take 170 MB in memory, and three times that for the
+/// moment in which new ones take the place of old ones.
+pub const PRECOMPUTED_USERS: usize = 100_000;
+/// Bytes of slates made ahead in memory, over all tenants.
+pub const PRECOMPUTED_CACHE_BYTES: usize = 1024 * 1024 * 1024;
 
 // --- the funnel ---
 

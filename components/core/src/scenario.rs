@@ -5,6 +5,7 @@
 mod check;
 mod exploration;
 mod merge;
+mod offline;
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,7 @@ use crate::{
 
 pub use exploration::{Exploration, ExploringUsers};
 pub use merge::{Merge, MergeMethod, Normalization};
+pub use offline::Offline;
 
 /// A scenario as a client writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

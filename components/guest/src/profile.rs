@@ -1,6 +1,6 @@
 //! A profile document (design §3.1) as stages see the user.
 
-use funnelweb_core::{id, limits, scenario::Behaviors};
+use funnelweb_core::{id, limits, scenario::Behaviors, time};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
@@ -46,6 +46,16 @@ pub fn user(user_id: &str, document: Option<&str>, behaviors: &Behaviors) -> Use
         recent: profile.recent_items.iter().map(|recent| id::handle(&recent.item_id)).collect(),
         recent_weights: weights.collect(),
     }
+}
+
+/// When a profile was created, in milliseconds since 1970.
+#[must_use]
+pub fn created_ms(document: &str) -> Option<u64> {
+    #[derive(Deserialize)]
+    struct Created {
+        created_at: String,
+    }
+    time::parse_ms(&serde_json::from_str::<Created>(document).ok()?.created_at)
 }
 
 /// `category_scores`, `tag_scores` and `F_scores` for any other field.
@@ -108,6 +118,17 @@ fn scalar(value: &Value) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_profile_says_since_when_it_is() {
+        let body = r#"{"user_id":"ann","created_at":"2026-01-31T12:00:00.250Z","features":{"created_at":"never"}}"#;
+        assert_eq!(created_ms(body), Some(1_769_860_800_250));
+        assert!(
+            ["{}", "[]", r#"{"created_at":3}"#, r#"{"created_at":"soon"}"#]
+                .iter()
+                .all(|body| created_ms(body).is_none())
+        );
+    }
 
     #[test]
     fn a_profile_becomes_a_user() {

@@ -71,6 +71,20 @@ pub fn recommend_to_session(
     respond(host, call, &request, &plan.config, items, trace)
 }
 
+/// What the user would be recommended by this plan; it is neither noted nor answered.
+pub(crate) fn offline(
+    host: &impl Capabilities,
+    call: &Call<'_>,
+    request: &Request,
+    plan: &Plan,
+) -> Result<(Vec<Item>, Trace), ApiError> {
+    let asked = request.check()?;
+    let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
+    let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
+    let context = request_context(call, request, user, asked.context);
+    run(host, call, request, plan, &context, &exclude)
+}
+
 /// The order of the design, §2.3, a line a step.
 fn run(
     host: &impl Capabilities,

@@ -1,7 +1,8 @@
 //! `POST /api/v1/recommend`: the funnel. It loads the scenario and the profile,
 //! and runs the stages that the config names, in the order of the design
 //! (§2.3): see [`funnel`]. `POST /api/v1/recommend/session` runs it for a user that
-//! is made of the behaviours it is sent.
+//! is made of the behaviours it is sent. `POST /internal/slate` makes a slate ahead of
+//! time ([`offline`]): no route of `spin.toml` leads there, the host's job asks.
 //!
 //! No stage can fail a request: one that gives no answer is left out, and the
 //! response says so under `degraded`.
@@ -15,6 +16,7 @@ mod fixtures;
 pub mod funnel;
 mod fusion;
 mod merge;
+pub mod offline;
 mod plan;
 mod request;
 mod session;
@@ -22,6 +24,7 @@ mod slate;
 #[cfg(test)]
 mod tests;
 
+pub use offline::OfflineRequest;
 pub use request::Request;
 pub use session::SessionRequest;
 pub use slate::Response;
@@ -51,7 +54,12 @@ async fn route(head: Head, body: Body) -> Result<Reply, ApiError> {
             let request: SessionRequest = json::object(&body.json(&head, limits::BODY_BYTES).await?)?;
             answer(&funnel::recommend_to_session(&Imports, &call(&head, "", explain), request)?)
         }
-        (["api", "v1", "recommend"] | ["api", "v1", "recommend", "session"], _) => {
+        (["internal", "slate"], "POST") => {
+            let user = head.require_user()?.to_owned();
+            let request: OfflineRequest = json::object(&body.json(&head, limits::BODY_BYTES).await?)?;
+            Reply::json(StatusCode::OK, &offline::slate(&Imports, &call(&head, &user, false), request)?)
+        }
+        (["api", "v1", "recommend"] | ["api", "v1", "recommend", "session"] | ["internal", "slate"], _) => {
             Ok(Reply::method_not_allowed("POST"))
         }
         _ => Err(web::no_route(&head)),

@@ -10,9 +10,10 @@ use funnelweb_core::{
 use funnelweb_guest::{
     dispatch::{RecallCall, RerankCall},
     documents::{Collection, Key},
+    http::json,
     types::{ColumnKind, FeatureSpec},
 };
-use serde_json::{Map, Value};
+use serde_json::{Map, Value, value::RawValue};
 
 use crate::capabilities::Capabilities;
 
@@ -20,7 +21,7 @@ use crate::capabilities::Capabilities;
 const KEPT: usize = 8;
 
 thread_local! {
-    /// By the text of the scenario, so that a plan can never be an old one.
+    /// By the text of the scenario or config, so that a plan can never be an old one.
     static PLANS: RefCell<Vec<(String, Rc<Plan>)>> = const { RefCell::new(Vec::new()) };
 }
 
@@ -46,8 +47,7 @@ impl Plan {
         let body = host.document(Collection::Scenarios, &key)?.ok_or_else(|| {
             ApiError::field(Code::ScenarioNotFound, "scenario_id", format!("no scenario `{scenario_id}`"))
         })?;
-        let kept = PLANS.with_borrow(|plans| plans.iter().find(|(of, _)| *of == body).map(|(_, plan)| Rc::clone(plan)));
-        if let Some(plan) = kept {
+        if let Some(plan) = kept(&body) {
             return Ok(plan);
         }
         // It was checked when it was written.
@@ -57,12 +57,21 @@ impl Plan {
             let message = format!("the scenario `{scenario_id}` is inactive");
             return Err(ApiError::field(Code::ScenarioInactive, "scenario_id", message));
         }
-        let plan = Rc::new(Self::of(scenario.config));
-        PLANS.with_borrow_mut(|plans| {
-            plans.truncate(KEPT - 1);
-            plans.insert(0, (body, Rc::clone(&plan)));
-        });
-        Ok(plan)
+        Ok(keep(body, Self::of(scenario.config)))
+    }
+
+    /// The plan of a config that a request brings along. No text is both a config and a
+    /// scenario.
+    ///
+    /// # Errors
+    /// `invalid_field` or `invalid_config` with the path, which begins with `config`.
+    pub(crate) fn read(config: &RawValue) -> Result<Rc<Self>, ApiError> {
+        if let Some(plan) = kept(config.get()) {
+            return Ok(plan);
+        }
+        let read: Config = json::part("config", config)?;
+        read.check()?;
+        Ok(keep(config.get().to_owned(), Self::of(read)))
     }
 
     fn of(config: Config) -> Self {
@@ -87,6 +96,19 @@ impl Plan {
             config,
         }
     }
+}
+
+fn kept(text: &str) -> Option<Rc<Plan>> {
+    PLANS.with_borrow(|plans| plans.iter().find(|(of, _)| of == text).map(|(_, plan)| Rc::clone(plan)))
+}
+
+fn keep(text: String, plan: Plan) -> Rc<Plan> {
+    let plan = Rc::new(plan);
+    PLANS.with_borrow_mut(|plans| {
+        plans.truncate(KEPT - 1);
+        plans.insert(0, (text, Rc::clone(&plan)));
+    });
+    plan
 }
 
 fn specs(features: &[Feature]) -> Vec<FeatureSpec> {

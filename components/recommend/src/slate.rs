@@ -53,9 +53,15 @@ pub struct Item {
 
 /// A stage that gave no answer, and why.
 #[derive(Debug, Serialize)]
-struct Degraded {
+pub(crate) struct Degraded {
     stage: String,
     reason: String,
+}
+
+impl Degraded {
+    pub(crate) fn of(report: &StageReport) -> Self {
+        Self { stage: report.stage.clone(), reason: report.reason.clone() }
+    }
 }
 
 /// The first `count` items that still exist.
@@ -117,12 +123,7 @@ pub(crate) fn respond(
         add_metadata(host, &request.scenario_id, &mut items)?;
     }
     let failed = |report: &&StageReport| report.status != StageStatus::Ok;
-    let degraded = trace
-        .reports()
-        .iter()
-        .filter(failed)
-        .map(|report| Degraded { stage: report.stage.clone(), reason: report.reason.clone() })
-        .collect();
+    let degraded = trace.reports().iter().filter(failed).map(Degraded::of).collect();
     Ok(Response {
         request_id: call.request_id.to_owned(),
         scenario_id: request.scenario_id.clone(),

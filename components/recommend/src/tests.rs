@@ -7,6 +7,7 @@ use crate::{
     Request, SessionRequest,
     fixtures::Host,
     funnel::{self, Call},
+    offline,
 };
 
 const NOW: u64 = 1_767_225_600_000;
@@ -86,4 +87,40 @@ fn a_session_is_checked_like_a_request() {
     assert_eq!(refused(json!({"scenario_id": "s", "behaviors": behaviors})), field("behaviors[0].item_id"));
     let nowhere = session(&Host::default(), json!({"scenario_id": "s", "behaviors": []}));
     assert_eq!(nowhere.unwrap_err().0, Code::ScenarioNotFound);
+}
+
+fn ahead(host: &Host, user_id: &str, body: &Value) -> Result<Value, (Code, Option<String>)> {
+    let request = funnelweb_guest::http::json::object(body.to_string().as_bytes());
+    let slate = request.and_then(|request| offline::slate(host, &call(user_id, false), request));
+    slate.map(|slate| serde_json::to_value(slate).unwrap()).map_err(|error| (error.code, error.field))
+}
+
+#[test]
+fn a_slate_made_ahead_is_what_would_be_recommended_and_leaves_no_trace() {
+    let host = host(&json!({})).with_profile("ann", r#"{"recent_items":[{"item_id":"i19"}]}"#);
+    let config = json!({"recall": {"strategies": [{"name": "latest"}, {"name": "explore", "weight": 0.0}]}});
+    let slate = ahead(&host, "ann", &json!({"scenario_id": "s", "count": 8, "config": config})).unwrap();
+    let context = host.context.borrow().clone().unwrap();
+    assert_eq!((context.user.id.as_str(), context.user.recent.len()), ("ann", 1));
+    assert!(host.exposures.borrow().is_empty());
+    assert_eq!(slate["items"], recommend(&host, "ann", false)["items"]);
+    assert_eq!(slate["failed"], json!([]));
+    // The scenario's own config is not asked for.
+    let other = json!({"recall": {"strategies": [{"name": "explore"}]}});
+    let slate = ahead(&host, "ann", &json!({"scenario_id": "s", "count": 2, "config": other})).unwrap();
+    assert_eq!(slate["items"][0]["item_id"], "n1");
+}
+
+#[test]
+fn a_config_that_is_brought_along_is_checked() {
+    let host = host(&json!({}));
+    let refused = |body: Value| ahead(&host, "ann", &body).unwrap_err();
+    let with = |config: Value| json!({"scenario_id": "s", "count": 8, "config": config});
+    let path = |path: &str| Some(path.to_owned());
+    let none = json!({"recall": {"strategies": []}});
+    assert_eq!(refused(with(none)), (Code::InvalidConfig, path("config.recall.strategies")));
+    let wrong = json!({"recall": {"strategies": [{"name": 3}]}});
+    assert_eq!(refused(with(wrong)), (Code::InvalidField, path("config.recall.strategies[0].name")));
+    let many = json!({"scenario_id": "s", "count": 201, "config": {"recall": {"strategies": [{"name": "latest"}]}}});
+    assert_eq!(refused(many), (Code::InvalidField, path("count")));
 }

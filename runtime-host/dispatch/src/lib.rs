@@ -17,5 +17,6 @@ mod runner;
 mod stages;
 mod table;
 
+pub use funnelweb_bindings::dispatch::Role;
 pub use host::{DispatchCtx, add_to_linker};
 pub use stages::{Capabilities, Dispatcher, Error};

@@ -184,7 +184,8 @@ impl Dispatcher {
     }
 
     /// Every name of a role that a scenario may use, sorted.
-    pub(crate) fn names(&self, role: Role) -> Vec<String> {
+    #[must_use]
+    pub fn names(&self, role: Role) -> Vec<String> {
         let mut names: Vec<String> = match role {
             Role::Recall => self.recall.keys().cloned().collect(),
             Role::Rank => self.rank.keys().cloned().collect(),

@@ -17,7 +17,7 @@ pub fn related(scenario_id: &str, handles: &[u64], limit: u32) -> Result<(), Err
     Err(Error::invalid("limit", format_args!("must be 1 to {}, got {limit}", limits::RELATED)))
 }
 
-/// `factors`, and what the host asks for.
+/// `factors`, `precomputed`, and what the host asks for.
 ///
 /// # Errors
 /// `invalid`.

@@ -80,4 +80,9 @@ impl Host for LearnedCtx {
             regularisation_exponent: model.regularisation_exponent,
         }))
     }
+
+    async fn precomputed(&mut self, scenario_id: String, user: u64) -> Result<Option<wit::Slate>, errors::Error> {
+        let slate = self.store.precomputed(self.tenant()?, &scenario_id, user).await?;
+        Ok(slate.map(|slate| wit::Slate { made_ms: slate.made_ms, handles: slate.handles, scores: slate.scores }))
+    }
 }

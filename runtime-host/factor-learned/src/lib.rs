@@ -1,8 +1,8 @@
-//! The `learned` capability: neighbours, histories and factor models, as of the last
-//! job that succeeded.
+//! The `learned` capability: neighbours, histories, factor models and slates made ahead,
+//! as of the last job that succeeded.
 //!
-//! [`store`] holds the trait, [`Similarity`] and [`Factors`] are what jobs write as
-//! blobs ([`names`]), [`LearnedModels`] serves them.
+//! [`store`] holds the trait, [`Similarity`], [`Factors`] and [`Slates`] are what jobs
+//! write as blobs ([`names`]), [`LearnedModels`] serves them.
 //!
 //! ```
 //! use funnelweb_core::id::handle;
@@ -28,9 +28,13 @@ mod models;
 pub mod names;
 mod shelf;
 mod similarity;
+mod slates;
 pub mod store;
+mod table;
 
 pub use factors::Factors;
 pub use handles::Handles;
 pub use models::LearnedModels;
-pub use similarity::{Similarity, Table, longest_lists};
+pub use similarity::{Similarity, longest_lists};
+pub use slates::{Gathered, Slates};
+pub use table::Table;

@@ -10,11 +10,11 @@ use funnelweb_factor_vectors::store::{Metric, Vectors};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    Factors, Similarity, check, format,
+    Factors, Similarity, Slates, check, format,
     handles::Handles,
     names,
     shelf::{Load, Shelf, Unloaded},
-    store::{Error, FactorModel, Learned, Lists, Relation, Tenant},
+    store::{Error, FactorModel, Learned, Lists, Relation, Slate, Tenant},
 };
 
 /// Between two looks for what other processes have trained, unless said otherwise.
@@ -30,6 +30,7 @@ pub struct LearnedModels {
     vectors: Arc<dyn Vectors>,
     similarity: Arc<Shelf<OfSimilarity>>,
     factors: Arc<Shelf<OfFactors>>,
+    slates: Arc<Shelf<OfSlates>>,
 }
 
 impl LearnedModels {
@@ -45,7 +46,8 @@ impl LearnedModels {
         let similarity = Shelf::new(OfSimilarity, Arc::clone(&blobs), every, limits::LEARNED_CACHE_BYTES);
         let load = OfFactors { vectors: Arc::clone(&vectors) };
         let factors = Shelf::new(load, Arc::clone(&blobs), every, limits::FOLD_IN_CACHE_BYTES);
-        Self { blobs, vectors, similarity, factors }
+        let slates = Shelf::new(OfSlates, Arc::clone(&blobs), every, limits::PRECOMPUTED_CACHE_BYTES);
+        Self { blobs, vectors, similarity, factors, slates }
     }
 }
 
@@ -71,10 +73,17 @@ impl Learned for LearnedModels {
         Ok(model.filter(|model| model.items > 0).map(|model| Arc::clone(&model.model)))
     }
 
+    async fn precomputed(&self, tenant: &Tenant, scenario_id: &str, user: u64) -> Result<Option<Slate>, Error> {
+        check::scenario(scenario_id)?;
+        let slates = self.slates.get(tenant, scenario_id).await?;
+        Ok(slates.and_then(|slates| slates.slate(user)))
+    }
+
     async fn refresh(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
         check::scenario(scenario_id)?;
         let similarity = self.similarity.refresh(tenant, scenario_id).await;
-        self.factors.refresh(tenant, scenario_id).await.and(similarity)
+        let slates = self.slates.refresh(tenant, scenario_id).await;
+        self.factors.refresh(tenant, scenario_id).await.and(similarity).and(slates)
     }
 
     async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
@@ -87,6 +96,7 @@ impl Learned for LearnedModels {
         }
         self.similarity.forget(tenant, scenario_id);
         self.factors.forget(tenant, scenario_id);
+        self.slates.forget(tenant, scenario_id);
         Ok(())
     }
 }
@@ -111,6 +121,29 @@ impl Load for OfSimilarity {
 
     fn bytes(&self, model: &Similarity) -> usize {
         model.bytes()
+    }
+}
+
+struct OfSlates;
+
+#[async_trait]
+impl Load for OfSlates {
+    type Model = Slates;
+
+    fn blob(&self, scenario_id: &str) -> String {
+        names::slates(scenario_id)
+    }
+
+    async fn load(&self, _: &Tenant, _: &str, _: u64, bytes: Bytes) -> Result<Slates, Unloaded> {
+        decoded(bytes, Slates::decode).await
+    }
+
+    async fn is_whole(&self, _: &Tenant, _: &str, _: &Slates) -> Result<bool, Error> {
+        Ok(true)
+    }
+
+    fn bytes(&self, slates: &Slates) -> usize {
+        slates.bytes()
     }
 }
 

@@ -18,6 +18,12 @@ pub fn factors(scenario_id: &str) -> String {
     format!("learned/{scenario_id}/factors")
 }
 
+/// The blob of [`Slates`](crate::Slates).
+#[must_use]
+pub fn slates(scenario_id: &str) -> String {
+    format!("learned/{scenario_id}/slates")
+}
+
 /// The blob of a training that is not done.
 #[must_use]
 pub fn checkpoint(scenario_id: &str) -> String {

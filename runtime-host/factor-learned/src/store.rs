@@ -63,6 +63,17 @@ pub struct FactorModel {
     pub regularisation_exponent: f32,
 }
 
+/// What the funnel gave a user when it was asked ahead of time.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Slate {
+    /// When, in milliseconds since 1970.
+    pub made_ms: u64,
+    /// Best first, as long as `scores`.
+    pub handles: Vec<u64>,
+    /// Those of the funnel: finite, not rising.
+    pub scores: Vec<f32>,
+}
+
 /// What was learned in one deployment, for every tenant. Arguments must obey
 /// [`crate::check`].
 #[async_trait]
@@ -80,6 +91,10 @@ pub trait Learned: Send + Sync + 'static {
 
     /// None before the first training, and when there was nothing to learn from.
     async fn factors(&self, tenant: &Tenant, scenario_id: &str) -> Result<Option<Arc<FactorModel>>, Error>;
+
+    /// The slate of a user, who may have been deleted since; none of one who was not
+    /// there when the job ran.
+    async fn precomputed(&self, tenant: &Tenant, scenario_id: &str, user: u64) -> Result<Option<Slate>, Error>;
 
     // --- for the host ---
 

@@ -8,8 +8,8 @@ use std::{sync::Arc, time::Duration};
 use funnelweb_blob_store::{FileBlobs, store::Blobs};
 use funnelweb_core::limits;
 use funnelweb_factor_learned::{
-    Factors, Handles, LearnedModels, Similarity, Table, names,
-    store::{Error, Learned, Lists, Relation, Tenant},
+    Factors, Gathered, Handles, LearnedModels, Similarity, Table, names,
+    store::{Error, Learned, Lists, Relation, Slate, Tenant},
 };
 use funnelweb_factor_vectors::{
     EmbeddedVectors,
@@ -173,6 +173,36 @@ async fn wrong_arguments_are_named() {
     assert!(related("s", 1, limits::RELATED + 1).await.starts_with("limit"));
     assert!(related("s", limits::RELATED, limits::RELATED).await.starts_with("Ok"));
     assert!(models.factors(&it.t, "").await.is_err());
+}
+
+#[tokio::test]
+async fn slates_are_served_and_forgotten() {
+    let it = Fixture::new();
+    let models = it.models();
+    assert_eq!(models.precomputed(&it.t, "s", 7).await, Ok(None));
+    let slate = |made_ms: u64| Slate { made_ms, handles: vec![9, 3], scores: vec![2.0, -1.0] };
+    for version in [1, 2] {
+        let mut gathered = Gathered::with_capacity(1, 2);
+        gathered.push(7, &slate(version));
+        let file = gathered.finish().unwrap().encode();
+        it.blobs.put(&it.t, &names::slates("s"), version, file.into()).await.unwrap();
+        models.refresh(&it.t, "s").await.unwrap();
+        assert_eq!(models.precomputed(&it.t, "s", 7).await, Ok(Some(slate(version))));
+        assert_eq!(models.precomputed(&it.t, "s", 8).await, Ok(None));
+    }
+    let other = Tenant::new("other").unwrap();
+    assert_eq!(models.precomputed(&other, "s", 7).await, Ok(None));
+    models.forget_scenario(&it.t, "s").await.unwrap();
+    assert_eq!(models.precomputed(&it.t, "s", 7).await, Ok(None));
+    assert!(models.precomputed(&it.t, "", 7).await.is_err());
+}
+
+#[test]
+fn the_most_slates_fit_a_blob_and_their_memory() {
+    // Whatever they are of: an item has a handle, its part and an id for every entry.
+    let entries = limits::PRECOMPUTED_USERS * limits::COUNT as usize;
+    let most = 8 * entries + 28 * limits::PRECOMPUTED_USERS + 12 * entries;
+    assert!(most <= limits::BLOB_BYTES && most <= limits::PRECOMPUTED_CACHE_BYTES, "{most}");
 }
 
 #[test]

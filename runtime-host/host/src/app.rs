@@ -20,7 +20,7 @@ use funnelweb_sync::{SyncSettings, SyncWork};
 use funnelweb_trigger_http::{Endpoint, Server, ServerHandle, Services};
 use wasmtime::component::Component;
 
-use crate::{own::OwnEndpoints, stores::Stores, works::works};
+use crate::{inside::Endpoints, stores::Stores, sync::OwnIntake, works::works};
 
 /// What an application is started with.
 #[derive(Debug, Clone)]
@@ -63,11 +63,12 @@ impl App {
             let given = options.variables.get(name).cloned();
             given.or_else(|| std::env::var(format!("SPIN_VARIABLE_{}", name.to_uppercase())).ok())
         })?;
-        let own = Arc::new(OwnEndpoints::default());
-        let sync = SyncWork::new(options.sync.clone(), &options.data_dir, Arc::clone(&own) as _)
-            .map_err(|error| anyhow!("sync.{error}"))?;
-        let jobs = Arc::clone(&stores.jobs);
-        let jobs = Jobs::new(jobs, Arc::clone(&stores.documents), works(&stores, sync), JobOptions::default());
+        let own = Arc::new(Endpoints::default());
+        let intake = Arc::new(OwnIntake(Arc::clone(&own)));
+        let sync =
+            SyncWork::new(options.sync.clone(), &options.data_dir, intake).map_err(|error| anyhow!("sync.{error}"))?;
+        let works = works(&stores, &dispatcher, Arc::clone(&own), sync);
+        let jobs = Jobs::new(Arc::clone(&stores.jobs), Arc::clone(&stores.documents), works, JobOptions::default());
         let services = Services {
             documents: Arc::clone(&stores.documents),
             live: Arc::clone(&stores.live),

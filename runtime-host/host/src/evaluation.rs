@@ -29,7 +29,7 @@ pub use variants::{FUNNEL, Variant, variants};
 
 use crate::{
     app::{App, Options},
-    own::{Call, JSON, NDJSON, refusal},
+    inside::{self, Call, JSON, NDJSON},
     stores::Stores,
 };
 
@@ -186,13 +186,8 @@ impl Trial {
     /// Asks an endpoint and returns the body of its answer.
     async fn call(&self, endpoint: &str, call: Call<'_>) -> anyhow::Result<Bytes> {
         let request_id = format!("evaluate-{}", self.requests.fetch_add(1, Ordering::Relaxed));
-        let endpoint_of = self.app.endpoint(endpoint);
-        let component = endpoint_of.with_context(|| format!("the manifest has no endpoint `{endpoint}`"))?;
-        let answer = call.ask(component, &self.tenant, &request_id).await;
-        let (status, body) = answer.map_err(|error| anyhow::anyhow!("{endpoint}: {}", error.message))?;
-        if !status.is_success() {
-            bail!("{endpoint}: {}", refusal(&body));
-        }
-        Ok(body)
+        let found = self.app.endpoint(endpoint);
+        let endpoint = found.with_context(|| format!("the manifest has no endpoint `{endpoint}`"))?;
+        Ok(inside::ask(endpoint, &self.tenant, &request_id, call).await?)
     }
 }

@@ -4,7 +4,9 @@
 
 pub mod app;
 pub mod evaluation;
-mod own;
+mod inside;
+mod precompute;
 pub mod runtime_config;
 pub mod stores;
+mod sync;
 mod works;

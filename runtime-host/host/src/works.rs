@@ -4,6 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use funnelweb_core::job::Kind;
+use funnelweb_dispatch::Dispatcher;
 use funnelweb_jobs::work::{Cancel, Failure, ParamError, Progress, Task, Work, Works};
 use funnelweb_sync::SyncWork;
 use funnelweb_training::{
@@ -12,14 +13,14 @@ use funnelweb_training::{
 };
 use serde_json::Value;
 
-use crate::stores::Stores;
+use crate::{inside::Endpoints, precompute::Precompute, stores::Stores};
 
 /// How often a long training keeps where it stands.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// Every kind of job that there is.
 #[must_use]
-pub fn works(stores: &Stores, sync: SyncWork) -> Works {
+pub(crate) fn works(stores: &Stores, dispatcher: &Arc<Dispatcher>, endpoints: Arc<Endpoints>, sync: SyncWork) -> Works {
     let context = Context {
         documents: Arc::clone(&stores.documents),
         events: Arc::clone(&stores.events),
@@ -28,8 +29,11 @@ pub fn works(stores: &Stores, sync: SyncWork) -> Works {
         learned: Arc::clone(&stores.learned),
         checkpoint_every: CHECKPOINT_EVERY,
     };
+    let dispatcher = Arc::clone(dispatcher);
+    let precompute = Precompute { context: context.clone(), dispatcher, endpoints };
     Works::from([
-        (Kind::Similarity, Arc::new(Similarity(context.clone())) as Arc<dyn Work>),
+        (Kind::Precompute, Arc::new(precompute) as Arc<dyn Work>),
+        (Kind::Similarity, Arc::new(Similarity(context.clone()))),
         (Kind::Embeddings, Arc::new(Embeddings(context.clone()))),
         (Kind::Profiles, Arc::new(Profiles(context))),
         (Kind::Sync, Arc::new(sync)),
@@ -76,15 +80,15 @@ impl Work for Profiles {
     }
 }
 
-fn target(task: &Task) -> Target {
+pub(crate) fn target(task: &Task) -> Target {
     Target { tenant: task.tenant.clone(), scenario_id: task.scenario_id.clone(), version: task.token }
 }
 
-fn refused((pointer, message): ParamError) -> Failure {
+pub(crate) fn refused((pointer, message): ParamError) -> Failure {
     Failure::Permanent(format!("{pointer}: {message}"))
 }
 
-fn failure(error: Error) -> Failure {
+pub(crate) fn failure(error: Error) -> Failure {
     match error {
         Error::Store(error) => error.into(),
         Error::Cancelled => Failure::Cancelled,
@@ -98,7 +102,7 @@ struct Following {
     cancel: Cancel,
 }
 
-fn following(task: &Task) -> Arc<dyn Follow> {
+pub(crate) fn following(task: &Task) -> Arc<dyn Follow> {
     Arc::new(Following { progress: Arc::clone(&task.progress), cancel: task.cancel.clone() })
 }
 

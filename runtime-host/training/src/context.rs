@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use funnelweb_blob_store::store::{Blobs, Error as BlobError};
-use funnelweb_core::scenario::Behaviors;
+use funnelweb_core::scenario::{Behaviors, Config};
 use funnelweb_factor_documents::store::{Collection, Documents, Key, WriteError};
 use funnelweb_factor_events::store::Events;
 use funnelweb_factor_learned::{format, store::Learned};
@@ -93,14 +93,14 @@ impl From<format::Error> for Error {
     }
 }
 
-/// The one part of a scenario that is read here.
+/// The one part of a scenario that is read here: all of its config, or a part of it.
 #[derive(Deserialize)]
-struct Document {
-    config: Config,
+struct Document<C> {
+    config: C,
 }
 
 #[derive(Deserialize)]
-struct Config {
+struct OfBehaviors {
     #[serde(default)]
     behaviors: Behaviors,
 }
@@ -108,12 +108,22 @@ struct Config {
 impl Context {
     /// What behaviours mean in the scenario.
     pub(crate) async fn behaviors(&self, target: &Target) -> Result<Behaviors, Error> {
+        // A scenario is checked when it is written.
+        let read = serde_json::from_str::<Document<OfBehaviors>>(&self.scenario(target).await?);
+        Ok(read.map_or_else(|_| Behaviors::default(), |document| document.config.behaviors))
+    }
+
+    /// The scenario's config.
+    pub(crate) async fn config(&self, target: &Target) -> Result<Config, Error> {
+        let read = serde_json::from_str::<Document<Config>>(&self.scenario(target).await?);
+        let read = read.map_err(|error| Error::Data(format!("the stored scenario does not read: {error}")))?;
+        Ok(read.config)
+    }
+
+    async fn scenario(&self, target: &Target) -> Result<String, Error> {
         let id = &target.scenario_id;
         let found = self.documents.get(&target.tenant, Collection::Scenarios, Key::new(id, id)).await?;
-        let Some(document) = found else { return Err(Error::NoScenario(id.clone())) };
-        // A scenario is checked when it is written.
-        let read = serde_json::from_str::<Document>(&document.body);
-        Ok(read.map_or_else(|_| Behaviors::default(), |document| document.config.behaviors))
+        Ok(found.ok_or_else(|| Error::NoScenario(id.clone()))?.body)
     }
 }
 

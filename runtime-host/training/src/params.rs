@@ -1,9 +1,10 @@
 //! Params of the works: JSON objects, every field of which may be left out.
 
 use funnelweb_algorithms::Objective;
-use funnelweb_core::limits;
+use funnelweb_core::{limits, scenario::Offline};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
+use serde_path_to_error::Segment;
 
 /// What is wrong with params: a JSON pointer (RFC 6901) and a message.
 pub type ParamError = (String, String);
@@ -210,17 +211,58 @@ impl ProfilesParams {
     }
 }
 
+/// Params of `precompute`.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrecomputeParams {
+    /// For users with a behaviour within so many days, of whatever kind: 0.01 to 3650;
+    /// 14 unless said otherwise.
+    pub active_days: f64,
+    /// For so many of them, those who were there last: 1 to
+    /// [`limits::PRECOMPUTED_USERS`], which it is unless said otherwise.
+    pub max_users: usize,
+    /// Items of a slate: 1 to [`limits::COUNT`]; 100 unless said otherwise.
+    pub count: u32,
+    /// Parts of the config that stand in for the scenario's own.
+    pub funnel: Offline,
+}
+
+impl Default for PrecomputeParams {
+    fn default() -> Self {
+        Self { active_days: 14.0, max_users: limits::PRECOMPUTED_USERS, count: 100, funnel: Offline::default() }
+    }
+}
+
+impl PrecomputeParams {
+    /// Reads and checks params.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn parse(params: &Value) -> Result<Self, ParamError> {
+        let params: Self = parse(params)?;
+        within("active_days", params.active_days, 0.01..=3650.0)?;
+        within("max_users", params.max_users, 1..=limits::PRECOMPUTED_USERS)?;
+        within("count", params.count, 1..=limits::COUNT)?;
+        params.funnel.check().map_err(|error| {
+            let path = error.field.unwrap_or_default();
+            let path = path.strip_prefix("config").unwrap_or(&path);
+            (format!("/funnel{}", path.replace(['.', '['], "/").replace(']', "")), error.message)
+        })?;
+        Ok(params)
+    }
+}
+
 fn parse<T: DeserializeOwned>(params: &Value) -> Result<T, ParamError> {
     if !params.is_object() {
         return Err((String::new(), "must be a JSON object".to_owned()));
     }
     serde_path_to_error::deserialize(params).map_err(|error| {
-        // Params are flat: what is wrong has one segment, or none.
-        let pointer = match error.path().to_string().as_str() {
-            "." => String::new(),
-            path => format!("/{}", path.replace('~', "~0").replace('/', "~1")),
-        };
-        (pointer, error.into_inner().to_string())
+        let pointer = error.path().iter().map(|segment| match segment {
+            Segment::Seq { index } => format!("/{index}"),
+            Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
+            Segment::Enum { .. } | Segment::Unknown => String::new(),
+        });
+        (pointer.collect(), error.into_inner().to_string())
     })
 }
 
@@ -294,6 +336,22 @@ mod tests {
         ] {
             assert_eq!(pointer(params.clone()), expected, "{params}");
         }
+        let pointer = |params: Value| PrecomputeParams::parse(&params).unwrap_err().0;
+        let strategy = |strategy: Value| json!({"funnel": {"recall": {"strategies": [{"name": "latest"}, strategy]}}});
+        for (expected, params) in [
+            ("/active_days", json!({"active_days": 0})),
+            ("/max_users", json!({"max_users": limits::PRECOMPUTED_USERS + 1})),
+            ("/count", json!({"count": limits::COUNT + 1})),
+            ("/funnel/ranks", json!({"funnel": {"ranks": {}}})),
+            ("/funnel/recall/strategies", json!({"funnel": {"recall": {"strategies": []}}})),
+            ("/funnel/recall/strategies/1/limit", strategy(json!({"name": "latest", "limit": 0}))),
+            ("/funnel/recall/strategies/1/name", strategy(json!({"name": 3}))),
+            ("/funnel/rank/model", json!({"funnel": {"rank": {"model": ""}}})),
+        ] {
+            assert_eq!(pointer(params.clone()), expected, "{params}");
+        }
+        let most = json!({"max_users": limits::PRECOMPUTED_USERS, "count": limits::COUNT, "active_days": 3650});
+        assert!(PrecomputeParams::parse(&most).is_ok());
         let (pointer, message) = ProfilesParams::parse(&json!({"x": 1})).unwrap_err();
         assert_eq!(pointer, "/x");
         assert!(message.contains("unknown field"), "{message}");

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::Config;
+use super::{Config, Features, Rank, Recall, Rerank};
 use crate::{
     cron::Cron,
     error::{ApiError, Code},
@@ -10,48 +10,16 @@ use crate::{
 };
 
 impl Config {
-    pub(super) fn check(&self) -> Result<(), ApiError> {
-        for (list, features) in
-            [("item_features", &self.features.item_features), ("user_features", &self.features.user_features)]
-        {
-            let path = format!("config.features.{list}");
-            check_count(&path, features.len(), 0, limits::FEATURES)?;
-            for (at, feature) in features.iter().enumerate() {
-                let path = format!("{path}[{at}]");
-                check_config_text(&format!("{path}.name"), &feature.name)?;
-                check_range(&format!("{path}.weight"), feature.weight, -1000.0, 1000.0)?;
-                if features.iter().take(at).any(|other| other.name == feature.name) {
-                    return Err(config(format!("{path}.name"), format!("`{}` is declared twice", feature.name)));
-                }
-            }
-        }
-        let strategies = &self.recall.strategies;
-        check_count("config.recall.strategies", strategies.len(), 1, limits::RECALL_STRATEGIES)?;
-        for (at, strategy) in strategies.iter().enumerate() {
-            let path = format!("config.recall.strategies[{at}]");
-            check_config_text(&format!("{path}.name"), &strategy.name)?;
-            check_range(&format!("{path}.weight"), strategy.weight, 0.0, 1000.0)?;
-            if !(1..=limits::RECALL_LIMIT).contains(&strategy.limit) {
-                return Err(config(
-                    format!("{path}.limit"),
-                    format!("must be 1 to {}, got {}", limits::RECALL_LIMIT, strategy.limit),
-                ));
-            }
-            check_params(&path, &strategy.params)?;
-        }
-        self.recall.merge.check()?;
-        self.exploration.check(strategies)?;
-        check_config_text("config.rank.model", &self.rank.model)?;
-        check_count("config.rank.version", self.rank.version.len(), 0, limits::ID_BYTES)?;
-        check_count("config.rank.objective", self.rank.objective.len(), 0, limits::ID_BYTES)?;
-        check_params("config.rank", &self.rank.params)?;
-        check_count("config.rerank.rules", self.rerank.rules.len(), 0, limits::RERANK_RULES)?;
-        for (at, rule) in self.rerank.rules.iter().enumerate() {
-            let path = format!("config.rerank.rules[{at}]");
-            check_config_text(&format!("{path}.name"), &rule.name)?;
-            check_range(&format!("{path}.weight"), rule.weight, 0.0, 1.0)?;
-            check_params(&path, &rule.params)?;
-        }
+    /// Checks every rule that needs no stage.
+    ///
+    /// # Errors
+    /// The first that is broken, with its JSON path, which begins with `config`.
+    pub fn check(&self) -> Result<(), ApiError> {
+        self.features.check()?;
+        self.recall.check()?;
+        self.exploration.check(&self.recall.strategies)?;
+        self.rank.check()?;
+        self.rerank.check()?;
         check_range("config.exposure.ttl_hours", self.exposure.ttl_hours, 0.01, 24.0 * 365.0)?;
         for (action, weight) in &self.behaviors.weights {
             let path = format!("config.behaviors.weights.{action}");
@@ -68,6 +36,65 @@ impl Config {
                 Cron::parse(schedule).map_err(|error| config(path, error.to_string()))?;
             }
             check_params(&path, &job.params)?;
+        }
+        Ok(())
+    }
+}
+
+impl Features {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        for (list, features) in [("item_features", &self.item_features), ("user_features", &self.user_features)] {
+            let path = format!("config.features.{list}");
+            check_count(&path, features.len(), 0, limits::FEATURES)?;
+            for (at, feature) in features.iter().enumerate() {
+                let path = format!("{path}[{at}]");
+                check_config_text(&format!("{path}.name"), &feature.name)?;
+                check_range(&format!("{path}.weight"), feature.weight, -1000.0, 1000.0)?;
+                if features.iter().take(at).any(|other| other.name == feature.name) {
+                    return Err(config(format!("{path}.name"), format!("`{}` is declared twice", feature.name)));
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Recall {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        check_count("config.recall.strategies", self.strategies.len(), 1, limits::RECALL_STRATEGIES)?;
+        for (at, strategy) in self.strategies.iter().enumerate() {
+            let path = format!("config.recall.strategies[{at}]");
+            check_config_text(&format!("{path}.name"), &strategy.name)?;
+            check_range(&format!("{path}.weight"), strategy.weight, 0.0, 1000.0)?;
+            if !(1..=limits::RECALL_LIMIT).contains(&strategy.limit) {
+                return Err(config(
+                    format!("{path}.limit"),
+                    format!("must be 1 to {}, got {}", limits::RECALL_LIMIT, strategy.limit),
+                ));
+            }
+            check_params(&path, &strategy.params)?;
+        }
+        self.merge.check()
+    }
+}
+
+impl Rank {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        check_config_text("config.rank.model", &self.model)?;
+        check_count("config.rank.version", self.version.len(), 0, limits::ID_BYTES)?;
+        check_count("config.rank.objective", self.objective.len(), 0, limits::ID_BYTES)?;
+        check_params("config.rank", &self.params)
+    }
+}
+
+impl Rerank {
+    pub(super) fn check(&self) -> Result<(), ApiError> {
+        check_count("config.rerank.rules", self.rules.len(), 0, limits::RERANK_RULES)?;
+        for (at, rule) in self.rules.iter().enumerate() {
+            let path = format!("config.rerank.rules[{at}]");
+            check_config_text(&format!("{path}.name"), &rule.name)?;
+            check_range(&format!("{path}.weight"), rule.weight, 0.0, 1.0)?;
+            check_params(&path, &rule.params)?;
         }
         Ok(())
     }

@@ -16,7 +16,7 @@ use serde::{Deserialize, Serialize};
 use tokio::task::JoinSet;
 
 use super::Trial;
-use crate::own::{Call, JSON};
+use crate::inside::{Call, JSON};
 
 /// Requests at once, by core: while one waits for a store, another computes.
 const PER_CORE: usize = 2;

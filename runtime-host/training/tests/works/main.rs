@@ -10,5 +10,6 @@
 mod embeddings;
 mod fixture;
 mod own_vectors;
+mod precompute;
 mod profiles;
 mod similarity;
