@@ -9,6 +9,7 @@
 //! ```
 
 pub mod behavior;
+pub mod counter;
 pub mod cron;
 pub mod error;
 pub mod handles;
