@@ -19,3 +19,4 @@ pub mod limits;
 pub mod row;
 pub mod scenario;
 pub mod time;
+pub mod wording;

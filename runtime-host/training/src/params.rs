@@ -1,7 +1,7 @@
 //! Params of the works: JSON objects, every field of which may be left out.
 
 use funnelweb_algorithms::Objective;
-use funnelweb_core::limits;
+use funnelweb_core::{limits, wording};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 
@@ -220,7 +220,7 @@ fn parse<T: DeserializeOwned>(params: &Value) -> Result<T, ParamError> {
             "." => String::new(),
             path => format!("/{}", path.replace('~', "~0").replace('/', "~1")),
         };
-        (pointer, error.into_inner().to_string())
+        (pointer, wording::in_plain_words(&error.into_inner().to_string()))
     })
 }
 

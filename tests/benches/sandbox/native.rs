@@ -158,7 +158,7 @@ impl Capabilities for Native {
         item_ids: &[String],
         ttl_s: u32,
     ) -> Result<(), ApiError> {
-        let (scenario_id, user_id) = (scenario_id.to_owned(), user_id.to_owned());
+        let (scenario_id, user_id) = (scenario_id.to_owned(), user_id.map(str::to_owned));
         self.wait(self.stores.live.expose(&self.tenant, scenario_id, user_id, item_ids.to_vec(), ttl_s));
         Ok(())
     }
