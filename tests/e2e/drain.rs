@@ -112,3 +112,14 @@ fn an_idle_server_ends_at_once() {
     assert_eq!(server.sigterm().code(), Some(0));
     assert!(begin.elapsed() < Duration::from_secs(3), "{:?}", begin.elapsed());
 }
+
+#[test]
+fn an_idle_instance_that_ends_with_the_process_is_no_failure() {
+    let mut server = Server::start();
+    let client = server.tenant("quiet");
+    feed(&client);
+    client.get("/api/v1/scenarios/feed").expect(200);
+    assert_eq!(server.sigterm().code(), Some(0));
+    let log = server.log();
+    assert!(log.contains("draining") && !log.contains("ERROR") && !log.contains("panicked"), "{log}");
+}

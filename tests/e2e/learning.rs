@@ -145,3 +145,39 @@ fn a_job_says_what_is_wrong_with_it() {
     let run = run(&client, "similarity", &json!({}));
     assert!(run["outcome"]["note"].is_string(), "{run}");
 }
+
+#[test]
+fn who_is_deleted_is_in_nothing_that_was_learned() {
+    let mut server = Server::start();
+    let client = server.tenant("learning-deleted");
+    circles(&client);
+    run(&client, "similarity", &json!({}));
+    run(&client, "embeddings", &json!({"dimensions": 8}));
+    let picks = |client: &Client, user: &str| {
+        let path = format!("/api/v1/profiles/feed/{user}/similar-users/items?count=20");
+        slate(&client.get(&path).expect(200))
+    };
+    assert!(CHANNELS.iter().all(|channel| !by(&client, channel, "u1").is_empty()) && !picks(&client, "u1").is_empty());
+    let other: Vec<_> = CHANNELS.map(|channel| by(&client, channel, "u3")).into();
+
+    client.delete("/api/v1/users/u1").expect(200);
+    let is_forgotten = |client: &Client| {
+        for channel in CHANNELS {
+            assert!(by(client, channel, "u1").is_empty(), "{channel}");
+        }
+        assert!(picks(client, "u1").is_empty());
+    };
+    is_forgotten(&client);
+    server.kill9();
+    server.restart();
+    let client = server.tenant("learning-deleted");
+    is_forgotten(&client);
+    // Others lose a neighbour, and nothing else.
+    for (channel, before) in CHANNELS.iter().zip(&other) {
+        let ids = by(&client, channel, "u3");
+        assert!(of_circle(&ids[..2], 1) == 2 && ids.len() + 1 >= before.len(), "{channel}: {before:?} {ids:?}");
+    }
+    // Nor does the next training know them.
+    run(&client, "similarity", &json!({}));
+    is_forgotten(&client);
+}

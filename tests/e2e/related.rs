@@ -1,6 +1,8 @@
 //! Recommendations beside the feed: for a session, what is similar, popular, new;
 //! and what the feed explores.
 
+use std::{collections::BTreeMap, sync::Mutex, thread};
+
 use serde_json::{Value, json};
 
 use crate::{
@@ -122,11 +124,76 @@ fn lists_say_what_is_wrong_with_a_request() {
     refused(client.get("/api/v1/latest/feed"), 409, "scenario_inactive", "scenario_id");
 }
 
+/// A tenant whose feed explores a quarter of the places.
+fn exploring(name: &str, budget: usize) -> Client {
+    let client = catalogue(name);
+    let strategies = json!([{"name": "latest"}, {"name": "explore", "weight": 0, "params": {"budget": budget}}]);
+    configure(&client, &json!({"recall": {"strategies": strategies}, "exploration": {"share": 0.25}}));
+    client
+}
+
+/// The ids of a slate of which exploration gave places.
+fn explored(body: &Value) -> Vec<String> {
+    let items = body["items"].as_array().unwrap().iter().filter(|item| item["explored"] == json!(true));
+    items.map(|item| item["item_id"].as_str().unwrap().to_owned()).collect()
+}
+
+#[test]
+fn new_items_have_their_places_though_no_client_reports_any() {
+    const BUDGET: usize = 3;
+    let client = exploring("related-budget", BUDGET);
+    let mut places: BTreeMap<String, usize> = (0..20).map(|at| (format!("i{at:02}"), 0)).collect();
+    let (mut slates, mut idle) = (0, 0);
+    while idle < 10 {
+        // Of users, and of nobody.
+        let reply = match slates % 2 {
+            0 => recommend(&client, &format!("u{slates}"), 4),
+            _ => client.post("/api/v1/recommend/session", &session(&json!([]), 4)).expect(200),
+        };
+        let explored = explored(&reply.json());
+        for id in &explored {
+            assert!(places[id] < BUDGET, "{id} had its {BUDGET} places before slate {slates}");
+        }
+        for id in slate(&reply) {
+            *places.get_mut(&id).unwrap() += 1;
+        }
+        idle = if explored.is_empty() { idle + 1 } else { 0 };
+        slates += 1;
+        assert!(slates < 200, "it never ends: {places:?}");
+    }
+    assert!(places.values().all(|had| *had >= BUDGET), "{places:?}");
+    // Those that have no place by their rank had what they were promised, and no more.
+    assert!(places.values().filter(|had| **had == BUDGET).count() >= 16, "{places:?}");
+}
+
+/// How far above its budget an item gets: by the other requests under way.
+#[test]
+fn clients_at_once_hardly_surpass_the_budget() {
+    const BUDGET: usize = 5;
+    const CLIENTS: usize = 16;
+    let client = exploring("related-budget-race", BUDGET);
+    let places: Mutex<BTreeMap<String, usize>> = Mutex::default();
+    thread::scope(|scope| {
+        for number in 0..CLIENTS {
+            let (client, places) = (client.clone(), &places);
+            scope.spawn(move || {
+                for round in 0..12 {
+                    let body = recommend(&client, &format!("u{number}-{round}"), 4).json();
+                    for id in explored(&body) {
+                        *places.lock().unwrap().entry(id).or_default() += 1;
+                    }
+                }
+            });
+        }
+    });
+    let places = places.into_inner().unwrap();
+    assert!(places.values().all(|had| *had < BUDGET + CLIENTS), "{places:?}");
+    assert!(explored(&recommend(&client, "late", 4).json()).is_empty(), "{places:?}");
+}
+
 #[test]
 fn new_items_are_explored_until_they_were_shown_enough() {
-    let client = catalogue("related-explore");
-    let strategies = json!([{"name": "latest"}, {"name": "explore", "weight": 0, "params": {"budget": 2}}]);
-    configure(&client, &json!({"recall": {"strategies": strategies}, "exploration": {"share": 0.25}}));
+    let client = exploring("related-explore", 40);
     let explored = |user: &str| -> Vec<Value> {
         let body = recommend(&client, user, 8).json();
         assert_eq!((body["items"].as_array().unwrap().len(), &body["degraded"]), (8, &json!([])));
@@ -140,10 +207,10 @@ fn new_items_are_explored_until_they_were_shown_enough() {
     for _ in 0..10 {
         assert!(explored("bob").iter().all(|item| item["rank"] != json!(1)));
     }
-    // Two impressions use the budget up.
+    // Where clients report more than was served, that counts.
     let shown =
         |item: usize| json!({"scenario_id": FEED, "item_id": format!("i{item:02}"), "action_type": "impression"});
-    let impressions: Vec<Value> = (0..40).map(|at| shown(at % 20)).collect();
+    let impressions: Vec<Value> = (0..800).map(|at| shown(at % 20)).collect();
     client.post("/api/v1/behaviors", &json!(impressions)).expect(202);
     assert!(explored("ann").is_empty());
 }

@@ -5,6 +5,7 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpStream,
     process::Command,
+    time::Duration,
 };
 
 use bson::{Document, doc};
@@ -13,7 +14,7 @@ use serde_json::json;
 
 use crate::{
     fixtures::{FEED, act, import, item, recommend, scenario, slate},
-    harness::{Options, Server, workspace},
+    harness::{Options, Server, eventually, workspace},
 };
 
 /// One line of an answer of Redis to a command, as `redis-cli` would send it.
@@ -59,6 +60,9 @@ fn other_programs_find_the_documented_keys_and_collections() {
     assert_eq!(kind("exposed:acme:ann:feed"), "+set");
     assert!((86_000..=86_400).contains(&ttl(redis.port(), "exposed:acme:ann:feed")));
     assert_eq!(kind("item:stats:acme:i01"), "+hash");
+    eventually("places served to be written", Duration::from_secs(10), || {
+        (ask(redis.port(), "HEXISTS item:stats:acme:i01 served_places") == ":1").then_some(())
+    });
     for key in ["scenario:config:acme:feed", "user:profile:acme:ann:feed"] {
         assert_eq!(kind(key), "+string", "{key}");
         assert!((3_000..=3_600).contains(&ttl(redis.port(), key)), "{key}");

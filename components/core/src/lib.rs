@@ -9,6 +9,7 @@
 //! ```
 
 pub mod behavior;
+pub mod counter;
 pub mod cron;
 pub mod error;
 pub mod handles;
@@ -18,3 +19,4 @@ pub mod limits;
 pub mod row;
 pub mod scenario;
 pub mod time;
+pub mod wording;

@@ -160,6 +160,9 @@ pub const CONTEXT_FIELDS: usize = 64;
 pub const CONTEXT_BYTES: usize = 8 * 1024;
 /// Exposures kept per user and scenario; the oldest go first.
 pub const EXPOSURES: usize = 10_000;
+/// Items of a tenant whose places in slates are counted and not written yet; those of
+/// further ones are not counted.
+pub const SERVED_ITEMS: usize = 50_000;
 
 // --- stages ---
 

@@ -18,7 +18,7 @@ use crate::{
     error::{ApiError, Code},
     id,
     job::Kind,
-    limits,
+    limits, wording,
 };
 
 pub use exploration::{Exploration, ExploringUsers};
@@ -390,10 +390,8 @@ fn json_error(path: &str, error: &serde_json::Error) -> ApiError {
         }
         Category::Data => {
             let code = if path.starts_with("config") { Code::InvalidConfig } else { Code::InvalidField };
-            let text = error.to_string();
-            // serde_json ends with « at line 1 column 2»; the path says it better.
-            let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message);
-            ApiError { code, message: message.to_owned(), field: (path != ".").then(|| path.to_owned()) }
+            let message = wording::in_plain_words(&error.to_string());
+            ApiError { code, message, field: (path != ".").then(|| path.to_owned()) }
         }
         Category::Syntax | Category::Eof | Category::Io => ApiError::new(Code::InvalidJson, error.to_string()),
     }

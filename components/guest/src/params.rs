@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
-use funnelweb_core::limits;
+use funnelweb_core::{limits, wording};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -24,9 +24,7 @@ pub fn parse<T: DeserializeOwned>(params: &str) -> Result<T, ParamError> {
                 Segment::Enum { .. } | Segment::Unknown => String::new(),
             })
             .collect();
-        let text = error.inner().to_string();
-        let message = text.rsplit_once(" at line ").map_or(text.as_str(), |(message, _)| message).to_owned();
-        ParamError { path, message }
+        ParamError { path, message: wording::in_plain_words(&error.inner().to_string()) }
     })
 }
 

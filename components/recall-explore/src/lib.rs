@@ -4,16 +4,20 @@
 //! Offered are the items younger than `max_age_hours` that were shown less than
 //! `budget` times: until then a new item has its chance, whatever other channels
 //! and the ranker make of it (`config.exploration` gives explored items their places
-//! in the slate). How often an item was shown is its counter `impression_count`,
-//! which behaviours of type `impression` count: what a client does not report is not
-//! known to have been seen. A click counts as one when there are more of them. That a
-//! new item is found by what it is about needs no exploration: `content_based` reaches it by its category and
-//! tags from the moment it is written, `vector_search` by its embedding.
+//! in the slate). How often an item was shown is its counter `served_places`, which the
+//! server raises with every slate, whatever clients report of it; where they report
+//! more, impressions or clicks, it is that. That a new item is found by what it is
+//! about needs no exploration: `content_based` reaches it by its category and tags from
+//! the moment it is written, `vector_search` by its embedding.
+//!
+//! Requests that are under way together do not see each other's slates: an item may be
+//! explored once more than its budget for each of them but one. Servers that share a
+//! Redis besides see the places that others gave a moment later (a fifth of a second).
 //!
 //! `method` says in which order:
 //!
 //! - `thompson`: by a draw from what is believed of the item's click rate,
-//!   `Beta(clicks + 1, impressions − clicks + 1)` (Chapelle, Li: *An Empirical
+//!   `Beta(clicks + 1, shown − clicks + 1)` (Chapelle, Li: *An Empirical
 //!   Evaluation of Thompson Sampling*, NIPS 2011, algorithm 2): what was clicked goes
 //!   first, what was never shown may be anything.
 //! - `epsilon`: at random, each item as likely as the next (the exploring part of

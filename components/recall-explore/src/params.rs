@@ -13,8 +13,8 @@ pub struct Params {
     /// For how long after its `created_at` an item is new: 0.1 to 8760 hours,
     /// default 168, a week.
     pub max_age_hours: f32,
-    /// How often an item is shown before it is new no more: 1 to 1 000 000, default
-    /// 100.
+    /// How many places in slates an item is given before it is new no more: 1 to
+    /// 1 000 000, default 100.
     pub budget: u32,
     /// How many of the newest items are looked at: 1 to 1000, default 500. Where more
     /// come in `max_age_hours`, the oldest of those miss their chance.

@@ -1,5 +1,6 @@
 //! Which items are new, and in which order they have their chance.
 
+use funnelweb_core::counter::SERVED_PLACES;
 use funnelweb_guest::{
     random::Random,
     recall::{RecallRequest, Recalled},
@@ -12,7 +13,7 @@ use crate::{Method, Params, Sources};
 /// When an item came.
 const CREATED: &str = "created_at";
 /// What counts as shown, and as liked.
-const COUNTERS: [&str; 2] = ["impression_count", "click_count"];
+const COUNTERS: [&str; 3] = [SERVED_PLACES, "impression_count", "click_count"];
 
 /// New items that have been shown too little.
 ///
@@ -32,9 +33,9 @@ pub fn recall(request: &RecallRequest, sources: &impl Sources) -> Result<Recalle
     let counts = sources.statistics(&context.scenario_id, &young, &fields)?;
     let counted = young.iter().zip(counts.chunks_exact(COUNTERS.len()));
     let draws = counted.filter_map(|(handle, counts)| {
-        let [impressions, clicked] = *counts else { return None };
-        // A click is one without having been counted as one, too.
-        let shown = impressions.max(clicked);
+        let [served, impressions, clicked] = *counts else { return None };
+        // What is seen or clicked elsewhere than in a slate is shown, too.
+        let shown = served.max(impressions).max(clicked);
         if shown >= f64::from(params.budget) {
             return None;
         }

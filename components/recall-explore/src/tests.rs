@@ -8,8 +8,13 @@ use proptest::prelude::*;
 
 use super::*;
 
-/// Items newest first: handle, age in hours, impressions and clicks.
-struct Items(Vec<(Handle, f32, f64, f64)>);
+/// Items newest first: handle, age in hours, places served, impressions and clicks.
+struct Items(Vec<(Handle, f32, [f64; 3])>);
+
+/// Served as often as seen.
+fn seen(handle: Handle, age: f32, shown: f64, clicked: f64) -> (Handle, f32, [f64; 3]) {
+    (handle, age, [shown, shown, clicked])
+}
 
 impl Sources for Items {
     fn newest(&self, scenario_id: &str, limit: u32) -> Result<Vec<Handle>, Error> {
@@ -26,9 +31,8 @@ impl Sources for Items {
     }
 
     fn statistics(&self, _: &str, handles: &[Handle], fields: &[String]) -> Result<Vec<f64>, Error> {
-        assert_eq!(fields, ["impression_count", "click_count"]);
-        let counts: HandleMap<[f64; 2]> =
-            self.0.iter().map(|(handle, _, shown, clicked)| (*handle, [*shown, *clicked])).collect();
+        assert_eq!(fields, ["served_places", "impression_count", "click_count"]);
+        let counts: HandleMap<[f64; 3]> = self.0.iter().map(|(handle, _, counts)| (*handle, *counts)).collect();
         Ok(handles.iter().flat_map(|handle| counts[handle]).collect())
     }
 }
@@ -41,7 +45,12 @@ fn run(items: &Items, seed: u64, params: &str) -> Vec<Handle> {
 
 #[test]
 fn only_the_new_and_little_shown_are_offered() {
-    let items = Items(vec![(1, 0.5, 0.0, 0.0), (2, 10.0, 99.0, 5.0), (3, 20.0, 100.0, 5.0), (4, 200.0, 0.0, 0.0)]);
+    let items = Items(vec![
+        seen(1, 0.5, 0.0, 0.0),
+        seen(2, 10.0, 99.0, 5.0),
+        seen(3, 20.0, 100.0, 5.0),
+        seen(4, 200.0, 0.0, 0.0),
+    ]);
     let sorted = |params: &str| {
         let mut handles = run(&items, 1, params);
         handles.sort_unstable();
@@ -57,8 +66,17 @@ fn only_the_new_and_little_shown_are_offered() {
 }
 
 #[test]
+fn the_budget_is_spent_by_what_is_served_whatever_is_reported() {
+    let shown = [[10.0, 0.0, 0.0], [9.0, 0.0, 0.0], [0.0, 10.0, 0.0], [1.0, 0.0, 10.0], [9.0, 9.0, 9.0]];
+    let items = Items((1..).zip(shown).map(|(handle, counts)| (handle, 1.0, counts)).collect());
+    let mut offered = run(&items, 1, r#"{"budget": 10}"#);
+    offered.sort_unstable();
+    assert_eq!(offered, [2, 5]);
+}
+
+#[test]
 fn the_seed_decides() {
-    let items = Items((1..=50).map(|handle| (handle, 1.0, 3.0, 1.0)).collect());
+    let items = Items((1..=50).map(|handle| seen(handle, 1.0, 3.0, 1.0)).collect());
     for params in ["", r#"{"method": "epsilon"}"#] {
         assert_eq!(run(&items, 1, params), run(&items, 1, params));
         assert_ne!(run(&items, 1, params), run(&items, 2, params));
@@ -76,18 +94,19 @@ fn firsts(items: &Items, params: &str) -> [u32; 2] {
 
 #[test]
 fn thompson_favours_what_is_clicked_and_tries_the_unseen() {
-    let clicked = Items(vec![(1, 1.0, 80.0, 20.0), (2, 1.0, 80.0, 4.0)]);
+    let clicked = Items(vec![seen(1, 1.0, 80.0, 20.0), seen(2, 1.0, 80.0, 4.0)]);
     let [more, less] = firsts(&clicked, "");
     assert!(more > 1900, "{more} to {less}");
     // Never shown, a click rate of 0.25 may well be surpassed: P = 1 − E ≈ 0.74.
-    let unseen = Items(vec![(1, 1.0, 80.0, 20.0), (2, 1.0, 0.0, 0.0)]);
+    let unseen = Items(vec![seen(1, 1.0, 80.0, 20.0), seen(2, 1.0, 0.0, 0.0)]);
     let [known, unseen] = firsts(&unseen, "");
     assert!((unseen as f32 / 2000.0 - 0.744).abs() < 0.05, "{known} to {unseen}");
 }
 
 #[test]
 fn epsilon_favours_nothing() {
-    let [one, other] = firsts(&Items(vec![(1, 1.0, 80.0, 20.0), (2, 1.0, 80.0, 0.0)]), r#"{"method": "epsilon"}"#);
+    let [one, other] =
+        firsts(&Items(vec![seen(1, 1.0, 80.0, 20.0), seen(2, 1.0, 80.0, 0.0)]), r#"{"method": "epsilon"}"#);
     assert!(one.abs_diff(other) < 200, "{one} to {other}");
 }
 
@@ -122,12 +141,12 @@ fn a_store_that_does_not_answer_is_reported() {
 proptest! {
     #[test]
     fn keeps_the_contract(
-        items in prop::collection::vec((any::<f32>(), any::<f64>(), any::<f64>()), 0..50),
+        items in prop::collection::vec((any::<f32>(), any::<[f64; 3]>()), 0..50),
         thompson in any::<bool>(),
         seed in any::<u64>(),
         limit in 1_u32..60,
     ) {
-        let items = Items((1..).zip(items).map(|(handle, (age, shown, clicked))| (handle, age, shown, clicked)).collect());
+        let items = Items((1..).zip(items).map(|(handle, (age, counts))| (handle, age, counts)).collect());
         let params = format!(r#"{{"method": "{}", "budget": 1000000}}"#, if thompson { "thompson" } else { "epsilon" });
         let mut request = recall_request(limit, &[], &params);
         request.context.seed = seed;

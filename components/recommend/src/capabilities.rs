@@ -38,11 +38,13 @@ pub trait Capabilities {
     /// Those of the store.
     fn exposed(&self, scenario_id: &str, user_id: &str) -> Result<Vec<Handle>, ApiError>;
 
-    /// Remembers what the user is shown.
+    /// Counts the places of a slate, and remembers for `ttl_s` seconds what the user is
+    /// shown, if there is one.
     ///
     /// # Errors
     /// Those of the store.
-    fn expose(&self, scenario_id: &str, user_id: &str, item_ids: &[String], ttl_s: u32) -> Result<(), ApiError>;
+    fn expose(&self, scenario_id: &str, user_id: Option<&str>, item_ids: &[String], ttl_s: u32)
+    -> Result<(), ApiError>;
 
     /// What a stage needs for these params.
     ///
@@ -97,7 +99,13 @@ impl Capabilities for Imports {
         Ok(live::exposed(scenario_id, user_id)?)
     }
 
-    fn expose(&self, scenario_id: &str, user_id: &str, item_ids: &[String], ttl_s: u32) -> Result<(), ApiError> {
+    fn expose(
+        &self,
+        scenario_id: &str,
+        user_id: Option<&str>,
+        item_ids: &[String],
+        ttl_s: u32,
+    ) -> Result<(), ApiError> {
         Ok(live::expose(scenario_id, user_id, item_ids, ttl_s)?)
     }
 

@@ -19,8 +19,8 @@ use crate::capabilities::{Capabilities, Stages};
 pub(crate) struct Host {
     documents: Vec<(Collection, String, String)>,
     channels: Vec<(String, Vec<String>)>,
-    /// Who was shown something.
-    pub(crate) exposures: RefCell<Vec<String>>,
+    /// Who was shown what.
+    pub(crate) exposures: RefCell<Vec<(Option<String>, Vec<String>)>>,
     /// The context of the last request.
     pub(crate) context: Rc<RefCell<Option<RequestContext>>>,
 }
@@ -69,8 +69,8 @@ impl Capabilities for Host {
         Ok(Vec::new())
     }
 
-    fn expose(&self, _: &str, user_id: &str, _: &[String], _: u32) -> Result<(), ApiError> {
-        self.exposures.borrow_mut().push(user_id.to_owned());
+    fn expose(&self, _: &str, user_id: Option<&str>, item_ids: &[String], _: u32) -> Result<(), ApiError> {
+        self.exposures.borrow_mut().push((user_id.map(str::to_owned), item_ids.to_vec()));
         Ok(())
     }
 

@@ -68,6 +68,7 @@ pub fn recommend_to_session(
     let user = session::user(host, &request.scenario_id, &done, &plan.config.behaviors)?;
     let context = request_context(call, &request, user, asked.context);
     let (items, trace) = run(host, call, &request, &plan, &context, &asked.exclude)?;
+    remember(host, call.user_id, &request, &plan.config, &items)?;
     respond(host, call, &request, &plan.config, items, trace)
 }
 

@@ -1,5 +1,6 @@
 //! Recommendations for nobody in particular: the user of the funnel is made of a
-//! list of behaviours that the request brings along. Nothing is stored.
+//! list of behaviours that the request brings along. Nothing of it is stored; that its items
+//! were served is counted.
 
 use std::collections::{BTreeMap, HashSet};
 

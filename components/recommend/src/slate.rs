@@ -95,7 +95,8 @@ pub(crate) fn slate(
     Ok(items)
 }
 
-/// Notes what the user is shown.
+/// Notes what is shown, and to whom if that is known: every place is counted, and the
+/// user is not shown it again where the scenario says so.
 pub(crate) fn remember(
     host: &impl Capabilities,
     user_id: &str,
@@ -103,10 +104,11 @@ pub(crate) fn remember(
     config: &Config,
     items: &[Item],
 ) -> Result<(), ApiError> {
-    if !config.exposure.enabled || items.is_empty() {
+    if items.is_empty() {
         return Ok(());
     }
     let ids: Vec<String> = items.iter().map(|item| item.item_id.clone()).collect();
+    let user_id = Some(user_id).filter(|user_id| config.exposure.enabled && !user_id.is_empty());
     host.expose(&request.scenario_id, user_id, &ids, config.exposure.ttl_s())
 }
 

@@ -58,7 +58,7 @@ fn without_exploration_nothing_tells_of_it() {
 }
 
 #[test]
-fn a_session_is_nobody_s_and_leaves_no_trace() {
+fn a_session_is_nobody_s_and_only_its_places_are_counted() {
     let host = host(&json!({}));
     let body = json!({"scenario_id": "s", "count": 3, "exclude_items": ["i00"], "context": {"city": "x"},
                       "behaviors": [{"item_id": "i05", "action_type": "like"}]});
@@ -67,13 +67,30 @@ fn a_session_is_nobody_s_and_leaves_no_trace() {
         response["items"].as_array().unwrap().iter().map(|item| item["item_id"].as_str().unwrap()).collect();
     assert_eq!(ids, ["i01", "i02", "i03"]);
     assert!(response.get("user_id").is_none() && response["request_id"] == "r");
-    assert!(host.exposures.borrow().is_empty());
+    let served = |user: Option<&str>, items: &[&str]| {
+        (user.map(str::to_owned), items.iter().map(|item| (*item).to_owned()).collect::<Vec<_>>())
+    };
+    assert_eq!(host.exposures.take(), [served(None, &["i01", "i02", "i03"])]);
     let context = host.context.borrow().clone().unwrap();
     assert_eq!((context.user.id.as_str(), context.user.recent), ("", vec![id::handle("i05")]));
     assert_eq!((context.now_ms, context.context.len()), (NOW, 1));
-    // A user's request is noted.
-    recommend(&host, "ann", false);
-    assert_eq!(*host.exposures.borrow(), ["ann"]);
+    // Nothing served is nothing to count.
+    let nothing = Host::default().with_scenario(&json!({"recall": {"strategies": [{"name": "latest"}]}}));
+    session(&nothing, json!({"scenario_id": "s", "behaviors": []})).unwrap();
+    assert!(nothing.exposures.borrow().is_empty());
+}
+
+#[test]
+fn a_slate_is_noted_with_its_user_unless_the_scenario_says_otherwise() {
+    let noted = |exposure: Value| {
+        let config = json!({"recall": {"strategies": [{"name": "latest"}]}, "exposure": exposure});
+        let host = Host::default().with_scenario(&config).with_channel("latest", &["a", "b"]);
+        recommend(&host, "ann", false);
+        host.exposures.take()
+    };
+    let items = vec!["a".to_owned(), "b".to_owned()];
+    assert_eq!(noted(json!({})), [(Some("ann".to_owned()), items.clone())]);
+    assert_eq!(noted(json!({"enabled": false})), [(None, items)]);
 }
 
 #[test]

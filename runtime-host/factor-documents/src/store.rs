@@ -224,6 +224,9 @@ pub struct ItemColumns {
 pub trait Dependent: Send + Sync + 'static {
     /// The scenario was deleted: what is kept of it goes too.
     async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error>;
+
+    /// The user was deleted in every scenario.
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error>;
 }
 
 /// The collections of one deployment, for every tenant. A write is durable when

@@ -112,7 +112,7 @@ async fn main() {
     })
     .await;
     let shown: Vec<String> = (0..20).map(|at| format!("item_{at}")).collect();
-    median("expose, 20", async || live.expose(&tenant, feed(), ann(), shown.clone(), 3600).await.unwrap()).await;
+    median("expose, 20", async || live.expose(&tenant, feed(), Some(ann()), shown.clone(), 3600).await.unwrap()).await;
     median("exposed, 20", async || {
         assert_eq!(live.exposed(&tenant, feed(), ann()).await.unwrap().len(), 20);
     })

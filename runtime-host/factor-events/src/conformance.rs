@@ -214,7 +214,7 @@ impl Suite<'_> {
         let t = &self.tenant("deleted");
         self.append(t, vec![self.event("e1", "ann", "i"), self.event("e2", "bob", "i"), self.event("e3", "ann", "i")])
             .await;
-        self.live.expose(t, "feed".to_owned(), "ann".to_owned(), vec!["i".to_owned()], 60).await.unwrap();
+        self.live.expose(t, "feed".to_owned(), Some("ann".to_owned()), vec!["i".to_owned()], 60).await.unwrap();
         let last = self.events.read(t, 0, 10).await.unwrap()[2].offset;
         assert_eq!(self.documents.delete_user(t, "ann".to_owned()).await.unwrap(), 3);
         assert_eq!(self.profile(t, "ann").await, None);

@@ -24,3 +24,11 @@ pub fn related(scenario_id: &str, handles: &[u64], limit: u32) -> Result<(), Err
 pub fn scenario(scenario_id: &str) -> Result<(), Error> {
     Error::check_id("scenario-id", scenario_id)
 }
+
+/// `forget_user`.
+///
+/// # Errors
+/// `invalid`.
+pub fn user(user_id: &str) -> Result<(), Error> {
+    Error::check_id("user-id", user_id)
+}

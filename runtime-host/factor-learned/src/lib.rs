@@ -2,7 +2,8 @@
 //! as of the last job that succeeded.
 //!
 //! [`store`] holds the trait, [`Similarity`], [`Factors`] and [`Slates`] are what jobs
-//! write as blobs ([`names`]), [`LearnedModels`] serves them.
+//! write as blobs ([`names`]), [`LearnedModels`] serves them, without the users who were
+//! deleted since.
 //!
 //! ```
 //! use funnelweb_core::id::handle;
@@ -19,8 +20,11 @@
 //! ```
 
 pub mod check;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod factors;
 pub mod format;
+mod gone;
 mod handles;
 #[cfg(feature = "host")]
 pub mod host;

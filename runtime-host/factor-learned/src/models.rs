@@ -1,16 +1,24 @@
 //! [`Learned`] over blobs, with the vectors in `vectors`.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use funnelweb_blob_store::store::Blobs;
-use funnelweb_core::limits;
+use funnelweb_blob_store::store::{Blobs, Error as BlobError};
+use funnelweb_core::{id, limits};
 use funnelweb_factor_vectors::store::{Metric, Vectors};
 use tokio::task::spawn_blocking;
 
 use crate::{
     Factors, Similarity, Slates, check, format,
+    gone::{Gone, Marks},
     handles::Handles,
     names,
     shelf::{Load, Shelf, Unloaded},
@@ -22,12 +30,15 @@ const LOOK_EVERY: Duration = Duration::from_secs(3);
 
 /// What was learned, served from memory.
 ///
+/// Of users who were deleted nothing is given ([`Learned::forget_user`]).
+///
 /// The vectors of a factor model are served as spaces of [`Vectors`], which are filled
 /// from its blob before the model is served, and again when they are lost. Those of
 /// the version before stay for the requests that still use it.
 pub struct LearnedModels {
     blobs: Arc<dyn Blobs>,
     vectors: Arc<dyn Vectors>,
+    gone: Arc<Gone>,
     similarity: Arc<Shelf<OfSimilarity>>,
     factors: Arc<Shelf<OfFactors>>,
     slates: Arc<Shelf<OfSlates>>,
@@ -43,11 +54,42 @@ impl LearnedModels {
     /// The same, looking for newer versions so often.
     #[must_use]
     pub fn looking_every(every: Duration, blobs: Arc<dyn Blobs>, vectors: Arc<dyn Vectors>) -> Self {
-        let similarity = Shelf::new(OfSimilarity, Arc::clone(&blobs), every, limits::LEARNED_CACHE_BYTES);
-        let load = OfFactors { vectors: Arc::clone(&vectors) };
+        let gone = Gone::new(Arc::clone(&blobs), every);
+        let load = OfSimilarity { blobs: Arc::clone(&blobs) };
+        let similarity = Shelf::new(load, Arc::clone(&blobs), every, limits::LEARNED_CACHE_BYTES);
+        let load = OfFactors { blobs: Arc::clone(&blobs), vectors: Arc::clone(&vectors), gone: Arc::clone(&gone) };
         let factors = Shelf::new(load, Arc::clone(&blobs), every, limits::FOLD_IN_CACHE_BYTES);
         let slates = Shelf::new(OfSlates, Arc::clone(&blobs), every, limits::PRECOMPUTED_CACHE_BYTES);
-        Self { blobs, vectors, similarity, factors, slates }
+        Self { blobs, vectors, gone, similarity, factors, slates }
+    }
+
+    /// Takes a user's vector out of the spaces of a scenario's factor models.
+    async fn remove_vector(&self, tenant: &Tenant, scenario_id: &str, user: u64) -> Result<(), Error> {
+        let spaces = self.vectors.spaces(tenant, scenario_id).await?;
+        for space in spaces.iter().filter(|space| names::is_of_users(space)) {
+            if self.vectors.get(tenant, scenario_id, space, vec![user]).await?.found.is_empty() {
+                continue;
+            }
+            self.vectors.delete(tenant, scenario_id, space, vec![user]).await?;
+            if let Some(served) = self.factors.peek(tenant, scenario_id).filter(|of| of.model.user_space == *space) {
+                served.one_user_less();
+            }
+        }
+        Ok(())
+    }
+
+    /// Removes the marks of users who are in no model any more.
+    async fn prune_gone(&self, tenant: &Tenant) -> Result<(), Error> {
+        if self.gone.get(tenant).await?.is_empty() {
+            return Ok(());
+        }
+        let mut oldest_ms = u64::MAX;
+        for model in self.blobs.list(tenant, names::LEARNED).await? {
+            if names::scenario_of(&model.name).is_some() {
+                oldest_ms = oldest_ms.min(began_ms(&*self.blobs, tenant, &model.name, model.version).await?);
+            }
+        }
+        self.gone.prune(tenant, oldest_ms).await
     }
 }
 
@@ -62,9 +104,16 @@ impl Learned for LearnedModels {
         limit: u32,
     ) -> Result<Lists, Error> {
         check::related(scenario_id, handles, limit)?;
-        let model = self.similarity.get(tenant, scenario_id).await?;
-        let empty = || Lists::empty(handles.len());
-        Ok(model.map_or_else(empty, |model| model.related(relation, handles, limit as usize)))
+        let Some(Dated { began_ms, model }) = self.similarity.get(tenant, scenario_id).await?.as_deref() else {
+            return Ok(Lists::empty(handles.len()));
+        };
+        let lists = model.related(relation, handles, limit as usize);
+        // That many liked both of two items says nothing of one of them.
+        if relation == Relation::SimilarItems {
+            return Ok(lists);
+        }
+        let gone = self.gone.get(tenant).await?;
+        Ok(without(lists, relation, handles, &gone, *began_ms))
     }
 
     async fn factors(&self, tenant: &Tenant, scenario_id: &str) -> Result<Option<Arc<FactorModel>>, Error> {
@@ -76,14 +125,32 @@ impl Learned for LearnedModels {
     async fn precomputed(&self, tenant: &Tenant, scenario_id: &str, user: u64) -> Result<Option<Slate>, Error> {
         check::scenario(scenario_id)?;
         let slates = self.slates.get(tenant, scenario_id).await?;
-        Ok(slates.and_then(|slates| slates.slate(user)))
+        let Some(slate) = slates.and_then(|slates| slates.slate(user)) else { return Ok(None) };
+        let gone = self.gone.get(tenant).await?;
+        Ok((!gone.has(user, slate.made_ms)).then_some(slate))
     }
 
     async fn refresh(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
         check::scenario(scenario_id)?;
         let similarity = self.similarity.refresh(tenant, scenario_id).await;
         let slates = self.slates.refresh(tenant, scenario_id).await;
-        self.factors.refresh(tenant, scenario_id).await.and(similarity).and(slates)
+        self.factors.refresh(tenant, scenario_id).await.and(similarity).and(slates)?;
+        if let Err(error) = self.prune_gone(tenant).await {
+            tracing::warn!(%tenant, %error, "marks of deleted users stay until the next training");
+        }
+        Ok(())
+    }
+
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
+        check::user(user_id)?;
+        let user = id::handle(user_id);
+        self.gone.mark(tenant, user).await?;
+        let blobs = self.blobs.list(tenant, names::LEARNED).await?;
+        let scenarios: BTreeSet<&str> = blobs.iter().filter_map(|blob| names::scenario_of(&blob.name)).collect();
+        for scenario_id in scenarios {
+            self.remove_vector(tenant, scenario_id, user).await?;
+        }
+        Ok(())
     }
 
     async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
@@ -101,26 +168,60 @@ impl Learned for LearnedModels {
     }
 }
 
-struct OfSimilarity;
+/// Lists without users who are gone: neither of them nor with them.
+fn without(lists: Lists, relation: Relation, handles: &[u64], gone: &Marks, began_ms: u64) -> Lists {
+    if gone.is_empty() {
+        return lists;
+    }
+    let asks = |list: usize| handles.get(list).is_some_and(|user| !gone.has(*user, began_ms));
+    let names_users = relation == Relation::SimilarUsers;
+    lists.filtered(|list, entry| asks(list) && !(names_users && gone.has(entry, began_ms)))
+}
+
+/// When the training of a model began to read; long ago where that is not known.
+async fn began_ms(blobs: &dyn Blobs, tenant: &Tenant, name: &str, version: u64) -> Result<u64, Error> {
+    match blobs.get(tenant, &names::began(name), version).await {
+        Ok(bytes) => Ok(bytes.and_then(|bytes| Some(u64::from_le_bytes(bytes.as_ref().try_into().ok()?))).unwrap_or(0)),
+        Err(BlobError::Damaged { .. }) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// A model, and when its training began to read.
+struct Dated<M> {
+    began_ms: u64,
+    model: M,
+}
+
+struct OfSimilarity {
+    blobs: Arc<dyn Blobs>,
+}
 
 #[async_trait]
 impl Load for OfSimilarity {
-    type Model = Similarity;
+    type Model = Dated<Similarity>;
 
     fn blob(&self, scenario_id: &str) -> String {
         names::similarity(scenario_id)
     }
 
-    async fn load(&self, _: &Tenant, _: &str, _: u64, bytes: Bytes) -> Result<Similarity, Unloaded> {
-        decoded(bytes, Similarity::decode).await
+    async fn load(
+        &self,
+        tenant: &Tenant,
+        scenario_id: &str,
+        version: u64,
+        bytes: Bytes,
+    ) -> Result<Self::Model, Unloaded> {
+        let began_ms = began_ms(&*self.blobs, tenant, &self.blob(scenario_id), version).await?;
+        Ok(Dated { began_ms, model: decoded(bytes, Similarity::decode).await? })
     }
 
-    async fn is_whole(&self, _: &Tenant, _: &str, _: &Similarity) -> Result<bool, Error> {
+    async fn is_whole(&self, _: &Tenant, _: &str, _: &Self::Model) -> Result<bool, Error> {
         Ok(true)
     }
 
-    fn bytes(&self, model: &Similarity) -> usize {
-        model.bytes()
+    fn bytes(&self, of: &Self::Model) -> usize {
+        of.model.bytes()
     }
 }
 
@@ -148,7 +249,9 @@ impl Load for OfSlates {
 }
 
 struct OfFactors {
+    blobs: Arc<dyn Blobs>,
     vectors: Arc<dyn Vectors>,
+    gone: Arc<Gone>,
 }
 
 /// A factor model whose vectors are in spaces.
@@ -156,7 +259,15 @@ struct Placed {
     model: Arc<FactorModel>,
     items: u32,
     /// How many vectors the spaces have.
-    placed: [u64; 2],
+    placed: [AtomicU64; 2],
+}
+
+impl Placed {
+    fn one_user_less(&self) {
+        let [_, users] = &self.placed;
+        // There is nothing to update when there was none.
+        let _ = users.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |users| users.checked_sub(1));
+    }
 }
 
 #[async_trait]
@@ -171,14 +282,18 @@ impl Load for OfFactors {
         let factors = decoded(bytes, Factors::decode).await?;
         let [item_space, user_space] = names::spaces(version);
         let dimension = factors.dimension;
+        let began_ms = began_ms(&*self.blobs, tenant, &self.blob(scenario_id), version).await?;
+        let gone = self.gone.look(tenant).await?.of(began_ms);
+        let user_values = without_vectors(&factors.users, factors.user_values, dimension, &gone);
         let place = async |space: &str, handles: &Handles, values: &[f32]| {
             let place = Place { vectors: &*self.vectors, tenant, scenario_id, space, dimension };
             place.fill(handles.all(), values).await
         };
         let placed = [
             place(&item_space, &factors.items, &factors.item_values).await?,
-            place(&user_space, &factors.users, &factors.user_values).await?,
+            place(&user_space, &factors.users, &user_values).await?,
         ];
+        self.remove_gone(tenant, scenario_id, &user_space, began_ms).await?;
         self.drop_older(tenant, scenario_id, version).await?;
         // Handles are no more than a u32 counts.
         let items = factors.items.len() as u32;
@@ -194,13 +309,13 @@ impl Load for OfFactors {
             regularisation: factors.regularisation,
             regularisation_exponent: factors.regularisation_exponent,
         };
-        Ok(Placed { model: Arc::new(model), items, placed })
+        Ok(Placed { model: Arc::new(model), items, placed: placed.map(AtomicU64::new) })
     }
 
     async fn is_whole(&self, tenant: &Tenant, scenario_id: &str, of: &Placed) -> Result<bool, Error> {
-        for (space, placed) in [&of.model.item_space, &of.model.user_space].into_iter().zip(of.placed) {
+        for (space, placed) in [&of.model.item_space, &of.model.user_space].into_iter().zip(&of.placed) {
             let vectors = self.vectors.describe(tenant, scenario_id, space).await?.map_or(0, |space| space.vectors);
-            if vectors < placed {
+            if vectors < placed.load(Ordering::Relaxed) {
                 return Ok(false);
             }
         }
@@ -213,6 +328,16 @@ impl Load for OfFactors {
 }
 
 impl OfFactors {
+    /// Takes out those who were deleted before the space was filled to its end: who
+    /// deleted them may have come before their vector did.
+    async fn remove_gone(&self, tenant: &Tenant, scenario_id: &str, space: &str, began_ms: u64) -> Result<(), Error> {
+        let gone = self.gone.look(tenant).await?.of(began_ms);
+        for gone in gone.chunks(limits::VECTOR_BATCH) {
+            self.vectors.delete(tenant, scenario_id, space, gone.to_vec()).await?;
+        }
+        Ok(())
+    }
+
     /// Drops the spaces of versions before the one that was served before this.
     async fn drop_older(&self, tenant: &Tenant, scenario_id: &str, version: u64) -> Result<(), Error> {
         let spaces = self.vectors.spaces(tenant, scenario_id).await?;
@@ -258,6 +383,15 @@ impl Place<'_> {
         vectors.settle(tenant, scenario_id, space).await?;
         Ok(wanted)
     }
+}
+
+/// Zeros in the places of these users' vectors: they are like nothing.
+fn without_vectors(users: &Handles, mut values: Vec<f32>, dimension: u32, gone: &[u64]) -> Vec<f32> {
+    let dimensions = dimension.max(1) as usize;
+    for id in gone.iter().filter_map(|user| users.id(*user)) {
+        values.iter_mut().skip(id as usize * dimensions).take(dimensions).for_each(|value| *value = 0.0);
+    }
+    values
 }
 
 fn is_something(vector: &[f32]) -> bool {

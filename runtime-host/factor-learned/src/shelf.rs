@@ -127,6 +127,13 @@ impl<L: Load> Shelf<L> {
         Ok(found?.map(|(_, model)| model))
     }
 
+    /// What is served of a scenario, if it was asked for before.
+    pub(crate) fn peek(&self, tenant: &Tenant, scenario_id: &str) -> Option<Arc<L::Model>> {
+        let slot = lock(&self.slots).get(tenant)?.get(scenario_id).cloned()?;
+        let state = lock(&slot.state);
+        Some(state.found.as_ref()?.as_ref().ok()?.as_ref()?.1.clone())
+    }
+
     /// Looks for a newer version now.
     pub(crate) async fn refresh(self: &Arc<Self>, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
         let slot = self.slot(tenant, scenario_id);

@@ -35,6 +35,26 @@ impl Lists {
     pub fn empty(lists: usize) -> Self {
         Self { offsets: vec![0; lists + 1], ..Self::default() }
     }
+
+    /// Those entries that `keeps` says: it is given the number of the list, and what is
+    /// in it.
+    #[must_use]
+    pub(crate) fn filtered(self, keeps: impl Fn(usize, u64) -> bool) -> Self {
+        let mut kept = Self { offsets: vec![0], ..Self::default() };
+        for (list, bounds) in self.offsets.windows(2).enumerate() {
+            let &[start, end] = bounds else { continue };
+            let range = start as usize..end as usize;
+            let handles = self.handles.get(range.clone()).unwrap_or_default();
+            let scores = self.scores.get(range).unwrap_or_default();
+            for (handle, score) in handles.iter().zip(scores).filter(|(handle, _)| keeps(list, **handle)) {
+                kept.handles.push(*handle);
+                kept.scores.push(*score);
+            }
+            // No more than there were.
+            kept.offsets.push(kept.handles.len() as u32);
+        }
+        kept
+    }
 }
 
 /// A factor model: a vector for every item and user, and what it takes to fold
@@ -104,6 +124,11 @@ pub trait Learned: Send + Sync + 'static {
     /// # Errors
     /// When it cannot be: what was served before is served still.
     async fn refresh(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error>;
+
+    /// Has nothing that was learned of the user be given any more, in any scenario:
+    /// neither to them nor to others. What is learned from what they do after this is.
+    /// Other processes notice within seconds.
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error>;
 
     /// Deletes everything that was learned of the scenario.
     async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error>;

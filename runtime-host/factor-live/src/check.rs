@@ -28,8 +28,9 @@ pub fn hot_scores(scenario_id: &str, handles: &[u64]) -> Result<(), Error> {
 ///
 /// # Errors
 /// `invalid`.
-pub fn expose(scenario_id: &str, user_id: &str, item_ids: &[String]) -> Result<(), Error> {
-    exposed(scenario_id, user_id)?;
+pub fn expose(scenario_id: &str, user_id: Option<&str>, item_ids: &[String]) -> Result<(), Error> {
+    Error::check_id("scenario-id", scenario_id)?;
+    user_id.map_or(Ok(()), |user_id| Error::check_id("user-id", user_id))?;
     Error::check_count("item-ids", item_ids.len(), 0, limits::CANDIDATES)?;
     let mut items = item_ids.iter().enumerate();
     items.try_for_each(|(at, item)| Error::check_id(format_args!("item-ids[{at}]"), item))

@@ -13,9 +13,10 @@
 
 use std::{collections::HashSet, future::Future, pin::Pin};
 
-use funnelweb_core::{id::handle, limits};
+use funnelweb_core::{counter::SERVED_PLACES, id::handle, limits};
 use futures::TryStreamExt as _;
 
+use crate::served::WRITE_AFTER;
 use crate::store::{CountAdd, Counters, Error, Exposed, Hot, HotAdd, Live, LiveEffects, Scored, Tenant, Whole};
 
 /// A change that is applied when it resolves.
@@ -56,10 +57,12 @@ impl Suite<'_> {
         self.exposures_are_seen_at_once_and_expire().await;
         self.the_oldest_exposures_go_first().await;
         self.counters_add_up().await;
+        self.places_served_are_counted().await;
         self.tenants_are_apart().await;
         self.names_with_colons_are_apart().await;
         self.limits_are_errors_that_name_the_argument().await;
         self.concurrent_changes_lose_nothing().await;
+        self.places_of_many_at_once_are_all_counted().await;
         self.what_was_walked_is_restored_as_it_was().await;
         self.a_walk_gives_everything_once().await;
         self.what_cannot_be_restored_is_refused().await;
@@ -83,7 +86,7 @@ impl Suite<'_> {
 
     async fn show(&self, t: &Tenant, user: &str, items: &[&str], ttl_s: u32) {
         let items = items.iter().map(|&item| item.to_owned()).collect();
-        self.live.expose(t, "feed".to_owned(), user.to_owned(), items, ttl_s).await.unwrap();
+        self.live.expose(t, "feed".to_owned(), Some(user.to_owned()), items, ttl_s).await.unwrap();
     }
 
     async fn hot_lists_decay_and_order(&self) {
@@ -135,7 +138,7 @@ impl Suite<'_> {
         self.show(t, "ann", &[], 10).await;
         assert!(self.shown(t, "ann").await.is_empty());
         self.show(t, "ann", &["a"], 100).await;
-        self.live.expose(t, "other".to_owned(), "ann".to_owned(), vec!["z".to_owned()], 100).await.unwrap();
+        self.live.expose(t, "other".to_owned(), Some("ann".to_owned()), vec!["z".to_owned()], 100).await.unwrap();
         assert_eq!(self.shown(t, "ann").await, set(&["a"]));
     }
 
@@ -144,7 +147,7 @@ impl Suite<'_> {
         let each = 1000;
         for call in 0..=(limits::EXPOSURES / each) {
             let items: Vec<String> = (0..each).map(|at| format!("i{}", call * each + at)).collect();
-            self.live.expose(t, "feed".to_owned(), "ann".to_owned(), items, 3600).await.unwrap();
+            self.live.expose(t, "feed".to_owned(), Some("ann".to_owned()), items, 3600).await.unwrap();
         }
         // What is not written yet may stand beside; what was shown last is there.
         let shown = self.shown(t, "ann").await;
@@ -170,6 +173,72 @@ impl Suite<'_> {
         assert_eq!(self.live.item_stats(t, "feed".to_owned(), vec![1], vec![]).await.unwrap(), [0.0; 0]);
     }
 
+    /// How many places items were given. Of what is just being written more may be seen
+    /// for a moment, never less.
+    async fn served(&self, t: &Tenant, items: &[&str], expected: &[f64]) {
+        let handles: Vec<u64> = items.iter().map(|item| handle(item)).collect();
+        for _ in 0..100 {
+            let fields = vec![SERVED_PLACES.to_owned()];
+            let counts = self.live.item_stats(t, "feed".to_owned(), handles.clone(), fields).await.unwrap();
+            if counts == expected {
+                return;
+            }
+            assert!(counts.iter().zip(expected).all(|(count, expected)| count >= expected), "{counts:?}: {expected:?}");
+            tokio::time::sleep(WRITE_AFTER / 20).await;
+        }
+        panic!("{items:?} never have {expected:?}");
+    }
+
+    async fn places_served_are_counted(&self) {
+        let t = &self.tenant("served");
+        let serve = async |user: Option<&str>, items: &[&str], ttl_s| {
+            let items = items.iter().map(|&item| item.to_owned()).collect();
+            self.live.expose(t, "feed".to_owned(), user.map(str::to_owned), items, ttl_s).await.unwrap();
+        };
+        let served = async |expected: &[f64]| self.served(t, &["a", "b", "c"], expected).await;
+        served(&[0.0, 0.0, 0.0]).await;
+        serve(Some("ann"), &["a", "b"], 100).await;
+        served(&[1.0, 1.0, 0.0]).await;
+        // Nobody is known, or nothing is to be remembered: it is counted all the same.
+        serve(None, &["a", "c"], 100).await;
+        serve(Some("bob"), &["a"], 0).await;
+        serve(Some("bob"), &[], 100).await;
+        served(&[3.0, 1.0, 1.0]).await;
+        assert_eq!(self.shown(t, "ann").await, ["a", "b"].map(handle).into());
+        assert!(self.shown(t, "bob").await.is_empty());
+        // What behaviours count stands beside it.
+        (self.add_count)(t, "a", "view_count", 5.0).await;
+        // Written down meanwhile, and not counted again.
+        tokio::time::sleep(2 * WRITE_AFTER).await;
+        served(&[3.0, 1.0, 1.0]).await;
+        serve(None, &["b", "b"], 100).await;
+        served(&[3.0, 3.0, 1.0]).await;
+        let all = vec!["view_count".to_owned(), SERVED_PLACES.to_owned(), "like_count".to_owned()];
+        let row = self.live.item_stats(t, "feed".to_owned(), vec![handle("a")], all).await.unwrap();
+        assert_eq!(row, [5.0, 3.0, 0.0]);
+        self.served(&self.tenant("served-apart"), &["a"], &[0.0]).await;
+    }
+
+    /// Over several writings: none is lost, and none counts twice.
+    async fn places_of_many_at_once_are_all_counted(&self) {
+        let t = &self.tenant("served-race");
+        let task = async |task: usize| {
+            for round in 1..=25 {
+                let items = vec!["x".to_owned(), format!("i{task}")];
+                self.live.expose(t, "feed".to_owned(), None, items, 0).await.unwrap();
+                let fields = vec![SERVED_PLACES.to_owned()];
+                let own = vec![handle(&format!("i{task}"))];
+                let own = self.live.item_stats(t, "feed".to_owned(), own, fields).await.unwrap();
+                assert!(own[0] >= f64::from(round), "{own:?} after {round}");
+                tokio::time::sleep(WRITE_AFTER / 8).await;
+            }
+        };
+        eight_at_once(task).await;
+        self.served(t, &["x", "i0", "i7"], &[200.0, 25.0, 25.0]).await;
+        tokio::time::sleep(2 * WRITE_AFTER).await;
+        self.served(t, &["x", "i0", "i7"], &[200.0, 25.0, 25.0]).await;
+    }
+
     async fn tenants_are_apart(&self) {
         let (a, b) = (&self.tenant("apart-a"), &self.tenant("apart-b"));
         (self.add_hot)(a, "x", 1.0, HOUR_MS).await;
@@ -192,7 +261,7 @@ impl Suite<'_> {
         let names = [(a, "b", "c:feed"), (a, "b:c", "feed"), (ab, "c", "feed"), (ab, "c:feed", "c")];
         for (at, (t, user, scenario)) in names.iter().enumerate() {
             let shown = vec![format!("i{at}")];
-            self.live.expose(t, (*scenario).to_owned(), (*user).to_owned(), shown, 100).await.unwrap();
+            self.live.expose(t, (*scenario).to_owned(), Some((*user).to_owned()), shown, 100).await.unwrap();
         }
         for (at, (t, user, scenario)) in names.iter().enumerate() {
             let shown = self.live.exposed(t, (*scenario).to_owned(), (*user).to_owned()).await.unwrap();
@@ -218,11 +287,14 @@ impl Suite<'_> {
         assert_eq!(self.live.hot_scores(t, feed(), most, 0).await.unwrap().len(), limits::CANDIDATES);
         assert_eq!(self.live.item_stats(t, feed(), vec![0], fields).await.unwrap().len(), limits::FEATURES);
         self.live.hot_top(t, feed(), 1, vec![0; limits::HOT_MEMBERS], 0).await.unwrap();
-        let expose = async |item: &str| self.live.expose(t, feed(), "ann".to_owned(), vec![item.to_owned()], 1).await;
+        let expose =
+            async |item: &str| self.live.expose(t, feed(), Some("ann".to_owned()), vec![item.to_owned()], 1).await;
         is_invalid(expose("a\"b").await, "item-ids[0]");
         is_invalid(expose("").await, "item-ids[0]");
+        is_invalid(self.live.expose(t, feed(), Some("a b".to_owned()), vec![], 1).await, "user-id");
+        is_invalid(self.live.expose(t, "a b".to_owned(), None, vec![], 1).await, "scenario-id");
         let items = vec!["a".to_owned(); limits::CANDIDATES + 1];
-        is_invalid(self.live.expose(t, feed(), "ann".to_owned(), items, 1).await, "item-ids");
+        is_invalid(self.live.expose(t, feed(), Some("ann".to_owned()), items, 1).await, "item-ids");
         is_invalid(self.live.exposed(t, "a/b".to_owned(), "ann".to_owned()).await, "scenario-id");
         is_invalid(self.live.exposed(t, feed(), "a/b".to_owned()).await, "user-id");
         is_invalid(self.live.hot_scores(t, feed(), many(), 0).await, "handles");
@@ -284,9 +356,10 @@ impl Suite<'_> {
         // What is there goes.
         (self.add_hot)(to, "d", 100.0, now_ms).await;
         (self.add_count)(to, "a", "other", 1.0).await;
-        self.show(to, "ann", &["x"], 1000).await;
+        self.show(to, "ann", &["a"], 1000).await;
         let all = self.walked(from).await;
-        assert_eq!(all.len(), 5, "{all:?}");
+        assert_eq!(all.len(), 6, "{all:?}");
+        assert!(matches!(&all[5], Whole::Counters(c) if c.fields == [(SERVED_PLACES.to_owned(), 1.0)].into()));
         for _ in 0..2 {
             self.live.restore(to, all.clone()).await.unwrap();
             // To the bit, or the third store would have something else than the first.
@@ -321,7 +394,7 @@ impl Suite<'_> {
         // What has expired is not restored.
         self.live.restore(to, all).await.unwrap();
         assert!(self.shown(to, "ann").await.is_empty());
-        assert_eq!(self.walked(to).await.len(), 4);
+        assert_eq!(self.walked(to).await.len(), 5);
     }
 
     async fn a_walk_gives_everything_once(&self) {
@@ -466,7 +539,7 @@ impl EffectsSuite<'_> {
         let t = &self.tenant("forget");
         let show = async |scenario: &str, user: &str| {
             let (scenario, user, items) = (scenario.to_owned(), user.to_owned(), vec!["a".to_owned()]);
-            self.live.expose(t, scenario, user, items, 100).await.unwrap();
+            self.live.expose(t, scenario, Some(user), items, 100).await.unwrap();
         };
         let shown = async |scenario: &str, user: &str| {
             self.live.exposed(t, scenario.to_owned(), user.to_owned()).await.unwrap().len()

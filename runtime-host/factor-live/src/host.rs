@@ -72,7 +72,7 @@ impl Host for LiveCtx {
     async fn expose(
         &mut self,
         scenario_id: String,
-        user_id: String,
+        user_id: Option<String>,
         item_ids: Vec<String>,
         ttl_s: u32,
     ) -> Result<(), errors::Error> {

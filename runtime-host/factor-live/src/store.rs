@@ -40,12 +40,14 @@ pub trait Live: Send + Sync + 'static {
         now_ms: u64,
     ) -> Result<Vec<f32>, Error>;
 
-    /// Remembers that a user was shown these items, for `ttl_s` seconds.
+    /// Counts a place served for each of these items
+    /// ([`funnelweb_core::counter::SERVED_PLACES`]), and remembers for `ttl_s` seconds
+    /// that the user was shown them, if there is one.
     async fn expose(
         &self,
         tenant: &Tenant,
         scenario_id: String,
-        user_id: String,
+        user_id: Option<String>,
         item_ids: Vec<String>,
         ttl_s: u32,
     ) -> Result<(), Error>;
@@ -62,6 +64,10 @@ pub trait Live: Send + Sync + 'static {
         handles: Vec<u64>,
         fields: Vec<String>,
     ) -> Result<Vec<f64>, Error>;
+
+    /// Writes down what is put off, as far as that can be done soon: for an orderly
+    /// end of the process.
+    async fn flush(&self);
 
     // --- for moving a tenant ---
 

@@ -83,6 +83,7 @@ async fn up(args: Up) -> anyhow::Result<()> {
     tracing::info!("draining");
     server.drain().await;
     jobs.drain().await;
+    stores.live.flush().await;
     result
 }
 

@@ -162,7 +162,7 @@ impl Backends {
     }
 }
 
-/// What was learned of a scenario goes with it.
+/// What was learned of a scenario, or a user, goes with it.
 struct OfLearned(Arc<dyn Learned>);
 
 #[async_trait]
@@ -170,14 +170,23 @@ impl Dependent for OfLearned {
     async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
         self.0.forget_scenario(tenant, scenario_id).await
     }
+
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
+        self.0.forget_user(tenant, user_id).await
+    }
 }
 
-/// And so do its runs of jobs.
+/// And so do a scenario's runs of jobs.
 struct OfJobs(Arc<dyn JobStore>);
 
 #[async_trait]
 impl Dependent for OfJobs {
     async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
         self.0.forget_scenario(tenant, scenario_id).await
+    }
+
+    /// Runs are nobody's.
+    async fn forget_user(&self, _: &Tenant, _: &str) -> Result<(), Error> {
+        Ok(())
     }
 }

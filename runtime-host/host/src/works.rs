@@ -1,6 +1,9 @@
 //! The kinds of jobs that this program does, on its stores.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use funnelweb_core::job::Kind;
@@ -81,7 +84,9 @@ impl Work for Profiles {
 }
 
 pub(crate) fn target(task: &Task) -> Target {
-    Target { tenant: task.tenant.clone(), scenario_id: task.scenario_id.clone(), version: task.token }
+    let since = SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    let began_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+    Target { tenant: task.tenant.clone(), scenario_id: task.scenario_id.clone(), version: task.token, began_ms }
 }
 
 pub(crate) fn refused((pointer, message): ParamError) -> Failure {

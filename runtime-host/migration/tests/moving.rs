@@ -82,7 +82,7 @@ impl Stores {
         }
         for (user, ttl_s) in [("ann", 30), ("ann", 1000), ("bob", 2000)] {
             let items = (0..10).map(|at| format!("{user}{at}{ttl_s}")).collect();
-            self.live.expose(t, "feed".to_owned(), user.to_owned(), items, ttl_s).await.unwrap();
+            self.live.expose(t, "feed".to_owned(), Some(user.to_owned()), items, ttl_s).await.unwrap();
         }
         for (label, key) in [("default", "k"), ("other", "ключ")] {
             self.key_values.set(t, label, key, (0..=255).collect()).await.unwrap();

@@ -10,13 +10,15 @@
 
 mod support;
 
-use std::sync::atomic::Ordering;
+use std::sync::{Arc, atomic::Ordering};
 
 use bson::doc;
 use funnelweb_blob_store::{
     conformance::Suite,
     store::{Blobs, Bytes, Error, Tenant},
 };
+use funnelweb_factor_learned::conformance as learned;
+use funnelweb_factor_vectors::EmbeddedVectors;
 use funnelweb_store_mongodb::MongoBlobs;
 use support::{Server, clock};
 
@@ -25,6 +27,18 @@ async fn conforms() {
     Server::each(async |server| {
         let blobs = MongoBlobs::new(server.store().await);
         Suite { blobs: &blobs, prefix: "" }.run().await;
+    })
+    .await;
+}
+
+/// What was learned is in blobs, and so is who was deleted since.
+#[tokio::test(flavor = "multi_thread")]
+async fn learned_models_conform() {
+    Server::each(async |server| {
+        let folder = tempfile::tempdir().unwrap();
+        let blobs = Arc::new(MongoBlobs::new(server.store().await));
+        let vectors = Arc::new(EmbeddedVectors::new(folder.path()));
+        learned::Suite { blobs, vectors, prefix: "" }.run().await;
     })
     .await;
 }

@@ -25,7 +25,7 @@
 //! let live = RedisLive::new(store.clone(), documents.clone());
 //! let documents = CachedDocuments::with_live(documents, store, live.clone());
 //! let acme = Tenant::new("acme").unwrap();
-//! live.expose(&acme, "feed".to_owned(), "ann".to_owned(), vec!["item_1".to_owned()], 86_400).await?;
+//! live.expose(&acme, "feed".to_owned(), Some("ann".to_owned()), vec!["item_1".to_owned()], 86_400).await?;
 //! # drop(documents); Ok(()) }
 //! ```
 

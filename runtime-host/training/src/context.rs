@@ -38,6 +38,8 @@ pub struct Target {
     /// Of what is written: a number that grows with every run of this work for this
     /// scenario, such as the fencing token of its lock.
     pub version: u64,
+    /// When the run began, in milliseconds since 1970: before it reads anything.
+    pub began_ms: u64,
 }
 
 /// Why a work was not done.

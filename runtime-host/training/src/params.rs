@@ -1,7 +1,7 @@
 //! Params of the works: JSON objects, every field of which may be left out.
 
 use funnelweb_algorithms::Objective;
-use funnelweb_core::{limits, scenario::Offline};
+use funnelweb_core::{limits, scenario::Offline, wording};
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::Value;
 use serde_path_to_error::Segment;
@@ -262,7 +262,7 @@ fn parse<T: DeserializeOwned>(params: &Value) -> Result<T, ParamError> {
             Segment::Map { key } => format!("/{}", key.replace('~', "~0").replace('/', "~1")),
             Segment::Enum { .. } | Segment::Unknown => String::new(),
         });
-        (pointer.collect(), error.into_inner().to_string())
+        (pointer.collect(), wording::in_plain_words(&error.into_inner().to_string()))
     })
 }
 

@@ -20,6 +20,7 @@ use funnelweb_factor_vectors::store::Vectors;
 use funnelweb_jobs::Jobs;
 use funnelweb_manifest::{Component as Entry, UserHeader, Values};
 use funnelweb_tenant_store::Tenant;
+use http::Method;
 use quick_cache::sync::Cache;
 use wasmtime::{Engine, component::Component};
 use wasmtime_wasi_http::{
@@ -67,8 +68,6 @@ pub(crate) struct Settings {
     pub(crate) variables: VariablesCtx,
     pub(crate) http: OutboundHttp,
     pub(crate) redis: OutboundRedis,
-    /// Time for one request.
-    pub(crate) timeout: Duration,
 }
 
 /// Why an endpoint cannot be set up.
@@ -133,7 +132,6 @@ impl Endpoint {
             variables: VariablesCtx::new(Arc::new(entry.resolve_variables(values)?)),
             http: OutboundHttp::new(Arc::clone(&allowed)),
             redis: OutboundRedis::new(services.redis.clone(), allowed),
-            timeout: timeout(entry.funnelweb.streaming),
         };
         let shared = Shared { engine: engine.clone(), pre, services: services.clone(), settings, id: Arc::clone(&id) };
         Ok(Self {
@@ -188,8 +186,8 @@ impl Endpoint {
             Ok(pool) => pool,
             Err(never) => match never {},
         };
-        let task = Arc::new(Task::new(request_id));
-        let limit = self.shared.settings.timeout;
+        let limit = timeout(self.streaming, request.method());
+        let task = Arc::new(Task::new(request_id, limit));
         // A guest that computes keeps its pool from seeing that the time is over.
         let answer = in_time(limit, pool.handle(Arc::clone(&task), request)).await.inspect_err(|_| {
             tracing::error!(component = %self.id, request_id = %task.id, "endpoint gave no answer in time");
@@ -208,9 +206,11 @@ impl Endpoint {
     }
 }
 
-/// Time for one request of an endpoint.
-fn timeout(streaming: bool) -> Duration {
-    if streaming { limits::IMPORT_TIMEOUT } else { limits::REQUEST_TIMEOUT }
+/// Time for one request of an endpoint: where it reads long bodies, a request that
+/// brings one has longer.
+fn timeout(streaming: bool, method: &Method) -> Duration {
+    let brings_body = matches!(*method, Method::POST | Method::PUT | Method::PATCH);
+    if streaming && brings_body { limits::IMPORT_TIMEOUT } else { limits::REQUEST_TIMEOUT }
 }
 
 /// Bytes of one request's body.
@@ -232,7 +232,11 @@ mod tests {
 
     #[test]
     fn an_import_may_be_longer_than_another_request() {
-        assert_eq!((timeout(true), timeout(false)), (limits::IMPORT_TIMEOUT, limits::REQUEST_TIMEOUT));
+        let post = |streaming| timeout(streaming, &Method::POST);
+        assert_eq!((post(true), post(false)), (limits::IMPORT_TIMEOUT, limits::REQUEST_TIMEOUT));
+        for method in [Method::GET, Method::HEAD, Method::DELETE, Method::OPTIONS] {
+            assert_eq!(timeout(true, &method), limits::REQUEST_TIMEOUT, "{method}");
+        }
         assert_eq!((body_limit(true), body_limit(false)), (limits::IMPORT_BODY_BYTES, limits::BODY_BYTES as u64));
     }
 

@@ -9,7 +9,7 @@
 use std::{
     pin::Pin,
     sync::{
-        Arc, Mutex, PoisonError, Weak,
+        Arc, Mutex, Weak,
         atomic::{AtomicBool, Ordering},
     },
     task::{Context, Poll},
@@ -18,7 +18,7 @@ use std::{
 
 use funnelweb_core::limits;
 use funnelweb_engine::give_way;
-use funnelweb_tenant_store::Tenant;
+use funnelweb_tenant_store::{Tenant, lock};
 use tokio::time::{Sleep, sleep_until};
 use wasmtime::{Store, StoreContextMut, component::GuestTaskId};
 use wasmtime_wasi_http::handler::{
@@ -37,13 +37,15 @@ const GRACE: Duration = Duration::from_millis(100);
 /// A request on its way through an instance.
 pub(crate) struct Task {
     pub(crate) id: Arc<str>,
+    /// Time for it.
+    limit: Duration,
     /// Whether the instance failed before the response was sent.
     cut_off: AtomicBool,
 }
 
 impl Task {
-    pub(crate) fn new(id: Arc<str>) -> Self {
-        Self { id, cut_off: AtomicBool::new(false) }
+    pub(crate) fn new(id: Arc<str>, limit: Duration) -> Self {
+        Self { id, limit, cut_off: AtomicBool::new(false) }
     }
 
     pub(crate) fn is_cut_off(&self) -> bool {
@@ -76,13 +78,13 @@ impl HandlerState for Workers {
         // Its time is bounded from outside.
         give_way(&mut store);
         let proxy = Proxy::P3(shared.pre.instantiate_async(&mut store).await?);
-        let timeout = shared.settings.timeout;
+        let limit = Arc::new(Mutex::new(Duration::ZERO));
         Ok(Instance {
             store,
             proxy,
             view: http_view,
-            expiration: Expiration { timeout, sleep: None },
-            state: Worker { id: Arc::clone(&shared.id), timeout, tasks: Mutex::default() },
+            expiration: Expiration { limit: Arc::clone(&limit), sleep: None },
+            state: Worker { id: Arc::clone(&shared.id), limit, tasks: Mutex::default() },
         })
     }
 }
@@ -90,7 +92,8 @@ impl HandlerState for Workers {
 /// The rules of one instance.
 pub(crate) struct Worker {
     id: Arc<str>,
-    timeout: Duration,
+    /// Time for the request that it works on, or worked on last.
+    limit: Arc<Mutex<Duration>>,
     /// Those whose responses may still be under way.
     tasks: Mutex<Vec<Weak<Task>>>,
 }
@@ -116,10 +119,11 @@ impl WorkerState for Worker {
         _task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
         store.data_mut().request = Arc::clone(&request.id);
-        let mut tasks = self.tasks.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut tasks = lock(&self.tasks);
         tasks.retain(|task| task.strong_count() > 0);
         tasks.push(Arc::downgrade(&request));
-        Box::pin(tokio::time::sleep(self.timeout))
+        *lock(&self.limit) = request.limit;
+        Box::pin(tokio::time::sleep(request.limit))
     }
 
     fn drop(&self, store: Store<EndpointState>, result: wasmtime::Result<()>) {
@@ -129,8 +133,13 @@ impl WorkerState for Worker {
             tracing::info!(component = %self.id, request_id = %state.request, printed, "endpoint printed");
         }
         if let Err(error) = result {
+            let tasks = lock(&self.tasks);
+            let under_way: Vec<_> = tasks.iter().filter_map(Weak::upgrade).collect();
+            if under_way.is_empty() && is_abandoned(&error, std::thread::panicking()) {
+                return;
+            }
             // Before the store goes, and with it the bodies that it was sending.
-            for task in self.tasks.lock().unwrap_or_else(PoisonError::into_inner).iter().filter_map(Weak::upgrade) {
+            for task in under_way {
                 task.cut_off.store(true, Ordering::Release);
             }
             let out_of_memory = state.limiter.denied();
@@ -139,9 +148,16 @@ impl WorkerState for Worker {
     }
 }
 
+/// Whether an instance ends because the process does: its worker is dropped where it
+/// stands. `wasmtime_wasi_http` takes any such end for a panic; in one the thread is
+/// panicking.
+fn is_abandoned(error: &wasmtime::Error, panicking: bool) -> bool {
+    !panicking && error.to_string() == "worker panicked"
+}
+
 /// Takes an instance down when it was idle, or busy, for too long.
 pub(crate) struct Expiration {
-    timeout: Duration,
+    limit: Arc<Mutex<Duration>>,
     /// For which moment, and its alarm.
     sleep: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -150,7 +166,7 @@ impl WorkerExpiration for Expiration {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>, status: WorkerStatus, start: Instant) -> Poll<()> {
         let end = match status {
             WorkerStatus::Idle => start + limits::INSTANCE_IDLE,
-            WorkerStatus::Requests | WorkerStatus::PostReturn => start + self.timeout + GRACE,
+            WorkerStatus::Requests | WorkerStatus::PostReturn => start + *lock(&self.limit) + GRACE,
         };
         let (until, sleep) = self.sleep.get_or_insert_with(|| (end, Box::pin(sleep_until(end.into()))));
         if *until != end {
@@ -158,5 +174,18 @@ impl WorkerExpiration for Expiration {
             sleep.as_mut().reset(end.into());
         }
         sleep.as_mut().poll(cx)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_end_of_the_process_is_no_failure_of_an_instance() {
+        let dropped = wasmtime::format_err!("worker panicked");
+        assert!(is_abandoned(&dropped, false));
+        assert!(!is_abandoned(&dropped, true), "a panic is told");
+        assert!(!is_abandoned(&wasmtime::format_err!("wasm trap: unreachable"), false));
     }
 }

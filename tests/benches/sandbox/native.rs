@@ -151,8 +151,14 @@ impl Capabilities for Native {
         Ok(self.wait(self.stores.live.exposed(&self.tenant, scenario_id.to_owned(), user_id.to_owned())))
     }
 
-    fn expose(&self, scenario_id: &str, user_id: &str, item_ids: &[String], ttl_s: u32) -> Result<(), ApiError> {
-        let (scenario_id, user_id) = (scenario_id.to_owned(), user_id.to_owned());
+    fn expose(
+        &self,
+        scenario_id: &str,
+        user_id: Option<&str>,
+        item_ids: &[String],
+        ttl_s: u32,
+    ) -> Result<(), ApiError> {
+        let (scenario_id, user_id) = (scenario_id.to_owned(), user_id.map(str::to_owned));
         self.wait(self.stores.live.expose(&self.tenant, scenario_id, user_id, item_ids.to_vec(), ttl_s));
         Ok(())
     }

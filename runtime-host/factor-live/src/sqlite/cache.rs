@@ -6,13 +6,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use funnelweb_core::limits;
+use funnelweb_core::{counter::SERVED_PLACES, limits};
 use funnelweb_tenant_store::{FreshCache, Overlay, lock};
 use quick_cache::Weighter;
 
 use crate::{
     exposures::{ExposureSet, Shown},
     hot::HotList,
+    served::Served,
 };
 
 /// Names a structure of an open file.
@@ -28,12 +29,14 @@ pub(crate) enum LiveKey {
 pub(crate) struct Counters {
     /// The journal's number up to which they have everything.
     as_of: u64,
+    /// The same of batches of places served.
+    served_as_of: u64,
     values: Vec<(Box<str>, f64)>,
 }
 
 impl Counters {
-    pub(crate) fn new(as_of: u64, values: Vec<(Box<str>, f64)>) -> Self {
-        Self { as_of, values }
+    pub(crate) fn new(as_of: u64, served_as_of: u64, values: Vec<(Box<str>, f64)>) -> Self {
+        Self { as_of, served_as_of, values }
     }
 
     /// Adds what is committed under the number `seq`, unless it is in already.
@@ -45,6 +48,20 @@ impl Counters {
         for (field, amount) in amounts {
             self.add_one(field, amount);
         }
+    }
+
+    /// Adds places served that are committed as part of a batch, unless they are in
+    /// already.
+    pub(crate) fn add_served(&mut self, batch: u64, count: f64) {
+        if batch > self.served_as_of {
+            self.served_as_of = batch;
+            self.add_one(SERVED_PLACES, count);
+        }
+    }
+
+    /// Those of pending places that are not in.
+    pub(crate) fn lacking(&self, pending: &[(u64, f64)]) -> f64 {
+        pending.iter().filter(|(batch, _)| *batch > self.served_as_of).map(|(_, count)| count).sum()
     }
 
     /// Adds to one counter.
@@ -111,6 +128,8 @@ pub(crate) struct Memory {
     pub(crate) cache: FreshCache<LiveKey, Cached, Bytes>,
     /// What counters got that is not in the tables yet.
     pub(crate) counts: Overlay<u64, (Arc<str>, f64)>,
+    /// Places served that are not in the tables yet, by file and handle.
+    pub(crate) served: Served<u64, u64>,
     /// What was shown by calls that have returned and are not committed yet.
     unflushed: Mutex<HashMap<LiveKey, Vec<Ticketed>>>,
     tickets: AtomicU64,
@@ -121,6 +140,7 @@ impl Memory {
         Self {
             cache: FreshCache::new(limits::LIVE_CACHE_BYTES, Bytes),
             counts: Overlay::default(),
+            served: Served::default(),
             unflushed: Mutex::default(),
             tickets: AtomicU64::new(0),
         }
@@ -191,7 +211,7 @@ mod tests {
     fn it_holds_as_many_bytes_as_it_may() {
         let memory = Memory::new();
         let field: Box<str> = "x".repeat(1 << 20).into();
-        let counters = Counters::new(0, vec![(field, 1.0)]);
+        let counters = Counters::new(0, 0, vec![(field, 1.0)]);
         let cached = Cached::new(Structure::Stats(Arc::new(Mutex::new(counters))));
         let key = |at: u64| LiveKey::Stats { file: 1, handle: at };
         let weight = Bytes.weight(&key(0), &cached);

@@ -160,6 +160,7 @@ impl Tables {
         }
         let (memory, file) = (self.memory.clone(), write.number());
         write.after_commit(move || {
+            memory.served.forget(&file, &handles);
             for handle in handles {
                 memory.cache.forget(&LiveKey::Stats { file, handle });
             }

@@ -3,13 +3,14 @@
 mod cache;
 mod effects;
 mod exposed;
+mod served;
 mod tables;
 mod whole;
 
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
-use funnelweb_core::id;
+use funnelweb_core::{counter::SERVED_PLACES, id};
 use funnelweb_tenant_store::{Durability, Stamp, TenantFile, TenantStores, lock, settled};
 use rusqlite::params;
 
@@ -114,18 +115,21 @@ impl Live for SqliteLive {
         &self,
         tenant: &Tenant,
         scenario_id: String,
-        user_id: String,
+        user_id: Option<String>,
         item_ids: Vec<String>,
         ttl_s: u32,
     ) -> Result<(), Error> {
-        check::expose(&scenario_id, &user_id, &item_ids)?;
-        if item_ids.is_empty() || ttl_s == 0 {
+        check::expose(&scenario_id, user_id.as_deref(), &item_ids)?;
+        if item_ids.is_empty() {
             return Ok(());
         }
         let file = self.stores.open(tenant).await?;
+        let handles: Vec<u64> = item_ids.iter().map(|item| id::handle(item)).collect();
+        self.tables.serve(&file, handles.iter().copied());
+        let Some(user_id) = user_id.filter(|_| ttl_s > 0) else { return Ok(()) };
         let now_ms = self.stores.now_ms();
         let expires_ms = now_ms.saturating_add(1000 * u64::from(ttl_s));
-        let shown = Arc::new(Shown { expires_ms, handles: item_ids.iter().map(|item| id::handle(item)).collect() });
+        let shown = Arc::new(Shown { expires_ms, handles });
         let items = exposed::encode(&item_ids);
         let key = LiveKey::Exposed { file: file.number(), scenario: scenario_id.into(), user: user_id.into() };
         let compact = match self.tables.memory.get(&key) {
@@ -195,10 +199,13 @@ impl Live for SqliteLive {
         let memory = &self.tables.memory;
         let mut values = vec![0.0; handles.len() * fields.len()];
         let mut missing: Vec<(usize, u64, Stamp)> = Vec::new();
+        // Before the cache is asked, and the snapshot taken.
+        let asked = if fields.iter().any(|field| field == SERVED_PLACES) { &*handles } else { &[] };
+        let served = memory.served.pending(&number, asked);
         for (at, &handle) in handles.iter().enumerate() {
             let key = LiveKey::Stats { file: number, handle };
             match memory.get(&key) {
-                Some(Structure::Stats(counters)) => pick(&lock(&counters), &fields, at, &mut values),
+                Some(Structure::Stats(counters)) => pick(&lock(&counters), &fields, &served, at, &mut values),
                 _ => missing.push((at, handle, memory.cache.stamp(&key))),
             }
         }
@@ -210,20 +217,24 @@ impl Live for SqliteLive {
         let memory = memory.clone();
         file.read(move |tx| {
             let mut select = tx.prepare_cached("SELECT field, value FROM item_stats WHERE handle = ?")?;
-            let have = settled(tx)?;
+            let (have, newest_batch) = (settled(tx)?, served::newest_batch(tx)?);
             for ((at, handle, stamp), changes) in missing.into_iter().zip(changes) {
                 let found = select.query_map(params![handle.cast_signed()], |row| Ok((row.get(0)?, row.get(1)?)))?;
-                let mut counters = Counters::new(last.max(have), found.collect::<Result<_, _>>()?);
+                let mut counters = Counters::new(last.max(have), newest_batch, found.collect::<Result<_, _>>()?);
                 for (_, (field, amount)) in changes.into_iter().filter(|(seq, _)| *seq > have) {
                     counters.add_one(&field, amount);
                 }
-                pick(&counters, &fields, at, &mut values);
+                pick(&counters, &fields, &served, at, &mut values);
                 let kept = Cached::new(Structure::Stats(Arc::new(Mutex::new(counters))));
                 memory.cache.offer(LiveKey::Stats { file: number, handle }, kept, stamp);
             }
             Ok(values)
         })
         .await
+    }
+
+    async fn flush(&self) {
+        self.tables.memory.served.flush().await;
     }
 
     fn walk<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, Whole> {
@@ -236,11 +247,15 @@ impl Live for SqliteLive {
     }
 }
 
-/// Copies an item's counters to its row.
-fn pick(counters: &Counters, fields: &[String], at: usize, values: &mut [f64]) {
+/// Copies an item's counters to its row; `served` is what they may lack of places
+/// served, by item.
+fn pick(counters: &Counters, fields: &[String], served: &[Vec<(u64, f64)>], at: usize, values: &mut [f64]) {
     let row = values.iter_mut().skip(at * fields.len());
     for (field, value) in fields.iter().zip(row) {
         *value = counters.get(field);
+        if field == SERVED_PLACES {
+            *value += served.get(at).map_or(0.0, |pending| counters.lacking(pending));
+        }
     }
 }
 

@@ -55,7 +55,11 @@ impl Part for Tables {
     }
 
     fn migrations(&self) -> &'static [&'static str] {
-        &[include_str!("schema.sql"), include_str!("schema-2.sql")]
+        &[include_str!("schema.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")]
+    }
+
+    fn settle(&self, write: &mut Write<'_>) -> Result<(), Error> {
+        self.settle_served(write)
     }
 
     fn closed(&self, file: u64) {

@@ -152,7 +152,7 @@ async fn everything_is_there_again_after_it_was_opened_anew() {
     let (feed, ann) = ("feed".to_owned(), "ann".to_owned());
     add_hot(&live, &t, "a", 4.0, START_MS, 3600).await;
     add_count(&live, &t, "a", "n", 2.0).await;
-    live.expose(&t, feed.clone(), ann.clone(), vec!["a".to_owned(), "b".to_owned()], 60).await.unwrap();
+    live.expose(&t, feed.clone(), Some(ann.clone()), vec!["a".to_owned(), "b".to_owned()], 60).await.unwrap();
     assert_eq!(rows(&live, &t, "exposures").await, 1);
     drop(live);
     let live = open(folder.path(), &clock);
@@ -160,6 +160,37 @@ async fn everything_is_there_again_after_it_was_opened_anew() {
     assert_eq!(live.hot_scores(&t, feed.clone(), vec![a], START_MS + 3_600_000).await.unwrap(), [2.0]);
     assert_eq!(live.item_stats(&t, feed.clone(), vec![a], vec!["n".to_owned()]).await.unwrap(), [2.0]);
     assert_eq!(live.exposed(&t, feed, ann).await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn places_served_outlive_an_orderly_end_and_are_counted_once() {
+    let (folder, clock, mut live) = fresh();
+    let t = Tenant::new("t").unwrap();
+    let (feed, field) = (|| "feed".to_owned(), || vec![SERVED_PLACES.to_owned()]);
+    let serve = async |live: &SqliteLive, items: &[&str]| {
+        live.expose(&t, feed(), None, items.iter().map(|&item| item.to_owned()).collect(), 0).await.unwrap();
+    };
+    let count =
+        async |live: &SqliteLive, item| live.item_stats(&t, feed(), vec![id::handle(item)], field()).await.unwrap()[0];
+    for round in 1..4 {
+        serve(&live, &["a", "b"]).await;
+        // From memory, before it is written and after; then made anew.
+        assert_eq!(count(&live, "a").await, f64::from(round));
+        live.flush().await;
+        assert_eq!(count(&live, "a").await, f64::from(round));
+        let file = live.stores.open(&t).await.unwrap().number();
+        live.tables.memory.cache.forget(&LiveKey::Stats { file, handle: id::handle("a") });
+        assert_eq!(count(&live, "a").await, f64::from(round));
+        drop(live);
+        live = open(folder.path(), &clock);
+        assert_eq!((count(&live, "a").await, count(&live, "b").await), (f64::from(round), f64::from(round)));
+    }
+    // What is deleted is not written any more.
+    serve(&live, &["a", "b"]).await;
+    let (tables, file) = (live.tables.clone(), live.stores.open(&t).await.unwrap());
+    file.write(Durability::Durable, move |write| tables.delete_counters(write, vec![id::handle("a")])).await.unwrap();
+    live.flush().await;
+    assert_eq!((count(&live, "a").await, count(&live, "b").await), (0.0, 4.0));
 }
 
 #[tokio::test]
@@ -203,7 +234,7 @@ async fn exposure_rows_are_merged_and_expired_ones_deleted() {
     let (feed, ann) = (|| "feed".to_owned(), || "ann".to_owned());
     live.exposed(&t, feed(), ann()).await.unwrap();
     for at in 0..1200 {
-        live.expose(&t, feed(), ann(), vec![format!("i{}", at % 7)], 3600).await.unwrap();
+        live.expose(&t, feed(), Some(ann()), vec![format!("i{}", at % 7)], 3600).await.unwrap();
         if at % 100 == 0 {
             rows(&live, &t, "exposures").await;
         }
@@ -213,7 +244,7 @@ async fn exposure_rows_are_merged_and_expired_ones_deleted() {
     assert_eq!(live.exposed(&t, feed(), ann()).await.unwrap().len(), 7);
     clock.fetch_add(3_600_000, Ordering::Relaxed);
     for _ in 0..merged {
-        live.expose(&t, feed(), "bob".to_owned(), vec!["x".to_owned()], 1).await.unwrap();
+        live.expose(&t, feed(), Some("bob".to_owned()), vec!["x".to_owned()], 1).await.unwrap();
     }
     assert_eq!(rows(&live, &t, "exposures WHERE user = 'ann'").await, 0);
     assert!(live.exposed(&t, feed(), ann()).await.unwrap().is_empty());
@@ -226,7 +257,7 @@ async fn purging_takes_memory_along() {
     let (feed, a) = (|| "feed".to_owned(), id::handle("a"));
     let fill = async || {
         add_hot(&live, &t, "a", 1.0, START_MS, 3600).await;
-        live.expose(&t, feed(), "ann".to_owned(), vec!["a".to_owned()], 60).await.unwrap();
+        live.expose(&t, feed(), Some("ann".to_owned()), vec!["a".to_owned()], 60).await.unwrap();
         assert_eq!(live.exposed(&t, feed(), "ann".to_owned()).await.unwrap(), [a]);
         assert_eq!(live.hot_scores(&t, feed(), vec![a], START_MS).await.unwrap(), [1.0]);
     };

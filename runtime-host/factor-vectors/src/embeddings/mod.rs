@@ -47,7 +47,7 @@ impl WithEmbeddings {
         Self { inner, follower: Arc::new(Follower::new(vectors)), busy: Arc::default(), dependents: Arc::default() }
     }
 
-    /// Has these be told of scenarios that are deleted.
+    /// Has these be told of scenarios and users that are deleted.
     #[must_use]
     pub fn with_dependents(self, dependents: Vec<Arc<dyn Dependent>>) -> Self {
         Self { dependents: dependents.into(), ..self }
@@ -195,7 +195,16 @@ impl Documents for WithEmbeddings {
     }
 
     async fn delete_user(&self, tenant: &Tenant, user_id: String) -> Result<u64, Error> {
-        self.inner.delete_user(tenant, user_id).await
+        let (this, tenant) = (self.clone(), tenant.clone());
+        to_its_end(async move {
+            let deleted = this.inner.delete_user(&tenant, user_id.clone()).await?;
+            // After it: a training that begins to read now finds nothing of the user.
+            for dependent in &*this.dependents {
+                dependent.forget_user(&tenant, &user_id).await?;
+            }
+            Ok(deleted)
+        })
+        .await
     }
 
     async fn delete_scenario(&self, tenant: &Tenant, scenario_id: String) -> Result<u64, Error> {

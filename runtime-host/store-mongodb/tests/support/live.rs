@@ -127,11 +127,12 @@ impl Live for MemoryLive {
         &self,
         tenant: &Tenant,
         scenario_id: String,
-        user_id: String,
+        user_id: Option<String>,
         item_ids: Vec<String>,
         _: u32,
     ) -> Result<(), Error> {
         let mut state = self.state.lock().unwrap();
+        let Some(user_id) = user_id else { return Ok(()) };
         let set = state.exposed.entry((tenant.clone(), scenario_id, user_id)).or_default();
         set.extend(item_ids.iter().map(|id| handle(id)));
         Ok(())
@@ -156,6 +157,8 @@ impl Live for MemoryLive {
         };
         Ok(cells.map(count).collect())
     }
+
+    async fn flush(&self) {}
 
     /// It knows items by their handles only.
     fn walk<'a>(&'a self, _: &'a Tenant) -> Walk<'a, Whole> {

@@ -6,7 +6,7 @@ use async_trait::async_trait;
 use funnelweb_core::limits;
 use funnelweb_factor_live::store::{CountAdd, Error, HotAdd, LiveEffects, Tenant};
 use funnelweb_tenant_store::decay::factor;
-use redis::cluster_routing::Slot;
+use redis::{Value, cluster_routing::Slot};
 
 use super::RedisLive;
 use crate::{
@@ -70,7 +70,7 @@ impl RedisLive {
     }
 
     /// Calls that each change counters of several items, in a cluster of one slot.
-    fn count_calls(&self, tenant: &Tenant, batch: u128, counts: Vec<CountAdd>) -> Vec<Command> {
+    fn count_calls(&self, tenant: &Tenant, batch: u128, counts: Vec<CountAdd>, mark_s: u32) -> Vec<Command> {
         let mut by_key: BTreeMap<String, BTreeMap<String, f64>> = BTreeMap::new();
         for add in counts {
             let key = self.store.keys().item_stats(tenant, &add.item_id);
@@ -83,15 +83,28 @@ impl RedisLive {
             groups.entry(slot).or_default().push((key, fields));
         }
         let groups = groups.values().flat_map(|group| group.chunks(COUNTED_ITEMS));
-        groups.filter_map(|group| count_call(batch, group)).collect()
+        groups.filter_map(|group| count_call(batch, group, mark_s)).collect()
+    }
+
+    /// Changes counters as one batch that is remembered for `mark_s` seconds.
+    pub(super) async fn count(
+        &self,
+        tenant: &Tenant,
+        batch: u128,
+        counts: Vec<CountAdd>,
+        mark_s: u32,
+    ) -> Result<(), Error> {
+        let replies = self.store.run(self.count_calls(tenant, batch, counts, mark_s)).await?;
+        report_wrong(tenant, replies);
+        Ok(())
     }
 }
 
-fn count_call(batch: u128, group: &[Counted]) -> Option<Command> {
+fn count_call(batch: u128, group: &[Counted], mark_s: u32) -> Option<Command> {
     let (first, _) = group.first()?;
     let mark = mark(first, batch);
     let keys: Vec<&str> = std::iter::once(&*mark).chain(group.iter().map(|(key, _)| &**key)).collect();
-    let mut call = COUNT.call(&keys).arg(MARK_S);
+    let mut call = COUNT.call(&keys).arg(mark_s);
     for (_, fields) in group {
         call = call.arg(fields.len());
         for (field, amount) in fields {
@@ -99,6 +112,13 @@ fn count_call(batch: u128, group: &[Counted]) -> Option<Command> {
         }
     }
     Some(call)
+}
+
+/// Of the replies to calls that change counters, those that say what went wrong.
+fn report_wrong(tenant: &Tenant, replies: impl IntoIterator<Item = Value>) {
+    for wrong in replies.into_iter().filter_map(text) {
+        tracing::error!(%tenant, %wrong, "a counter was not changed");
+    }
 }
 
 fn mark(key: &str, batch: u128) -> String {
@@ -118,7 +138,7 @@ impl LiveEffects for RedisLive {
             check_finite(format_args!("counts[{at}].amount"), add.amount)?;
         }
         let (scenarios, mut commands): (Vec<_>, Vec<_>) = self.hot_calls(tenant, batch, hot).into_iter().unzip();
-        commands.extend(self.count_calls(tenant, batch, counts));
+        commands.extend(self.count_calls(tenant, batch, counts, MARK_S));
         let replies = self.store.run(commands).await;
         let lists: Vec<_> = scenarios.iter().map(|scenario_id| self.lists.peek(tenant, scenario_id)).collect();
         let Ok(replies) = replies else {
@@ -132,9 +152,7 @@ impl LiveEffects for RedisLive {
                 list.changed(reply);
             }
         }
-        for wrong in replies.filter_map(text) {
-            tracing::error!(%tenant, %wrong, "a counter was not changed");
-        }
+        report_wrong(tenant, replies);
         Ok(())
     }
 
@@ -153,6 +171,7 @@ impl LiveEffects for RedisLive {
     async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str, item_ids: Vec<String>) -> Result<(), Error> {
         Error::check_id("scenario-id", scenario_id)?;
         let keys = self.store.keys();
+        self.places.served.forget(tenant, &item_ids);
         let mut commands = vec![unlink(&keys.hot_items(tenant, scenario_id), &["decay", "changes"])];
         for (at, item_id) in item_ids.iter().enumerate() {
             Error::check_id(format_args!("item-ids[{at}]"), item_id)?;

@@ -2,13 +2,14 @@
 
 mod effects;
 mod hot;
+mod served;
 mod shown;
 mod whole;
 
 use std::{sync::Arc, time::SystemTime};
 
 use async_trait::async_trait;
-use funnelweb_core::{id, limits};
+use funnelweb_core::{counter::SERVED_PLACES, id, limits};
 use funnelweb_factor_documents::store::Documents;
 use funnelweb_factor_live::{
     check,
@@ -19,6 +20,7 @@ use redis::Value;
 
 use self::{
     hot::{List, Lists},
+    served::Places,
     shown::Shown,
 };
 use crate::{
@@ -37,7 +39,7 @@ use crate::{
 /// | `{…}:changes` | ZSET | items by the revision in which they changed, for readers that have the rest |
 /// | `exposed:{tenant}:{user}:{scenario}` | SET | ids of items shown; lives as long as the last of them |
 /// | `{…}:expiry` | ZSET | the same ids by the time at which each is forgotten |
-/// | `item:stats:{tenant}:{item}` | HASH | counters |
+/// | `item:stats:{tenant}:{item}` | HASH | counters: `view_count`, …, and `served_places`, which is written behind |
 /// | `{…}:batch:{id}` | string | a batch of events that was applied to the key |
 #[derive(Clone)]
 pub struct RedisLive {
@@ -46,6 +48,7 @@ pub struct RedisLive {
     clock: Clock,
     lists: Arc<Lists>,
     shown: Arc<Shown>,
+    places: Arc<Places>,
 }
 
 impl RedisLive {
@@ -60,7 +63,8 @@ impl RedisLive {
 
     /// With a clock of one's own, in milliseconds since 1970.
     pub fn with_clock(store: RedisStore, documents: Arc<dyn Documents>, clock: Clock) -> Self {
-        Self { store, documents, clock, lists: Arc::new(Lists::new()), shown: Arc::new(Shown::new()) }
+        let (lists, shown, places) = (Arc::new(Lists::new()), Arc::new(Shown::new()), Arc::new(Places::new()));
+        Self { store, documents, clock, lists, shown, places }
     }
 
     /// The hot list, at most [`hot::AGE`] old.
@@ -195,14 +199,16 @@ impl Live for RedisLive {
         &self,
         tenant: &Tenant,
         scenario_id: String,
-        user_id: String,
+        user_id: Option<String>,
         item_ids: Vec<String>,
         ttl_s: u32,
     ) -> Result<(), Error> {
-        check::expose(&scenario_id, &user_id, &item_ids)?;
-        if item_ids.is_empty() || ttl_s == 0 {
+        check::expose(&scenario_id, user_id.as_deref(), &item_ids)?;
+        if item_ids.is_empty() {
             return Ok(());
         }
+        self.serve(tenant, &item_ids);
+        let Some(user_id) = user_id.filter(|_| ttl_s > 0) else { return Ok(()) };
         let now_ms = (self.clock)();
         let expires_ms = now_ms.saturating_add(1000 * u64::from(ttl_s));
         let key = self.store.keys().exposed(tenant, &user_id, &scenario_id);
@@ -239,14 +245,23 @@ impl Live for RedisLive {
         let known: Vec<_> = ids.iter().enumerate().filter_map(|(at, id)| Some((at, id.as_ref()?))).collect();
         let read =
             |(_, id): &(usize, &String)| Command::new("HMGET", &self.store.keys().item_stats(tenant, id)).arg(&fields);
+        // First: of a batch that is just being written more is seen for a moment, not less.
+        let served = self.places.served.pending(tenant, known.iter().map(|(_, id)| *id));
         let replies = self.store.run(known.iter().map(read).collect()).await?;
-        for ((at, _), reply) in known.into_iter().zip(replies) {
+        for (((at, _), reply), served) in known.into_iter().zip(replies).zip(served) {
             let row = values.iter_mut().skip(at * fields.len());
-            for (value, count) in row.zip(list(reply).into_iter().take(fields.len())) {
+            for ((value, field), count) in row.zip(&fields).zip(list(reply)) {
                 *value = float(count);
+                if field == SERVED_PLACES {
+                    *value += served.iter().map(|(_, count)| count).sum::<f64>();
+                }
             }
         }
         Ok(values)
+    }
+
+    async fn flush(&self) {
+        self.places.served.flush().await;
     }
 
     fn walk<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, Whole> {

@@ -7,7 +7,7 @@ use std::{
 
 use funnelweb_factor_live::store::{Counters, Error, Exposed, Hot, Tenant, Walk, Whole};
 use funnelweb_tenant_store::decay::factor;
-use futures::{StreamExt as _, TryStreamExt as _, stream};
+use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use redis::Value;
 
 use super::{RedisLive, effects::unlink};
@@ -25,13 +25,15 @@ const ADDED_TOGETHER: usize = 1000;
 
 impl RedisLive {
     /// [`funnelweb_factor_live::store::Live::walk`]. Of exposures those that we
-    /// wrote: what another program put into a SET has no time of its own.
+    /// wrote: what another program put into a SET has no time of its own. What was
+    /// counted here is written first.
     pub(super) fn walk_all<'a>(&'a self, tenant: &'a Tenant) -> Walk<'a, Whole> {
         let [hot, exposed, counters] = self.store.keys().live_of(tenant);
         let hot = self.each(hot, 1, |keys, pattern| self.read_hot(keys, pattern));
         let exposed = self.each(exposed, EXPOSED_TOGETHER, |keys, pattern| self.read_exposed(keys, pattern));
         let counters = self.each(counters, COUNTERS_TOGETHER, |keys, pattern| self.read_counters(keys, pattern));
-        hot.chain(exposed).chain(counters).boxed()
+        let settled = self.settle_served(tenant).map_ok(|()| counters).try_flatten_stream();
+        hot.chain(exposed).chain(settled).boxed()
     }
 
     /// The keys that fit the pattern, read so many together.
@@ -110,6 +112,7 @@ impl RedisLive {
             Whole::Exposed(exposed) => self.put_exposed(tenant, exposed),
             Whole::Counters(counters) => self.put_counters(tenant, counters),
         });
+        self.settle_served(tenant).await?;
         let done = self.store.run(commands.collect()).await;
         for structure in &structures {
             match structure {

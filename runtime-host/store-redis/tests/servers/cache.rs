@@ -430,7 +430,7 @@ async fn a_recommendation_is_three_round_trips_with_its_documents() {
         let a = vec![funnelweb_core::id::handle("a")];
         live.hot_scores(&acme(), feed_id(), a.clone(), 0).await.unwrap();
         live.item_stats(&acme(), feed_id(), a, vec!["n".to_owned()]).await.unwrap();
-        live.expose(&acme(), feed_id(), user.clone(), shown(), 60).await.unwrap();
+        live.expose(&acme(), feed_id(), Some(user.clone()), shown(), 60).await.unwrap();
         (exposed.len(), store.round_trips() - before)
     };
     // The first tells the server the scripts and reads the config.
@@ -448,6 +448,6 @@ async fn a_recommendation_is_three_round_trips_with_its_documents() {
     // What this one shows is not overtaken by what was read before.
     aged().await;
     get(&documents, UserProfiles, Key::new("feed", "u2")).await.unwrap();
-    live.expose(&acme(), feed_id(), "u2".to_owned(), vec!["b".to_owned()], 60).await.unwrap();
+    live.expose(&acme(), feed_id(), Some("u2".to_owned()), vec!["b".to_owned()], 60).await.unwrap();
     assert_eq!(live.exposed(&acme(), feed_id(), "u2".to_owned()).await.unwrap().len(), 2);
 }

@@ -168,7 +168,8 @@ async fn what_was_acknowledged_is_there_once_however_often_it_is_cut() {
                     sleep(Duration::from_millis(20)).await;
                 }
                 let shown = vec![format!("i{writer}-{round}")];
-                while live.expose(&acme(), "feed".to_owned(), "ann".to_owned(), shown.clone(), 600).await.is_err() {
+                while live.expose(&acme(), "feed".to_owned(), Some("ann".to_owned()), shown.clone(), 600).await.is_err()
+                {
                     sleep(Duration::from_millis(20)).await;
                 }
                 round += 1;
@@ -195,7 +196,7 @@ async fn a_server_that_was_started_again_is_found_and_told_the_scripts() {
         let mut server = Server::with(kind, &["--appendonly", "yes", "--appendfsync", "always"]);
         let live = RedisLive::new(server.store().await, Items::new());
         let expose = async |item: &str| {
-            live.expose(&acme(), "feed".to_owned(), "ann".to_owned(), vec![item.to_owned()], 600).await
+            live.expose(&acme(), "feed".to_owned(), Some("ann".to_owned()), vec![item.to_owned()], 600).await
         };
         expose("a").await.unwrap();
         server.restart();

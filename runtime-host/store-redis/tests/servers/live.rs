@@ -204,7 +204,7 @@ fn ann() -> String {
 
 async fn expose(live: &RedisLive, items: &[&str], ttl_s: u32) {
     let items = items.iter().map(|&item| item.to_owned()).collect();
-    live.expose(&acme(), feed(), ann(), items, ttl_s).await.unwrap();
+    live.expose(&acme(), feed(), Some(ann()), items, ttl_s).await.unwrap();
 }
 
 async fn top(live: &RedisLive, now_ms: u64) -> Scored {
@@ -416,7 +416,7 @@ async fn the_oldest_exposures_go_and_a_deleted_set_is_forgotten() {
     for call in 0..11 {
         clock.fetch_add(1000, Ordering::Relaxed);
         let items: Vec<String> = (0..1000).map(|at| format!("i{}", call * 1000 + at)).collect();
-        live.expose(&acme(), feed(), ann(), items, 3600).await.unwrap();
+        live.expose(&acme(), feed(), Some(ann()), items, 3600).await.unwrap();
     }
     let now: BTreeSet<u64> = shown().await.into_iter().collect();
     assert_eq!(now.len(), limits::EXPOSURES);
@@ -434,7 +434,7 @@ async fn the_oldest_exposures_go_and_a_deleted_set_is_forgotten() {
     expose(&live, &["z"], 1).await;
     assert_eq!(server.say::<usize>(&["SCARD", "exposed:acme:ann:feed"]), 2);
     assert!(server.say::<i64>(&["PTTL", "exposed:acme:ann:feed"]) <= 59_000);
-    live.expose(&acme(), feed(), "bob".to_owned(), vec!["a".to_owned()], 1).await.unwrap();
+    live.expose(&acme(), feed(), Some("bob".to_owned()), vec!["a".to_owned()], 1).await.unwrap();
     tokio::time::sleep(std::time::Duration::from_millis(1100)).await;
     assert_eq!(server.say::<usize>(&["EXISTS", "exposed:acme:bob:feed", "{exposed:acme:bob:feed}:expiry"]), 0);
 }

@@ -128,7 +128,7 @@ impl Fixture {
     }
 
     pub fn target(&self, version: u64) -> Target {
-        Target { tenant: self.t.clone(), scenario_id: "feed".to_owned(), version }
+        Target { tenant: self.t.clone(), scenario_id: "feed".to_owned(), version, began_ms: START_MS }
     }
 
     pub async fn similarity(&self, version: u64, params: Value) -> Result<Value, Error> {

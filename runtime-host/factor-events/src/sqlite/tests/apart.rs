@@ -83,7 +83,7 @@ async fn follow(steps: Vec<Step>) {
             Step::Expose { tenant, user, item } => {
                 let (by, of) = (format!("u{user}"), format!("i{item}"));
                 models[tenant].shown.entry(user).or_default().insert(id::handle(&of));
-                s.live.expose(&tenants[tenant], feed(), by, vec![of], 60).await.unwrap();
+                s.live.expose(&tenants[tenant], feed(), Some(by), vec![of], 60).await.unwrap();
             }
             Step::Settle(tenant) => {
                 let file = s.events.stores.open(&tenants[tenant]).await.unwrap();
