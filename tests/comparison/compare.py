@@ -5,34 +5,45 @@
 
 DATA is a folder with the sets that `data.py` reads. Everything else is made below
 `target/comparison`: a virtual environment with what `requirements.txt` lists, the
-program of ours (a release build), and `results.jsonl`, from which a run that was cut
-off goes on. Both sides get the same data, split, threads and grid size, and one
-implementation of the metrics. Settings are chosen on the validation part by NDCG; of
-the test part each model is measured once, with those.
+program of ours (a release build), and what was measured, from which a run that was cut
+off goes on as long as program, scripts and threads are the same. `--fresh` forgets all
+of it, environment included. Both sides get the same data, split and threads, no more
+settings for ours than for theirs (`grids.py`), and one implementation of the metrics.
+Settings are chosen on the validation part by NDCG; of the test part each model is
+measured once, with those.
 
-Prints a Markdown table. A line of its own, without the cache, compares ALS at the same
-factors, epochs and threads: training time (the best of three) and NDCG@10.
+Prints Markdown tables, and to stderr what is measured as it goes. The last tables
+compare, with the settings that are best on the validation part at that size, ALS at the
+same factors, epochs and threads, trained in turns from several seeds, and item kNN.
 """
 
 import argparse
+import hashlib
 import json
 import os
+import shutil
+import statistics
 import subprocess
 import sys
+import time
 import venv
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WORK = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "comparison"
+THEIRS, OURS = "implicit/numpy", "ours"
+FACTORS, SEEDS, EPOCHS = (64, 128), (1, 2, 3, 4, 5), 15
 
 
-def in_environment():
+def in_environment(fresh):
     """Starts this script again in an environment that has what it needs."""
     folder = WORK / "venv"
     python = folder / "bin" / "python"
     if Path(sys.prefix).resolve() == folder.resolve():
         return
+    if fresh:
+        shutil.rmtree(WORK, ignore_errors=True)
     if not python.exists():
         venv.create(folder, with_pip=True)
     requirements = HERE / "requirements.txt"
@@ -47,13 +58,18 @@ def program():
     return WORK.parent / "release" / "examples" / "compare"
 
 
+def results_file(program, threads):
+    """Named after all that decides what is measured, but for the settings and the data."""
+    scripts = (HERE / name for name in ("data.py", "metrics.py", "ours.py", "theirs.py", "requirements.txt"))
+    content = b"".join(path.read_bytes() for path in [program, *scripts])
+    return WORK / f"results-{hashlib.sha256(content).hexdigest()[:12]}-{threads}.jsonl"
+
+
 class Results:
     """Of everything measured, kept so that nothing is measured twice."""
 
-    def __init__(self, path, fresh):
-        if fresh:
-            path.unlink(missing_ok=True)
-        self.path = path
+    def __init__(self, path):
+        self.path, self.started = path, time.monotonic()
         lines = path.read_text().splitlines() if path.exists() else []
         self.known = {json.dumps(key): value for key, value in map(json.loads, lines)}
 
@@ -63,33 +79,38 @@ class Results:
             self.known[name] = measure()
             with self.path.open("a") as file:
                 file.write(json.dumps([key, self.known[name]]) + "\n")
-            print(*key, self.known[name], file=sys.stderr, flush=True)
+            minutes = (time.monotonic() - self.started) / 60
+            print(f"{minutes:5.1f} min", *key, self.known[name], file=sys.stderr, flush=True)
         return self.known[name]
 
 
-def tune(dataset, sides, results):
-    """The test metrics of every model, with what was best on the validation part."""
+def measured(results, dataset, side, model, part, specification, run):
+    """Seconds of training, Recall and NDCG at the cut of the set, NDCG@10."""
     from metrics import evaluate
 
-    rows = []
+    def measure():
+        split = getattr(dataset, part)
+        seconds, top = run(split.train, specification, dataset.cut)
+        return [seconds, *evaluate(top, split.wanted, dataset.cut), evaluate(top, split.wanted, 10)[1]]
+
+    return results.get([dataset.name, side, model, part, specification], measure)
+
+
+def tune(dataset, sides, results):
+    """By side and model: what was tried on the validation part, with its NDCG, best
+    first, and the measures of the best on the test part."""
+    tuned = {}
     for side, models in sides.items():
-        tuned = []
         for model, (specifications, run) in models.items():
             if callable(specifications):
-                specifications = specifications(tuned)
-
-            def measured(part, specification):
-                def measure():
-                    split = getattr(dataset, part)
-                    seconds, top = run(split.train, specification, dataset.cut)
-                    return [seconds, *evaluate(top, split.wanted, dataset.cut)]
-
-                return results.get([dataset.name, side, model, part, specification], measure)
-
-            best = max(specifications, key=lambda of: measured("validation", of)[2])
-            rows.append((side, model, best, measured("test", best)))
-            tuned.append((measured("validation", best)[2], best))
-    return rows
+                specifications = specifications([tried[0] for of, (tried, _) in tuned.items() if of[0] == side])
+            tried = [
+                (measured(results, dataset, side, model, "validation", of, run)[2], of) for of in specifications
+            ]
+            tried.sort(key=lambda of: -of[0])
+            test = measured(results, dataset, side, model, "test", tried[0][1], run)
+            tuned[side, model] = (tried, test)
+    return tuned
 
 
 def described(specification):
@@ -98,38 +119,45 @@ def described(specification):
     return ", ".join(f"{name} {value}" for name, value in parts.items() if name != "model" and value != "")
 
 
-def table(dataset, rows):
+def table(dataset, tuned):
     kind = "HR" if dataset.name.startswith("Amazon") else "Recall"
-    best_recall, best_ndcg = (
-        max(measured[at] for side, _, _, measured in rows if side == "implicit/numpy") for at in (1, 2)
-    )
+    bars = [max(test[at] for (side, _), (_, test) in tuned.items() if side == THEIRS) for at in (1, 2)]
     print(f"\n### {dataset.name}\n")
-    print(f"| side | model | {kind}@{dataset.cut} | NDCG@{dataset.cut} | fit, s | settings |\n|---|---|---|---|---|---|")
-    for side, model, best, (seconds, recall, ndcg) in rows:
-        settings = described(best)
-        marks = [f"**{value:.4f}**" if side == "ours" and value >= bar else f"{value:.4f}"
-                 for value, bar in ((recall, best_recall), (ndcg, best_ndcg))]
-        print(f"| {side} | {model} | {marks[0]} | {marks[1]} | {seconds:.1f} | {settings} |")
+    print(f"| side | model | tried | NDCG@{dataset.cut} on validation | {kind}@{dataset.cut} | NDCG@{dataset.cut} "
+          "| fit, s | settings |\n|---|---|---|---|---|---|---|---|")
+    for (side, model), (tried, (seconds, recall, ndcg, _)) in tuned.items():
+        best_ndcg, best = tried[0]
+        marks = [f"**{value:.4f}**" if side == OURS and value >= bar else f"{value:.4f}"
+                 for value, bar in zip((recall, ndcg), bars)]
+        print(f"| {side} | {model} | {len(tried)} | {best_ndcg:.4f} | {marks[0]} | {marks[1]} | {seconds:.1f} "
+              f"| {described(best)} |")
 
 
-def same_factors(dataset, ours, threads, rows):
-    """ALS at the same factors, epochs and threads, each with its tuned loss."""
+def same_factors(dataset, ours, threads, tuned, results):
+    """A line for each size of ALS: both sides trained in turns, so that whatever else
+    the machine does slows both."""
     import theirs
     from metrics import evaluate
 
     split = dataset.test
-    their_best, our_best = (
-        next(best for of, model, best, _ in rows if (of, model) == (side, "als"))
-        for side in ("implicit/numpy", "ours")
-    )
-    for factors in (64, 128):
-        runs = [theirs.als(split.train, threads, 10, **{**their_best, "factors": factors}) for _ in range(3)]
-        their_ndcg = evaluate(runs[0][1], split.wanted, 10)[1]
-        specification = {**our_best, "dimensions": factors, "epochs": 15}
-        our_runs = ours.run(split.train, [specification] * 3, 10)
-        our_ndcg = evaluate(our_runs[0][1], split.wanted, 10)[1]
-        times = [min(seconds for seconds, _ in of) for of in (runs, our_runs)]
-        print(f"| {dataset.name} | {factors} | {times[0]:.2f} | {times[1]:.2f} | {their_ndcg:.4f} | {our_ndcg:.4f} |")
+
+    def measure(factors, seed):
+        their_best = next(of for _, of in tuned[THEIRS, "als"][0] if of["factors"] == factors)
+        our_best = next(of for _, of in tuned[OURS, "als"][0] if of["dimensions"] == factors)
+        their_seconds, their_top = theirs.als(split.train, threads, 10, seed=seed, **their_best)
+        our_seconds, our_top = ours.run(split.train, [{**our_best, "epochs": EPOCHS, "seed": seed}], 10)[0]
+        ndcgs = [evaluate(top, split.wanted, 10)[1] for top in (their_top, our_top)]
+        return [their_seconds, our_seconds, *ndcgs]
+
+    for factors in FACTORS:
+        runs = [
+            results.get([dataset.name, "als", factors, seed], lambda: measure(factors, seed)) for seed in SEEDS
+        ]
+        their_seconds, our_seconds, their_ndcgs, our_ndcgs = zip(*runs)
+        ratio = statistics.median(own / other for other, own in zip(their_seconds, our_seconds))
+        ndcgs = [f"{statistics.mean(of):.4f} ± {statistics.stdev(of):.4f}" for of in (their_ndcgs, our_ndcgs)]
+        print(f"| {dataset.name} | {factors} | {statistics.median(their_seconds):.2f} "
+              f"| {statistics.median(our_seconds):.2f} | {ratio:.2f} | {ndcgs[0]} | {ndcgs[1]} |")
 
 
 def main():
@@ -137,10 +165,9 @@ def main():
     arguments.add_argument("data", type=Path)
     arguments.add_argument("--sets", default="lastfm,tiktok,beauty")
     arguments.add_argument("--threads", type=int, default=2)
-    arguments.add_argument("--fresh", action="store_true", help="forget what an earlier run measured")
+    arguments.add_argument("--fresh", action="store_true", help="begin from nothing, environment included")
     arguments = arguments.parse_args()
-    WORK.mkdir(parents=True, exist_ok=True)
-    in_environment()
+    in_environment(arguments.fresh)
 
     import data
     import grids
@@ -152,27 +179,33 @@ def main():
         with threadpool_limits(threads):
             return theirs.ease(train, threads, top, **specification)
 
-    functions = {"als": theirs.als, "bpr": theirs.bpr, "item_knn": theirs.item_knn, "ease": numpy_ease}
+    functions = {"als": theirs.als, "bpr": theirs.bpr, "item-knn": theirs.item_knn, "ease": numpy_ease}
 
     def their_run(model):
         function = functions[model]
         return lambda train, of, top: function(train, arguments.threads, top, **of)
 
-    ours = Ours(program(), arguments.threads)
+    sets = [data.load(arguments.data, name) for name in arguments.sets.split(",")]
+    built = program()
+    ours = Ours(built, arguments.threads)
     our_run = lambda train, of, top: ours.run(train, [of], top)[0]
     sides = {
-        "implicit/numpy": {model: (grid, their_run(model)) for model, grid in grids.THEIRS.items()},
-        "ours": {model: (grid, our_run) for model, grid in {**grids.OURS, "fusion": grids.fusions}.items()},
+        THEIRS: {model: (grid, their_run(model)) for model, grid in grids.THEIRS.items()},
+        OURS: {model: (grid, our_run) for model, grid in {**grids.OURS, "fusion": grids.fusions}.items()},
     }
-    results = Results(WORK / "results.jsonl", arguments.fresh)
-    sets = [data.load(arguments.data, name) for name in arguments.sets.split(",")]
-    all_rows = [tune(dataset, sides, results) for dataset in sets]
-    for dataset, rows in zip(sets, all_rows):
-        table(dataset, rows)
-    print("\n### ALS at the same factors, 15 epochs\n")
-    print("| set | factors | implicit, s | ours, s | implicit NDCG@10 | ours NDCG@10 |\n|---|---|---|---|---|---|")
-    for dataset, rows in zip(sets, all_rows):
-        same_factors(dataset, ours, arguments.threads, rows)
+    results = Results(results_file(built, arguments.threads))
+    all_tuned = [tune(dataset, sides, results) for dataset in sets]
+    for dataset, tuned in zip(sets, all_tuned):
+        table(dataset, tuned)
+    print(f"\n### ALS at the same factors, {EPOCHS} epochs, {len(SEEDS)} seeds\n")
+    print("| set | factors | implicit, s | ours, s | ours/implicit | implicit NDCG@10 | ours NDCG@10 |\n"
+          "|---|---|---|---|---|---|---|")
+    for dataset, tuned in zip(sets, all_tuned):
+        same_factors(dataset, ours, arguments.threads, tuned, results)
+    print("\n### Item kNN\n\n| set | implicit NDCG@10 | ours NDCG@10 |\n|---|---|---|")
+    for dataset, tuned in zip(sets, all_tuned):
+        ndcgs = [tuned[side, "item-knn"][1][3] for side in (THEIRS, OURS)]
+        print(f"| {dataset.name} | {ndcgs[0]:.4f} | {ndcgs[1]:.4f} |")
 
 
 if __name__ == "__main__":

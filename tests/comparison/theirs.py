@@ -20,9 +20,9 @@ def fit(model, train, threads, top):
     return seconds, ids
 
 
-def als(train, threads, top, factors, regularization, alpha):
+def als(train, threads, top, factors, regularization, alpha, seed=SEED):
     model = AlternatingLeastSquares(
-        factors=factors, regularization=regularization, alpha=alpha, num_threads=threads, random_state=SEED
+        factors=factors, regularization=regularization, alpha=alpha, num_threads=threads, random_state=seed
     )
     return fit(model, train, threads, top)
 

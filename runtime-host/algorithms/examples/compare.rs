@@ -103,6 +103,7 @@ fn run(interactions: &Interactions, spec: &Spec<'_>) -> Outcome<(Duration, Vec<R
                     rp3beta::items(interactions, &config)?
                 }
             };
+            let neighbours = neighbours.normalised(spec.number("normalisation", 0.0))?;
             let took = started.elapsed();
             let ranked = users.map(|user| {
                 let (ids, weights) = interactions.row(user);

