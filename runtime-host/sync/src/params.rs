@@ -1,6 +1,6 @@
 //! Params of `sync`: which sources there are, and how each is read.
 
-use funnelweb_core::limits;
+use funnelweb_core::{limits, wording};
 use funnelweb_import::{Kind, Mapping, OnDuplicate, PlainFormat, SHIPPED};
 use funnelweb_jobs::work::ParamError;
 use serde::Deserialize;
@@ -55,7 +55,7 @@ impl SyncParams {
             return Err((String::new(), "must be a JSON object".to_owned()));
         }
         let params: Self = serde_path_to_error::deserialize(params)
-            .map_err(|error| (pointer(error.path()), error.inner().to_string()))?;
+            .map_err(|error| (pointer(error.path()), wording::in_plain_words(&error.inner().to_string())))?;
         let count = params.sources.len();
         if !(1..=limits::SYNC_SOURCES).contains(&count) {
             let message = format!("must hold 1 to {} sources, got {count}", limits::SYNC_SOURCES);
