@@ -104,7 +104,8 @@ impl Learned for LearnedModels {
         limit: u32,
     ) -> Result<Lists, Error> {
         check::related(scenario_id, handles, limit)?;
-        let Some(Dated { began_ms, model }) = self.similarity.get(tenant, scenario_id).await?.as_deref() else {
+        let found = self.similarity.get(tenant, scenario_id).await?;
+        let Some(Dated { began_ms, model }) = found.as_deref() else {
             return Ok(Lists::empty(handles.len()));
         };
         let lists = model.related(relation, handles, limit as usize);
