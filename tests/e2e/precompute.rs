@@ -7,14 +7,14 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{FEED, act, configure, feed, import, item, job, ndjson, recommend, scenario, slate, strings},
-    harness::{Client, eventually, shared},
+    harness::{Client, Server, eventually, shared},
 };
 
 const COUNT: usize = 20;
 
 /// Forty items of four categories, and three users who like one each.
-fn visitors(name: &str) -> Client {
-    let client = shared().tenant(name);
+fn visitors(server: &Server, name: &str) -> Client {
+    let client = server.tenant(name);
     feed(&client);
     let items: Vec<Value> = (0..40).map(|at| item(&format!("i{at:02}"), &format!("c{}", at % 4), "t")).collect();
     import(&client, &items);
@@ -47,7 +47,7 @@ fn offered(client: &Client, user: &str) -> Vec<String> {
 
 #[test]
 fn a_slate_is_what_the_whole_funnel_recommends() {
-    let client = visitors("precompute");
+    let client = visitors(shared(), "precompute");
     let full = ["ann", "bob"].map(|user| slate(&recommend(&client, user, COUNT)));
     assert_ne!(full[0], full[1]);
     let outcome = precompute(&client, &json!({"count": COUNT}));
@@ -79,7 +79,7 @@ fn a_slate_is_what_the_whole_funnel_recommends() {
     assert!(offered(&client, "bob").is_empty());
     assert_eq!(offered(&client, "ann"), full[0]);
 
-    let other = visitors("precompute-other");
+    let other = visitors(shared(), "precompute-other");
     serve_by(&other, &json!([{"name": "precomputed"}]));
     assert!(offered(&other, "ann").is_empty());
     // The way to the slates is the host's own.
@@ -89,7 +89,7 @@ fn a_slate_is_what_the_whole_funnel_recommends() {
 
 #[test]
 fn a_slate_is_not_shown_before_it_is_served() {
-    let client = visitors("precompute-exposure");
+    let client = visitors(shared(), "precompute-exposure");
     configure(&client, &json!({"exposure": {"enabled": true}}));
     let shown = slate(&recommend(&client, "ann", 5));
     precompute(&client, &json!({"count": COUNT}));
@@ -102,7 +102,7 @@ fn a_slate_is_not_shown_before_it_is_served() {
 
 #[test]
 fn a_heavy_funnel_ahead_and_a_light_one_live() {
-    let client = visitors("precompute-heavy");
+    let client = visitors(shared(), "precompute-heavy");
     let full = slate(&recommend(&client, "ann", COUNT));
     let heavy = &scenario(FEED)["config"]["recall"];
     let params = json!({"count": COUNT, "funnel": {"recall": heavy}});
@@ -119,7 +119,7 @@ fn a_heavy_funnel_ahead_and_a_light_one_live() {
 
 #[test]
 fn a_run_that_fails_leaves_the_last_good_slates() {
-    let client = visitors("precompute-fails");
+    let client = visitors(shared(), "precompute-fails");
     precompute(&client, &json!({}));
     serve_by(&client, &json!([{"name": "precomputed"}]));
     let before = offered(&client, "ann");
@@ -137,10 +137,11 @@ fn a_run_that_fails_leaves_the_last_good_slates() {
     assert_eq!(offered(&client, "ann"), before);
 }
 
-#[test]
-fn a_run_that_is_cancelled_leaves_the_last_good_slates() {
-    let client = visitors("precompute-cancelled");
-    precompute(&client, &json!({}));
+/// Has slates made for the three, and begins to make them for four thousand more; the
+/// path of the run that is at work.
+fn crowd(client: &Client) -> String {
+    precompute(client, &json!({}));
+    serve_by(client, &json!([{"name": "precomputed"}]));
     let events: Vec<Value> = (0..4000)
         .map(|user| {
             json!({"event_id": format!("e{user}"), "scenario_id": FEED, "user_id": format!("u{user}"),
@@ -150,18 +151,38 @@ fn a_run_that_is_cancelled_leaves_the_last_good_slates() {
     for events in events.chunks(1000) {
         client.call("POST", "/api/v1/behaviors").body("application/x-ndjson", ndjson(events)).expect(202);
     }
-    let begun = client.post("/api/v1/jobs", &json!({"scenario_id": FEED, "kind": "precompute"})).expect(202);
+    let funnel = json!({"recall": scenario(FEED)["config"]["recall"]});
+    let body = json!({"scenario_id": FEED, "kind": "precompute", "params": {"funnel": funnel}});
+    let begun = client.post("/api/v1/jobs", &body).expect(202);
     let path = format!("/api/v1/jobs/{}", begun.json()["run_id"].as_str().unwrap());
     eventually("it is at work", Duration::from_secs(10), || {
         (client.get(&path).expect(200).json()["state"] == "running").then_some(())
     });
+    path
+}
+
+#[test]
+fn a_run_that_is_cancelled_leaves_the_last_good_slates() {
+    let client = visitors(shared(), "precompute-cancelled");
+    let path = crowd(&client);
     client.delete(&path).send().assert_status(&[200, 202]);
     let over = eventually("it is over", Duration::from_secs(10), || {
         let run = client.get(&path).expect(200).json();
         (run["state"] != "running").then_some(run)
     });
     assert_eq!(over["state"], "cancelled", "{over}");
-    serve_by(&client, &json!([{"name": "precomputed"}]));
     assert_eq!(offered(&client, "ann").len(), 40);
     assert!(offered(&client, "u7").is_empty());
+}
+
+#[test]
+fn a_crash_leaves_the_last_good_slates() {
+    let mut server = Server::start();
+    let path = crowd(&visitors(&server, "precompute-crash"));
+    server.kill9();
+    server.restart();
+    let client = server.tenant("precompute-crash");
+    assert_eq!(offered(&client, "ann").len(), 40);
+    assert!(offered(&client, "u7").is_empty());
+    assert_eq!(client.get(&path).expect(200).json()["state"], "running", "it begins again when its lease has run out");
 }

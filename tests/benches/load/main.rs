@@ -107,6 +107,13 @@ fn all(stores: Stores, world: &World, clients: usize, seconds: Duration) -> Figu
         failed += run.failed;
     }
     println!("memory: {}\n", server.memory());
+    failed += precompute(&server, world, &users, &body);
+    for clients in [1, clients] {
+        let mut run = recommend(&server, &users, &body, clients, Until::Time(seconds));
+        run.print(clients);
+        failed += run.failed;
+    }
+    println!("memory: {}\n", server.memory());
     server.stop();
     failed += one.failed + many.failed;
     Figures { recommend_p50: common::quantile(&mut one.times, 0.5), behaviors_per_second, failed }
@@ -125,6 +132,47 @@ fn learn(server: &Server, world: &World) {
         assert_eq!(run.state, State::Succeeded, "{}", run.error);
         println!("  {}: {:.1} s, {}", kind.as_str(), start.elapsed().as_secs_f64(), json!(run.outcome));
     }
+}
+
+/// Has slates made ahead by the five channels, alone and while one client asks for
+/// recommendations, and then serves by them and `latest`; how many requests failed.
+fn precompute(server: &Server, world: &World, users: &[String], body: &[u8]) -> usize {
+    let client = Client::new(&server.url(), TENANT).unwrap();
+    let mut params = serde_json::Map::new();
+    params.insert("active_days".to_owned(), json!(3650));
+    let make = || {
+        let begun = client.start_job(world.scenario_id(), Kind::Precompute, &params).unwrap();
+        let start = Instant::now();
+        let run = follow(&client, begun, &mut |_| {}).unwrap();
+        assert_eq!(run.state, State::Succeeded, "{}", run.error);
+        let spent = start.elapsed();
+        let slates = run.outcome.as_ref().and_then(|outcome| outcome["slates"].as_f64()).unwrap();
+        println!(
+            "  {:.0} slates/s ({:.1} s), {}",
+            slates / spent.as_secs_f64(),
+            spent.as_secs_f64(),
+            json!(run.outcome)
+        );
+    };
+    println!("slates ahead, by five channels:");
+    let cpu = server.cpu();
+    make();
+    println!("  server: {:.1} s of processor time, memory {}", (server.cpu() - cpu).as_secs_f64(), server.memory());
+    println!("the same beside one client:");
+    let over = AtomicUsize::new(0);
+    let mut run = std::thread::scope(|scope| {
+        scope.spawn(|| {
+            make();
+            over.store(1, Ordering::Relaxed);
+        });
+        recommend(server, users, body, 1, Until::Told(&over))
+    });
+    run.print(1);
+    let mut scenario = learned_scenario(world);
+    scenario["config"]["recall"]["strategies"] = json!([{"name": "precomputed", "limit": 100}, {"name": "latest"}]);
+    client.put_scenario(&scenario.to_string()).unwrap();
+    println!("served by slates made ahead, and the latest:");
+    run.failed
 }
 
 /// The scenario with five channels, three of which are learned.
@@ -197,9 +245,11 @@ fn behaviors(server: &Server, world: &World) -> (f64, usize) {
 
 /// When a run ends.
 #[derive(Clone, Copy)]
-enum Until {
+enum Until<'a> {
     Time(Duration),
     Count(usize),
+    /// When it is no longer 0.
+    Told(&'a AtomicUsize),
 }
 
 /// What a run of recommendations came to.
@@ -212,7 +262,7 @@ struct Run {
 }
 
 /// `POST /api/v1/recommend`, each client one request after the other.
-fn recommend(server: &Server, users: &[String], body: &[u8], clients: usize, until: Until) -> Run {
+fn recommend(server: &Server, users: &[String], body: &[u8], clients: usize, until: Until<'_>) -> Run {
     let next = AtomicUsize::new(0);
     let (start, cpu, own_cpu) = (Instant::now(), server.cpu(), common::cpu("self"));
     let ask = || {
@@ -223,6 +273,7 @@ fn recommend(server: &Server, users: &[String], body: &[u8], clients: usize, unt
             let over = match until {
                 Until::Time(time) => start.elapsed() >= time,
                 Until::Count(count) => at >= count,
+                Until::Told(over) => over.load(Ordering::Relaxed) != 0,
             };
             if over {
                 return (times, failed);

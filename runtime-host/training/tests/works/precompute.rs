@@ -50,11 +50,12 @@ fn now_ms() -> u64 {
 }
 
 impl Fixture {
-    /// So many users with a profile, who were there so many days ago.
+    /// Users with a profile, who were there so many days ago, each a minute before the
+    /// one before.
     async fn visitors(&self, users: std::ops::Range<u64>, days: u64) {
         for user in users {
             let id = format!("u{user}");
-            let event = self.event(&id, "i", "impression", now_ms() - days * DAY_MS - user);
+            let event = self.event(&id, "i", "impression", now_ms() - days * DAY_MS - user * 60_000);
             self.append(vec![event]).await;
             self.insert(&self.t, Collection::UserProfiles, &id, json!({"user_id": id})).await;
         }
