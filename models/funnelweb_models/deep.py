@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from . import deep_graph, limits, linear, network, scaling, slots
 from .adam import Adam
@@ -81,7 +82,8 @@ def train(kind: Kind, log: Log, view: View, baseline: linear.Linear, objective: 
     model = Network(shape, objective.raw(float(labels.mean())), random)
     valid = network.batch(shape, *view.split(tensors(view.inputs, log.valid.rows)))
     valid_labels = objective.labels(log.valid) / np.float32(scale)
-    rounds = _fit(model, objective, network.batch(shape, dense, ids), labels, valid, valid_labels, random)
+    with threadpool_limits(1):  # the matrices are small: threads would wait for each other more than compute
+        rounds = _fit(model, objective, network.batch(shape, dense, ids), labels, valid, valid_labels, random)
     model.weights["bias"] += np.float32(np.log(scale))
     return Trained(
         inputs=view.inputs,

@@ -40,7 +40,7 @@ def trees(train: Part, labels: NDArray[np.float32], options: vocabulary.Options)
     for name, kind, known in _vocabularies(rows, options):
         if kind is FeatureType.CATEGORICAL:
             ordered = vocabulary.by_mean_label(rows.words[name], labels, options)
-            columns.append(Column(name, kind, vocabulary=ordered))
+            columns += [Column(name, kind, vocabulary=ordered)] if ordered else []
         else:
             columns += [Column(name, kind, vocabulary=(word,)) for word in known[: limits.INDICATOR_VALUES]]
     return _some((Input("features", "float32", tuple(columns)),) if columns else ())

@@ -12,6 +12,10 @@ VOCABULARY_COUNT = 5
 MULTI_VALUES = 16
 """Values of one multi-categorical column that a deep model is given."""
 
+TREE_VALUE_ROWS = 100
+"""Rows of the training part that a value must occur in to have a place of its own in a tree ensemble: its place
+tells its mean label, and that of few rows is mostly luck, which the trees would learn by heart."""
+
 INDICATOR_VALUES = 32
 """Values of a multi-categorical feature that a tree ensemble is given, each as a column of its own."""
 
