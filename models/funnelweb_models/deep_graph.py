@@ -18,9 +18,7 @@ def graph(
     result = Graph(name)
     given = {each.tensor: result.input(each.tensor, each.element, each.width) for each in inputs}
     dense = scaling.write(result, given["dense"]) if scaling else None
-    weights = {
-        name: result.constant(name, values) for name, values in network.weights.items() if values.size
-    }
+    weights = {name: result.constant(name, values) for name, values in network.weights.items() if values.size}
     writer = _Writer(result, network, weights, given.get("ids"))
     fields = writer.fields()
     parts = [*writer.linear(dense), writer.perceptron(fields, dense)]

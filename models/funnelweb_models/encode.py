@@ -1,7 +1,7 @@
 """From rows to tensors: the format's own rules, the same that the sandbox follows.
 
-    >>> value_hash("music") == value_hash("#" + format(value_hash("music"), "08x"))
-    True
+>>> value_hash("music") == value_hash("#" + format(value_hash("music"), "08x"))
+True
 """
 
 import re

@@ -26,7 +26,9 @@ def rows(inputs: tuple[Input, ...], test: Rows, seed: int) -> list[Row]:
     """At most as many rows as the limit; only with the features that the model reads."""
     columns = {column.feature: column for each in inputs for column in each.columns}
     vocabularies = {
-        feature: {value_hash(word) for each in inputs for c in each.columns if c.feature == feature for word in c.vocabulary}
+        feature: {
+            value_hash(word) for each in inputs for c in each.columns if c.feature == feature for word in c.vocabulary
+        }
         for feature in columns
     }
     order = np.random.default_rng(seed).permutation(test.count)[: limits.IMPORTANCE_ROWS]
@@ -39,7 +41,8 @@ def rows(inputs: tuple[Input, ...], test: Rows, seed: int) -> list[Row]:
 def _covering(candidates: list[Row], vocabularies: dict[str, set[int]], most: int) -> list[Row]:
     """Rows that show something new, then others up to half of what is allowed."""
     seen: set[tuple[str, str]] = set()
-    new, others = [], []
+    new: list[Row] = []
+    others: list[Row] = []
     for row in candidates:
         traits = set(_traits(row, vocabularies))
         (others if traits <= seen else new).append(row)
@@ -65,7 +68,9 @@ def _made(row: Row, columns: dict[str, Column]) -> Iterator[Row]:
     """Everything missing; every word unknown; every word by its hash; more words than are taken."""
     yield {}
     yield row | {name: _one(column, UNKNOWN) for name, column in columns.items() if not column.type.is_number}
-    yield row | {name: _one(column, _hashed(column.vocabulary[-1])) for name, column in columns.items() if column.vocabulary}
+    yield row | {
+        name: _one(column, _hashed(column.vocabulary[-1])) for name, column in columns.items() if column.vocabulary
+    }
     yield row | {
         name: [UNKNOWN, *column.vocabulary[: column.length + 2]]
         for name, column in columns.items()

@@ -45,7 +45,7 @@ class Graph:
             self._constants[name] = numpy_helper.from_array(array, name)
         return name
 
-    def node(self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: object) -> str:
+    def node(self, operator: str, inputs: Sequence[str], output: str | None = None, **attributes: Any) -> str:
         """One operator; gives the name of what it computes."""
         output = output or f"{operator.lower()}_{len(self._nodes)}"
         self._nodes.append(helper.make_node(operator, inputs, [output], **attributes))
@@ -62,8 +62,6 @@ class Graph:
         opsets = [helper.make_opsetid("", OPSET)]
         if any(node.domain for node in self._nodes):
             opsets.append(helper.make_opsetid("ai.onnx.ml", ML_OPSET))
-        model = helper.make_model(
-            graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="funnelweb_models"
-        )
+        model = helper.make_model(graph, opset_imports=opsets, ir_version=IR_VERSION, producer_name="funnelweb_models")
         onnx.checker.check_model(model, full_check=True)
         return model

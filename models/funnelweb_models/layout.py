@@ -25,7 +25,7 @@ def deep(train: Part, options: vocabulary.Options) -> tuple[Input, ...]:
         if kind is FeatureType.MULTI_CATEGORICAL
     ]
     inputs = (Input("dense", "float32", tuple(numbers)), Input("ids", "int64", (*single, *several)))
-    return _some(tuple(each for each in inputs if each.columns))
+    return _checked(tuple(each for each in inputs if each.columns))
 
 
 def trees(train: Part, labels: NDArray[np.float32], options: vocabulary.Options) -> tuple[Input, ...]:
@@ -42,13 +42,22 @@ def trees(train: Part, labels: NDArray[np.float32], options: vocabulary.Options)
             ordered = vocabulary.by_mean_label(rows.words[name], labels, options)
             columns += [Column(name, kind, vocabulary=ordered)] if ordered else []
         else:
-            columns += [Column(name, kind, vocabulary=(word,)) for word in known[: limits.INDICATOR_VALUES]]
-    return _some((Input("features", "float32", tuple(columns)),) if columns else ())
+            columns += [Column(name, kind, vocabulary=(word,)) for word in known[: _indicators(rows)]]
+    return _checked((Input("features", "float32", tuple(columns)),) if columns else ())
 
 
-def _some(inputs: tuple[Input, ...]) -> tuple[Input, ...]:
+def _indicators(rows: Rows) -> int:
+    """Words of a multi-categorical feature that have columns of their own; fewer where there are many features."""
+    several = sum(kind is FeatureType.MULTI_CATEGORICAL for kind in rows.types.values())
+    return max(0, min(limits.INDICATOR_VALUES, (limits.COLUMNS - len(rows.types)) // several))
+
+
+def _checked(inputs: tuple[Input, ...]) -> tuple[Input, ...]:
     if not inputs:
         raise InputError("no feature varies in the rows of `train`; nothing can be learned")
+    count = sum(len(each.columns) for each in inputs)
+    if count > limits.COLUMNS:
+        raise InputError(f"{count} features, more than the {limits.COLUMNS} columns that a model may have")
     return inputs
 
 

@@ -17,7 +17,7 @@ TREE_VALUE_ROWS = 100
 tells its mean label, and that of few rows is mostly luck, which the trees would learn by heart."""
 
 INDICATOR_VALUES = 32
-"""Values of a multi-categorical feature that a tree ensemble is given, each as a column of its own."""
+"""Values of a multi-categorical feature that a tree ensemble is given, each as a column of its own, at most."""
 
 CROSSES = 6
 """Crosses in the wide part of Wide&Deep."""
@@ -36,6 +36,12 @@ IMPORTANCE_ROWS = 20_000
 
 GOLDEN_ROWS = 32
 """Golden rows that are written; the format takes 64."""
+
+COLUMNS = 512
+"""Columns of a model, as many as the server takes."""
+
+MANIFEST_BYTES = 4 * 1024 * 1024
+"""Bytes of a manifest, as many as the server takes."""
 
 ONNX_BYTES = 64 * 1024 * 1024
 """Bytes of an ONNX file that is taken for upload."""

@@ -47,7 +47,7 @@ class Linear:
 
     def raw(self, example: Example) -> Floats:
         """The raw sum of each row."""
-        return (example.columns @ self.coefficients + self.bias).astype(np.float32)
+        return np.asarray(example.columns @ self.coefficients + self.bias, np.float32)
 
 
 def fitted(objective: Objective, train: Example, valid: Example) -> Linear:
@@ -62,7 +62,7 @@ def _fitted(objective: Objective, train: Example, penalty: float) -> Linear:
     def loss_and_slope(at: NDArray[np.float64]) -> tuple[float, NDArray[np.float64]]:
         coefficients = at[:-1]
         raw = columns @ coefficients + at[-1]
-        loss = objective.loss(raw, labels) + 0.5 * penalty / count * (coefficients @ coefficients)
+        loss = objective.loss(raw, labels) + 0.5 * penalty / count * float(coefficients @ coefficients)
         by_raw = (objective.mean(raw) - labels) / count
         slope = columns.T @ by_raw + penalty / count * coefficients
         return loss, np.append(slope, by_raw.sum())

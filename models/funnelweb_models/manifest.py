@@ -85,13 +85,19 @@ def write(manifest: Manifest, graph: onnx.ModelProto, folder: Path) -> None:
     said = manifest.to_json()
     for entry in list(graph.metadata_props):
         graph.metadata_props.remove(entry)
-    graph.metadata_props.add(key=KEY, value=json.dumps(said, separators=(",", ":"), allow_nan=False))
+    within = json.dumps(said, separators=(",", ":"), allow_nan=False)
+    _check_size("manifest", len(within), limits.MANIFEST_BYTES)
+    graph.metadata_props.add(key=KEY, value=within)
     written = graph.SerializeToString(deterministic=True)
-    if len(written) > limits.ONNX_BYTES:
-        raise InputError(f"the model has {len(written)} bytes, more than {limits.ONNX_BYTES}; keep fewer values")
+    _check_size("model", len(written), limits.ONNX_BYTES)
     (folder / "model.onnx").write_bytes(written)
     beside = said | {"onnx_sha256": hashlib.sha256(written).hexdigest()}
     (folder / "model.json").write_text(json.dumps(beside, indent=1, allow_nan=False) + "\n")
+
+
+def _check_size(what: str, size_bytes: int, limit_bytes: int) -> None:
+    if size_bytes > limit_bytes:
+        raise InputError(f"the {what} has {size_bytes} bytes, more than {limit_bytes}; keep fewer words: --max-values")
 
 
 def read(path: Path) -> Manifest:

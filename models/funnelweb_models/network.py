@@ -12,6 +12,7 @@ differences. That saves an install of 0.5 to 5 GB, see `models/README.md`.
 """
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -92,7 +93,7 @@ class Network:
         }
         if shape.factorised:
             self.weights["dense_factors"] = _normal(random, (shape.dense, DIMENSIONS), EMBEDDING_DEVIATION)
-        for layer, (given, made) in enumerate(zip(widths, widths[1:], strict=False)):
+        for layer, (given, made) in enumerate(pairwise(widths)):
             self.weights[f"layer_{layer}"] = _normal(random, (given, made), np.sqrt(2 / given))
             self.weights[f"layer_bias_{layer}"] = np.zeros(made, np.float32)
         self.weights[f"layer_{len(HIDDEN)}"] *= 0.1

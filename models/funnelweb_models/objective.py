@@ -5,7 +5,7 @@ trainer here the slope of the loss by the raw sum is just `mean(raw) - label`.
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from .errors import InputError
 from .log import Part
 
-Floats = NDArray[np.float32]
+Floats = NDArray[np.floating[Any]]
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ class Objective:
     def mean(self, raw: Floats) -> Floats:
         """The estimate of a raw sum."""
         if self.is_probability:
-            return 0.5 * (1 + np.tanh(0.5 * raw))
-        return np.exp(np.minimum(raw, RAW_LIMIT))
+            return np.asarray(0.5 * (1 + np.tanh(0.5 * raw)))
+        return np.asarray(np.exp(np.minimum(raw, RAW_LIMIT)))
 
     def loss(self, raw: Floats, labels: Floats) -> float:
         """The mean loss; of an amount up to a constant."""
@@ -58,7 +58,9 @@ class Objective:
     def check(self, labels: Floats) -> None:
         """There is something to learn."""
         if labels.min() == labels.max():
-            raise InputError(f"column `{self.label}` is {labels.min():g} in every row of `train`; nothing can be learned")
+            raise InputError(
+                f"column `{self.label}` is {labels.min():g} in every row of `train`; nothing can be learned"
+            )
 
 
 RAW_LIMIT = np.float32(30)

@@ -84,7 +84,7 @@ def page(found: Findings) -> str:
         _inputs(said),
     ]
     head = f'<meta charset="utf-8"><title>{escape(said.name)} {escape(said.version)}</title><style>{_STYLE}</style>'
-    return f"<!doctype html><html lang=\"en\"><head>{head}</head><body>{''.join(sections)}</body></html>\n"
+    return f'<!doctype html><html lang="en"><head>{head}</head><body>{"".join(sections)}</body></html>\n'
 
 
 def _summary(found: Findings) -> str:
@@ -131,7 +131,7 @@ def _reliability(found: Findings) -> str:
 def _by_position(found: Findings) -> str:
     """What was seen at each place, and what the model would have said, which knows no place."""
     part, labels = found.log.test, found.objective.labels(found.log.test)
-    places = [place for place in np.unique(part.positions)[:POSITIONS]]
+    places = list(np.unique(part.positions)[:POSITIONS])
     curves = [_mean_by_place("observed", labels, part, places)]
     if not found.order_only:
         curves.append(_mean_by_place("estimate", found.scores, part, places))

@@ -6,6 +6,7 @@ column is wide. A *cross* has a row for each pair of values of two fields.
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -105,7 +106,7 @@ def possible_crosses(of: tuple[Field, ...]) -> list[Cross]:
     return [cross for cross in crosses if cross.cells <= limits.CROSS_CELLS]
 
 
-def chosen_crosses(of: tuple[Field, ...], ids: Ids, residuals: NDArray[np.float32]) -> tuple[Cross, ...]:
+def chosen_crosses(of: tuple[Field, ...], ids: Ids, residuals: NDArray[np.floating[Any]]) -> tuple[Cross, ...]:
     """The pairs that explain most of what a linear model leaves over (label less estimate).
 
     A cell's gain is the square error that its smoothed mean takes away, less what a cell
@@ -125,7 +126,7 @@ CELL_PRIOR_ROWS = 20
 """Rows without residual that a cell's mean is smoothed with."""
 
 
-def _gain(cross: Cross, ids: Ids, residuals: NDArray[np.float32]) -> float:
+def _gain(cross: Cross, ids: Ids, residuals: NDArray[np.floating[Any]]) -> float:
     cell = cross.rows(ids)
     residual = np.broadcast_to(residuals[:, None], cell.shape)
     if cross.first.is_multi:

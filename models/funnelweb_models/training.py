@@ -6,7 +6,7 @@ written, in onnxruntime; 6. golden rows, manifest, report.
 
 import json
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,7 +33,7 @@ class Settings:
     version: str
     lambdarank: bool = False
     seed: int = 1
-    words: vocabulary.Options = vocabulary.Options()
+    words: vocabulary.Options = field(default_factory=vocabulary.Options)
 
     def check(self) -> None:
         """Before any work."""

@@ -5,6 +5,7 @@ float32: each threshold is rounded down to the largest float32 not above it, so 
 float32 value goes the way it went in training.
 """
 
+import os
 from collections import defaultdict
 from typing import Any
 
@@ -26,6 +27,8 @@ GRADES = 4
 """Grades above 0 that an amount is given for lambdarank."""
 NDCG_AT = 10
 PATIENCE_ROUNDS = 30
+THREAD_ROWS = 200_000
+"""Rows for which one more thread is worth its while."""
 
 _PARAMETERS = {
     "learning_rate": 0.06,
@@ -47,7 +50,9 @@ def train(log: Log, inputs: tuple[Input, ...], objective: Objective, lambdarank:
     scale = 1.0 if lambdarank else objective.scale(objective.labels(log.train))
     sets = [_data_set(part, inputs, objective, lambdarank, scale, log.train) for part in (log.train, log.valid)]
     booster = lightgbm.train(
-        _PARAMETERS | _objective_parameters(objective, lambdarank) | {"seed": seed},
+        _PARAMETERS
+        | _objective_parameters(objective, lambdarank)
+        | {"seed": seed, "num_threads": _threads(log.train.rows.count)},
         sets[0],
         num_boost_round=limits.TREES,
         valid_sets=sets,
@@ -111,6 +116,11 @@ def grades(labels: NDArray[np.float32], train_labels: NDArray[np.float32]) -> ND
     return np.where(labels > 0, 1 + np.searchsorted(edges, labels, side="right"), 0).astype(np.int32)
 
 
+def _threads(rows: int) -> int:
+    """With few rows threads wait for each other more than they compute."""
+    return max(1, min(os.cpu_count() or 1, rows // THREAD_ROWS))
+
+
 def _objective_parameters(objective: Objective, lambdarank: bool) -> dict[str, Any]:
     if lambdarank:
         return {"objective": "lambdarank", "metric": "ndcg", "eval_at": [NDCG_AT]}
@@ -141,7 +151,7 @@ def _scores(
     return (raw if link is None else link.mean(raw)).astype(np.float32)
 
 
-def _nodes(trees: list[dict[str, Any]]) -> dict[str, list[Any]]:
+def _nodes(trees: list[dict[str, Any]]) -> dict[str, Any]:
     """The attributes of the operator, each a list over all nodes or all leaves."""
     columns: dict[str, list[Any]] = defaultdict(list)
     for number, tree in enumerate(trees):

@@ -9,6 +9,7 @@ from . import limits
 from .encode import value_hash
 from .rows import Words
 
+
 @dataclass(frozen=True)
 class Options:
     """How rare a word may be, and how many are kept."""
@@ -54,4 +55,4 @@ def by_mean_label(words: Words, labels: NDArray[np.float32], options: Options) -
 def _differ(means: NDArray[np.float64], counts: NDArray[np.int64], labels: NDArray[np.float32]) -> bool:
     """Whether the means vary more than those of words that say nothing (two deviations of chi-square)."""
     distance = float(np.sum(counts * (means - labels.mean()) ** 2) / labels.var())
-    return distance > len(means) + 2 * np.sqrt(2 * len(means))
+    return distance > len(means) + 2 * float(np.sqrt(2 * len(means)))
