@@ -24,12 +24,12 @@ ROUND_ROWS = 200_000
 """Rows between two looks at `valid`, at most."""
 SCORE_ROWS = 8192
 """Rows that are scored at once."""
-RATE = 1e-3
+RATE = 2e-3
 RATE_DECAY = 0.4
 """What the rate is multiplied by after a round that was no better."""
 PATIENCE_ROUNDS = 3
 DROPOUT = 0.2
-DECAY = {"embedding": 1e-5, "linear": 1e-5, "dense_factors": 1e-5, "layer_0": 1e-5, "layer_1": 1e-5}
+DECAY = {"embedding": 3e-3, "linear": 3e-3, "dense_factors": 1e-5, "layer_0": 1e-5, "layer_1": 1e-5}
 
 
 @dataclass(frozen=True)
