@@ -1,13 +1,16 @@
 """Plots as SVG text: lines and bars, with axes; enough for a report that is one file."""
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
 
 WIDTH, HEIGHT = 460, 300
-LEFT, RIGHT, TOP, BOTTOM = 64, 14, 14, 46
+LEFT, RIGHT, TOP, BOTTOM = 64, 14, 34, 46
 TICKS = 5
+"""Marks on an axis, about."""
 COLOURS = ("#1f6feb", "#d1682b", "#2da44e")
+LEGEND_WIDTH = 120
 BAR_HEIGHT = 20
 BAR_LEFT = 250
 
@@ -58,6 +61,14 @@ def _range(values: Sequence[float]) -> tuple[float, float]:
     return low - margin, high + margin
 
 
+def _ticks(of: tuple[float, float]) -> list[float]:
+    """Round numbers within a range."""
+    least = (of[1] - of[0]) / TICKS
+    power = 10.0 ** math.floor(math.log10(least))
+    step = next(power * size for size in (1, 2, 5, 10) if power * size >= least)
+    return [number * step for number in range(math.ceil(of[0] / step), math.floor(of[1] / step) + 1)]
+
+
 def _x(value: float, of: tuple[float, float]) -> float:
     return LEFT + (value - of[0]) / (of[1] - of[0]) * (WIDTH - LEFT - RIGHT)
 
@@ -68,12 +79,13 @@ def _y(value: float, of: tuple[float, float]) -> float:
 
 def _axes(x_range: tuple[float, float], y_range: tuple[float, float], x_name: str, y_name: str) -> str:
     parts = []
-    for tick in range(TICKS):
-        x_value, y_value = (low + (high - low) * tick / (TICKS - 1) for low, high in (x_range, y_range))
-        x, y = _x(x_value, x_range), _y(y_value, y_range)
+    for value in _ticks(y_range):
+        y = _y(value, y_range)
         parts.append(f'<line x1="{LEFT}" y1="{y:.1f}" x2="{WIDTH - RIGHT}" y2="{y:.1f}" stroke="#d8dee4"/>')
-        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{y_value:.3g}</text>')
-        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{x_value:.3g}</text>')
+        parts.append(f'<text x="{LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{value:.4g}</text>')
+    for value in _ticks(x_range):
+        x = _x(value, x_range)
+        parts.append(f'<text x="{x:.1f}" y="{HEIGHT - BOTTOM + 16}" text-anchor="middle">{value:.4g}</text>')
     middle = (HEIGHT - BOTTOM + TOP) / 2
     parts.append(f'<text x="{(WIDTH + LEFT) / 2}" y="{HEIGHT - 8}" text-anchor="middle">{escape(x_name)}</text>')
     turn = f'transform="rotate(-90 12 {middle})"'
@@ -94,9 +106,9 @@ def _line(line: Line, colour: str, x_range: tuple[float, float], y_range: tuple[
 def _legend(given: Sequence[Line]) -> str:
     parts = []
     for at, (line, colour) in enumerate(zip(given, _colours(given), strict=True)):
-        y = TOP + 12 + at * 16
-        parts.append(f'<rect x="{LEFT + 10}" y="{y - 9}" width="10" height="10" fill="{colour}"/>')
-        parts.append(f'<text x="{LEFT + 26}" y="{y}">{escape(line.name)}</text>')
+        x = LEFT + at * LEGEND_WIDTH
+        parts.append(f'<rect x="{x}" y="9" width="10" height="10" fill="{colour}"/>')
+        parts.append(f'<text x="{x + 16}" y="18">{escape(line.name)}</text>')
     return "".join(parts)
 
 

@@ -103,7 +103,7 @@ def test_the_golden_rows_are_reproduced_and_tell_something(make: Make, kind: str
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("aim", ["click_rate", "watch_time"])
 def test_the_graph_computes_what_the_trainer_does(tmp_path: Path, kind: kinds.Kind, aim: str) -> None:
-    data = synthetic.written(synthetic.log(300), tmp_path / "log.parquet")
+    data = synthetic.written(synthetic.log(200), tmp_path / "log.parquet")
     whole, goal, options = log.read(data), objective.named(aim), vocabulary.Options()
     if kind is kinds.Kind.LIGHTGBM:
         inputs = layout.trees(whole.train, goal.labels(whole.train), options)
