@@ -8,6 +8,7 @@
 
 mod build;
 mod debian;
+mod models;
 mod redis_servers;
 mod setup;
 mod shell;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    build, redis_servers, setup,
+    build, models, redis_servers, setup,
     shell::{cargo, run},
 };
 
@@ -27,6 +27,7 @@ const STEPS: &[Step] = &[
     Step { name: "format", run: |root| run(cargo(root).args(["fmt", "--all", "--check"])) },
     Step { name: "setup", run: |root| setup::setup(root, setup::Rustup::First) },
     Step { name: "redis-servers", run: redis_servers::setup },
+    Step { name: "models", run: models::test },
     Step { name: "clippy", run: clippy },
     Step { name: "components", run: build::components },
     Step { name: "test-guests", run: build::test_guests },
