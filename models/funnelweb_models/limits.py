@@ -1,6 +1,6 @@
 """Every limit of the training project, with its unit last in its name."""
 
-NAME_CHARACTERS = 64
+NAME_CHARACTERS = 63
 """Characters in a model's name or version."""
 
 VOCABULARY_VALUES = 20_000
