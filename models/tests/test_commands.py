@@ -32,7 +32,7 @@ WRONG = [
     (["--kind", "forest"], "kind 'forest' is none of: lightgbm, deepfm, wide_deep"),
     (["--objective", "joy"], "objective 'joy' is none of: click_rate, watch_time, conversion"),
     (["--kind", "deepfm", "--lambdarank"], "--lambdarank is for kind `lightgbm`, not for `deepfm`"),
-    (["--version", "1 2"], "version '1 2' must be 1 to 64 of"),
+    (["--version", "1 2"], "version '1 2' must be 1 to 63 of"),
 ]
 
 
