@@ -98,5 +98,5 @@ def test_golden_rows_show_what_the_log_lacks() -> None:
 
 @pytest.mark.parametrize("name", ["", "a b", "ü", "x" * 64])
 def test_a_name_that_is_none_is_told(name: str) -> None:
-    with pytest.raises(InputError, match=r"version .* must be 1 to 64 of"):
+    with pytest.raises(InputError, match=r"version .* must be 1 to 63 of"):
         check_name("version", name)
