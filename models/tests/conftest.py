@@ -32,8 +32,8 @@ Make = Callable[..., Made]
 
 @pytest.fixture(scope="session")
 def log_path(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A log of 15,000 rows."""
-    return synthetic.written(synthetic.log(1500), tmp_path_factory.mktemp("log") / "log.parquet")
+    """A log of 25,000 rows."""
+    return synthetic.written(synthetic.log(2500), tmp_path_factory.mktemp("log") / "log.parquet")
 
 
 @pytest.fixture(scope="session")

@@ -23,7 +23,7 @@ def test_a_log_is_scored_and_measured(
     assert main(["predict", "--data", str(log_path), "--model", str(made.onnx), "--out", str(tmp_path / "scores")]) == 0
     scores = pq.read_table(tmp_path / "scores")
     assert scores.column_names == ["request_id", "item_id", "score"]
-    assert scores.num_rows == 15_000
+    assert scores.num_rows == 25_000
     assert main(["evaluate", "--data", str(log_path), "--model", str(made.onnx)]) == 0
     assert json.loads(capsys.readouterr().out) == made.json("metrics.json")["test"]
 
