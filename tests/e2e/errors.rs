@@ -382,6 +382,8 @@ fn every_field_of_a_scenario() {
         ("/config/features/item_features/0/weight", json!(2000), "config.features.item_features[0].weight"),
         ("/config/features/item_features/0/name", json!(""), "config.features.item_features[0].name"),
         ("/config/features/user_features/0/type", json!(3), "config.features.user_features[0].type"),
+        ("/config/features/derived_features", json!(["x:overlap"]), "config.features.derived_features[0]"),
+        ("/config/features/derived_features", json!("recall:score"), "config.features.derived_features"),
         ("/config/rank/model", json!(""), "config.rank.model"),
         ("/config/rank/model", json!(7), "config.rank.model"),
         ("/config/rank", json!({}), "config.rank.model"),

@@ -195,7 +195,7 @@ fn fields_of_scenarios() {
     let with = |pointer: &str, value: Value| {
         let mut scenario = json!({
             "scenario_type": "test", "name": "", "config": {
-                "features": {"item_features": [], "user_features": []},
+                "features": {"item_features": [], "user_features": [], "context_features": []},
                 "recall": {"strategies": [{"name": "latest", "limit": 1, "params": {}}]},
                 "rank": {"model": "linear", "params": {}},
                 "rerank": {"rules": []}
@@ -206,7 +206,7 @@ fn fields_of_scenarios() {
     };
     holds("invalid_field", "name", limits::NAME_BYTES, |bytes| with("/name", json!(text(bytes))));
     holds("invalid_field", "scenario_type", limits::NAME_BYTES, |bytes| with("/scenario_type", json!(text(bytes))));
-    for list in ["item_features", "user_features"] {
+    for list in ["item_features", "user_features", "context_features"] {
         holds("invalid_config", &*format!("config.features.{list}"), limits::FEATURES, |count| {
             let feature = |at: usize| json!({"name": format!("f{at}"), "type": "numeric"});
             with(&format!("/config/features/{list}"), (0..count).map(feature).collect())

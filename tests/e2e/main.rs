@@ -22,6 +22,7 @@ mod isolation;
 mod learning;
 mod limits;
 mod migration;
+mod models;
 mod outage;
 mod precompute;
 mod related;

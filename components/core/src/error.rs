@@ -29,6 +29,8 @@ pub enum Code {
     ProfileNotFound,
     /// The run of a job does not exist.
     JobNotFound,
+    /// The model, or this version of it, does not exist.
+    ModelNotFound,
     /// The route exists, not with this method.
     MethodNotAllowed,
     /// The document exists already.
@@ -47,6 +49,10 @@ pub enum Code {
     ScenarioInactive,
     /// A run of the job waits or is at work.
     JobActive,
+    /// The version of the model is the one that ranks, or none was before it.
+    ModelInUse,
+    /// An uploaded model breaks a rule.
+    InvalidModel,
     /// More requests than the host takes at once.
     Overloaded,
     /// A store did not answer.
@@ -59,7 +65,7 @@ pub enum Code {
 
 impl Code {
     /// Every code with its HTTP status and its meaning, for the documentation.
-    pub const TABLE: [(Self, u16, &'static str); 24] = [
+    pub const TABLE: [(Self, u16, &'static str); 27] = [
         (Self::MissingHeader, 400, "a gateway header is absent"),
         (Self::InvalidHeader, 400, "a gateway header is malformed"),
         (Self::InvalidJson, 400, "the body is not JSON; the message gives line and column"),
@@ -71,6 +77,7 @@ impl Code {
         (Self::ItemNotFound, 404, "the item does not exist"),
         (Self::ProfileNotFound, 404, "the user has no profile in this scenario"),
         (Self::JobNotFound, 404, "the run of a job does not exist"),
+        (Self::ModelNotFound, 404, "the model, or this version of it, does not exist"),
         (Self::MethodNotAllowed, 405, "the route exists, not with this method"),
         (Self::AlreadyExists, 409, "a document with this id exists"),
         (Self::VersionConflict, 412, "the document is not at the version that If-Match names"),
@@ -80,6 +87,8 @@ impl Code {
         (Self::InvalidConfig, 422, "the config names what does not exist or breaks a rule; field is its JSON path"),
         (Self::ScenarioInactive, 409, "the scenario is not active"),
         (Self::JobActive, 409, "a run of this job waits or is at work; Location is where it is"),
+        (Self::ModelInUse, 409, "the version is active, or none was active before it"),
+        (Self::InvalidModel, 422, "the model breaks a rule; field is where, in the manifest or the ONNX file"),
         (Self::Overloaded, 503, "more requests than are taken at once; try again"),
         (Self::StoreUnavailable, 503, "a store did not answer; try again"),
         (Self::Timeout, 504, "the request took too long"),

@@ -11,6 +11,7 @@
 pub mod behavior;
 pub mod counter;
 pub mod cron;
+pub mod derived;
 pub mod error;
 pub mod handles;
 pub mod id;

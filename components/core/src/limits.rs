@@ -195,6 +195,47 @@ pub const INSTANCE_INSERTS: usize = 2;
 /// Time that an idle endpoint instance is kept.
 pub const INSTANCE_IDLE: Duration = Duration::from_secs(1);
 
+// --- models ---
+
+/// Bytes of an uploaded model's ONNX file.
+pub const MODEL_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes of its manifest.
+pub const MODEL_MANIFEST_BYTES: usize = 4 * 1024 * 1024;
+/// Bytes in a model's name, version and objective; two of them and a colon are an id.
+pub const MODEL_NAME_BYTES: usize = 63;
+/// Inputs of a model's graph.
+pub const MODEL_INPUTS: usize = 16;
+/// Columns of all inputs of a model together.
+pub const MODEL_COLUMNS: usize = 512;
+/// Values of one column's vocabulary.
+pub const MODEL_VOCABULARY: usize = 100_000;
+/// Values that one column takes of a multi-categorical feature.
+pub const MODEL_COLUMN_LENGTH: usize = 64;
+/// Golden rows of a model.
+pub const MODEL_GOLDEN_ROWS: usize = 64;
+/// Operators of a model's graph, and constants.
+pub const MODEL_OPERATORS: usize = 4096;
+/// Dimensions of a tensor in it.
+pub const MODEL_TENSOR_DIMENSIONS: usize = 8;
+/// Bytes of a tensor in it, at the number of rows that are scored at a time.
+pub const MODEL_TENSOR_BYTES: usize = 64 * 1024 * 1024;
+/// Targets (of a classifier, classes) of a tree ensemble.
+pub const MODEL_TREE_TARGETS: usize = 16;
+/// Versions of all models of a scenario.
+pub const MODEL_VERSIONS: usize = 1000;
+/// Time for an uploaded model to be read and prepared.
+pub const MODEL_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+/// Linear memory of an instance that holds a model, in bytes.
+pub const MODEL_MEMORY_BYTES: usize = 256 * 1024 * 1024;
+/// Rows that one call has a model predict.
+pub const PREDICT_ROWS: usize = 1000;
+/// Models that are ready to rank, over all tenants; the least recently used goes.
+pub const MODEL_IMAGES: usize = 1000;
+/// Instances that a model keeps between calls.
+pub const MODEL_IDLE_INSTANCES: usize = 4;
+/// How long it keeps one that is not used.
+pub const MODEL_IDLE: Duration = Duration::from_secs(60);
+
 // --- jobs ---
 
 /// Runs of jobs that a process has at work at once, unless it is told otherwise:

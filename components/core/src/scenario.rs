@@ -4,6 +4,7 @@
 
 mod check;
 mod exploration;
+mod features;
 mod merge;
 mod offline;
 
@@ -22,6 +23,7 @@ use crate::{
 };
 
 pub use exploration::{Exploration, ExploringUsers};
+pub use features::{Feature, FeatureKind, Features};
 pub use merge::{Merge, MergeMethod, Normalization};
 pub use offline::Offline;
 
@@ -87,46 +89,6 @@ pub struct Config {
     /// Long work in the background.
     #[serde(default)]
     pub jobs: Jobs,
-}
-
-/// The feature table's columns.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Features {
-    /// Fields of items.
-    #[serde(default)]
-    pub item_features: Vec<Feature>,
-    /// Fields of user profiles.
-    #[serde(default)]
-    pub user_features: Vec<Feature>,
-}
-
-/// One feature.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Feature {
-    /// A field of the item's `metadata` or of the profile's `features`.
-    pub name: String,
-    /// How it becomes a column.
-    #[serde(rename = "type")]
-    pub kind: FeatureKind,
-    /// What the linear ranker gives it; negative to prefer small values.
-    #[serde(default = "one")]
-    pub weight: f32,
-}
-
-/// How a field becomes a column.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum FeatureKind {
-    /// A number.
-    Numeric,
-    /// One value of many.
-    Categorical,
-    /// Several values.
-    MultiCategorical,
-    /// A point in time; its age counts.
-    Timestamp,
 }
 
 /// Recall.

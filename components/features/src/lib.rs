@@ -4,13 +4,14 @@
 //! One call fetches every column of the items ([`columns`]); what an item's
 //! metadata lacks of the reserved statistics (`hot_score`, `view_count`, `ctr`,
 //! …) is taken from the live structures ([`statistics`]); the user's preferences
-//! become affinities ([`affinity`]); the user's own features become a table of
-//! one row ([`user`]). Candidates that are inactive or gone stand in `removed`.
+//! become affinities ([`affinity`]), what the user did lately the other derived
+//! features ([`derived`]); the features of the user and of the context become a table
+//! of one row ([`user`]). Candidates that are inactive or gone stand in `removed`.
 //!
 //! The numeric cells of the table are, row by row: the numeric and timestamp
 //! columns asked for (NaN where missing), `F:affinity` for each categorical and
-//! multi-categorical item feature `F` (-1 to 1), and `recall:score`. The other
-//! columns are handed on as they came.
+//! multi-categorical item feature `F` (-1 to 1), the derived features, the evidence of
+//! recall, and `recall:score`. The other columns are handed on as they came.
 
 use funnelweb_guest::{
     documents::{self, ItemTable},
@@ -20,8 +21,11 @@ use funnelweb_guest::{
     types::{ColumnSpec, Handle, StageError},
 };
 
+use crate::derived::Crosses;
+
 pub mod affinity;
 pub mod columns;
+pub mod derived;
 pub mod statistics;
 mod table;
 pub mod user;
@@ -63,9 +67,10 @@ pub fn extract(request: &FeaturesRequest, sources: &impl Sources) -> Result<Feat
     let asked = columns::asked(request);
     let items = sources.item_columns(&context.scenario_id, &request.candidates.handles, &asked, context.now_ms)?;
     let rows = table::Rows::of(request, &items.found);
-    let mut table = table::build(request, &asked, items.table, &rows);
+    let crosses = Crosses::load(request, sources)?;
+    let mut table = table::build(request, &asked, items.table, &rows, &crosses);
     statistics::fill(&mut table, &asked, context, &rows.kept, sources)?;
-    let user = user::table(&request.user_features, context);
+    let user = user::table(&request.user_features, &request.context_features, context);
     Ok(FeatureTable { items: table, user, removed: rows.removed })
 }
 

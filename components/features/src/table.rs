@@ -4,17 +4,20 @@
 use funnelweb_guest::{
     features::FeaturesRequest,
     table::{Categorical, Multi},
-    types::{ColumnKind, ColumnSpec, Handle, Table},
+    types::{ColumnKind, ColumnSpec, Handle, NumericColumns, Table},
 };
 
-use crate::affinity::{self, Affinities};
+use crate::{
+    affinity::{self, Affinities},
+    derived::Crosses,
+};
 
 /// Which candidates have a row.
 pub struct Rows {
     /// One per row of the table.
     pub kept: Vec<Handle>,
-    /// The recall score of each row.
-    scores: Vec<f32>,
+    /// The recall score of each row, and its place among the candidates.
+    scores: Vec<(f32, usize)>,
     /// Candidates without a row.
     pub removed: Vec<Handle>,
 }
@@ -32,7 +35,7 @@ impl Rows {
         for (position, (handle, score)) in candidates.handles.iter().zip(&candidates.scores).enumerate() {
             if found.next_if_eq(&position).is_some() {
                 rows.kept.push(*handle);
-                rows.scores.push(*score);
+                rows.scores.push((*score, position));
             } else {
                 rows.removed.push(*handle);
             }
@@ -59,14 +62,27 @@ impl Affinity<'_> {
     }
 }
 
+/// The cells of a candidate.
+fn known(evidence: &NumericColumns, position: usize) -> &[f32] {
+    let width = evidence.names.len();
+    evidence.cells.get(position * width..(position + 1) * width).unwrap_or_default()
+}
+
 /// Whether a column's cells are numbers.
 pub fn is_numeric(kind: ColumnKind) -> bool {
     matches!(kind, ColumnKind::Numeric | ColumnKind::Timestamp)
 }
 
-/// The documents' table with the computed columns joined to its numeric ones.
-/// Numeric columns asked for that no item has are there too, all missing.
-pub fn build(request: &FeaturesRequest, asked: &[ColumnSpec], mut table: Table, rows: &Rows) -> Table {
+/// The documents' table with the computed columns and the evidence joined to its
+/// numeric ones. Numeric columns asked for that no item has are there too, all
+/// missing.
+pub fn build(
+    request: &FeaturesRequest,
+    asked: &[ColumnSpec],
+    mut table: Table,
+    rows: &Rows,
+    crosses: &Crosses<'_>,
+) -> Table {
     let width = table.numeric_names.len();
     let mut names = std::mem::take(&mut table.numeric_names);
     for column in asked.iter().filter(|column| is_numeric(column.kind)) {
@@ -90,16 +106,22 @@ pub fn build(request: &FeaturesRequest, asked: &[ColumnSpec], mut table: Table, 
         names.push(affinity::name(&feature.name));
         affinities.push(column.unwrap_or(Affinity::Nothing));
     }
+    names.extend(crosses.names().map(str::to_owned));
+    let derived = crosses.over(&table);
+    let evidence = &request.evidence;
+    names.extend(evidence.names.iter().cloned());
     names.push("recall:score".to_owned());
 
     let mut numeric = Vec::with_capacity(rows.kept.len() * names.len());
-    for (row, score) in rows.scores.iter().enumerate() {
+    for (row, (score, position)) in rows.scores.iter().enumerate() {
         let cells = table.numeric.get(row * width..(row + 1) * width).unwrap_or_default();
         numeric.extend_from_slice(cells);
         numeric.extend(std::iter::repeat_n(f32::NAN, width - cells.len() + absent));
         numeric.extend(affinities.iter().map(|affinity| affinity.get(row)));
+        numeric.extend(derived.iter().map(|column| column.get(row)));
+        numeric.extend_from_slice(known(evidence, *position));
         numeric.push(*score);
     }
-    drop(affinities);
+    drop((affinities, derived));
     Table { numeric_names: names, numeric, ..table }
 }

@@ -3,7 +3,7 @@ use std::cell::RefCell;
 use funnelweb_core::id::value_hash;
 use funnelweb_guest::{
     fixtures::{attribute, candidates, context, preference},
-    types::{ColumnKind, FeatureSpec, StageErrorCode, Table},
+    types::{ColumnKind, FeatureSpec, NumericColumns, StageErrorCode, Table},
 };
 use proptest::prelude::*;
 
@@ -64,6 +64,9 @@ fn request(item_features: Vec<FeatureSpec>) -> FeaturesRequest {
         candidates: candidates(&[0.9, 0.8, 0.7]),
         item_features,
         user_features: Vec::new(),
+        context_features: Vec::new(),
+        derived_features: Vec::new(),
+        evidence: NumericColumns { names: Vec::new(), cells: Vec::new() },
         columns: Vec::new(),
     }
 }
@@ -268,4 +271,118 @@ impl Sources for Fixed {
     fn item_stats(&self, _: &str, _: &[Handle], _: &[String]) -> Result<Vec<f64>, Error> {
         Err(Error::Denied("not asked for".into()))
     }
+}
+
+/// Two items and what the user did lately, of which the second is gone.
+struct Lately {
+    items: Table,
+    recent: Table,
+    asked: RefCell<Vec<Vec<String>>>,
+}
+
+impl Sources for Lately {
+    fn item_columns(&self, _: &str, handles: &[Handle], columns: &[ColumnSpec], _: u64) -> Result<ItemTable, Error> {
+        self.asked.borrow_mut().push(columns.iter().map(|column| column.name.clone()).collect());
+        match handles {
+            [1, 2] => Ok(ItemTable { found: vec![0, 1], table: self.items.clone() }),
+            [7, 8, 9] => Ok(ItemTable { found: vec![0, 2], table: self.recent.clone() }),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn hot_scores(&self, _: &str, _: &[Handle], _: u64) -> Result<Vec<f32>, Error> {
+        panic!("must not be asked")
+    }
+
+    fn item_stats(&self, _: &str, _: &[Handle], _: &[String]) -> Result<Vec<f64>, Error> {
+        panic!("must not be asked")
+    }
+}
+
+#[test]
+fn derived_features_are_of_what_the_user_did_and_likes() {
+    let hash = value_hash;
+    let sources = Lately {
+        items: Table::empty(2)
+            .with_categorical("category", &[hash("fun"), 0])
+            .with_multi("tags", &[vec![hash("cats"), hash("dogs")], vec![]])
+            .with_embeddings(2, &[Some(vec![0.0, 3.0]), None]),
+        recent: Table::empty(2)
+            .with_categorical("category", &[hash("war"), hash("fun")])
+            .with_multi("tags", &[vec![hash("dogs")], vec![hash("dogs"), hash("cats")]])
+            .with_embeddings(2, &[Some(vec![1.0, 0.0]), Some(vec![0.0, 1.0])]),
+        asked: RefCell::default(),
+    };
+    let mut request =
+        request(vec![feature("category", ColumnKind::Categorical), feature("tags", ColumnKind::MultiCategorical)]);
+    request.candidates = candidates(&[0.9, 0.8]);
+    request.context.user.recent = vec![7, 8, 9];
+    request.context.user.preferences = vec![preference("tags", "cats", 2.0), preference("tags", "dogs", -1.0)];
+    let derived = ["tags:overlap", "tags:recency", "category:recency", "embedding:similarity", "tags:affinity"];
+    request.derived_features = derived.map(str::to_owned).to_vec();
+    request.evidence = NumericColumns { names: vec!["recall:hot_items:rank".to_owned()], cells: vec![0.5, f32::NAN] };
+    let made = extract(&request, &sources).unwrap().items;
+    assert_eq!(
+        made.numeric_names,
+        [
+            "category:affinity",
+            "tags:affinity",
+            "tags:overlap",
+            "tags:recency",
+            "category:recency",
+            "embedding:similarity",
+            "recall:hot_items:rank",
+            "recall:score"
+        ]
+    );
+    assert_eq!(column(&made, "tags:overlap"), [0.5, 0.0]);
+    assert_eq!(column(&made, "tags:recency"), [1.0, 0.0]);
+    assert_eq!(column(&made, "category:recency"), [1.0 / 3.0, 0.0]);
+    let similarity = column(&made, "embedding:similarity");
+    assert!((similarity[0] - 0.5_f32.sqrt()).abs() < 1e-6 && similarity[1] == 0.0, "{similarity:?}");
+    let rank = column(&made, "recall:hot_items:rank");
+    assert!(rank[0] == 0.5 && rank[1].is_nan());
+    assert_eq!(*sources.asked.borrow(), [vec!["category", "tags", "embedding"], vec!["tags", "category", "embedding"]]);
+}
+
+#[test]
+fn a_user_without_a_history_costs_no_question() {
+    let sources = Lately {
+        items: Table::empty(2).with_categorical("category", &[1, 2]),
+        recent: Table::empty(0),
+        asked: RefCell::default(),
+    };
+    let mut request = request(vec![feature("category", ColumnKind::Categorical)]);
+    request.candidates = candidates(&[0.9, 0.8]);
+    request.derived_features = vec!["category:recency".to_owned(), "embedding:similarity".to_owned()];
+    let made = extract(&request, &sources).unwrap().items;
+    assert_eq!(
+        (column(&made, "category:recency"), column(&made, "embedding:similarity")),
+        (vec![0.0; 2], vec![0.0; 2])
+    );
+    assert_eq!(sources.asked.borrow().len(), 1);
+}
+
+#[test]
+fn the_context_and_the_clock_are_columns_of_the_user_s_row() {
+    let mut request = request(Vec::new());
+    request.context.context = vec![attribute("device_type", &["mobile"]), attribute("utc_offset_minutes", &["-720.0"])];
+    let of =
+        |request: &FeaturesRequest| user::table(&request.user_features, &request.context_features, &request.context);
+    request.context_features = vec![
+        feature("device_type", ColumnKind::Categorical),
+        feature("hour", ColumnKind::Numeric),
+        feature("weekday", ColumnKind::Categorical),
+        feature("absent", ColumnKind::Numeric),
+    ];
+    // 2024-01-31T12:00:00Z, a Wednesday, half a day earlier.
+    let row = of(&request);
+    assert_eq!(row.numeric_names, ["context:hour", "context:absent"]);
+    assert!(row.numeric[0] == 0.0 && row.numeric[1].is_nan());
+    assert_eq!(row.categorical_names, ["context:device_type", "context:weekday"]);
+    assert_eq!(row.categorical, [value_hash("mobile"), value_hash("2")]);
+    // What the client says of the hour counts.
+    request.context.context = vec![attribute("hour", &["7"]), attribute("utc_offset_minutes", &["-721"])];
+    let row = of(&request);
+    assert_eq!((row.numeric[0], row.categorical[1]), (7.0, value_hash("1")));
 }

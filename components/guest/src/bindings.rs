@@ -59,6 +59,16 @@ pub mod rank_stage {
     });
 }
 
+/// What rankers that run a model export beside [`rank_stage`].
+pub mod model_load {
+    wit_bindgen::generate!({
+        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+        world: "funnelweb:worlds/model-load",
+        with: { "funnelweb:pipeline/types@0.1.0": super::endpoint::funnelweb::pipeline::types },
+        pub_export_macro: true,
+    });
+}
+
 /// The world of rerank rules.
 pub mod rerank_stage {
     wit_bindgen::generate!({

@@ -31,7 +31,7 @@ pub mod seeds;
 pub mod table;
 
 pub use bindings::endpoint::funnelweb::{
-    capabilities::{documents, errors, events, jobs, learned, live, vectors},
+    capabilities::{documents, errors, events, jobs, learned, live, models, vectors},
     pipeline::{dispatch, types},
 };
 
@@ -50,6 +50,13 @@ pub mod features {
 /// The rank role.
 pub mod rank {
     pub use crate::bindings::rank_stage::exports::funnelweb::pipeline::rank::{Guest, RankRequest};
+}
+
+/// What a ranker that runs a model has beside the rank role.
+pub mod model {
+    pub use crate::bindings::model_load::exports::funnelweb::pipeline::model::{
+        GoldenMismatch, Guest, LoadError, LoadRule, Loaded, ModelFeature,
+    };
 }
 
 /// The rerank role.
@@ -82,6 +89,16 @@ macro_rules! export_rank {
     ($stage:ident) => {
         #[cfg(target_arch = "wasm32")]
         $crate::bindings::rank_stage::export!($stage with_types_in $crate::bindings::rank_stage);
+    };
+}
+
+/// Exports a type as a ranker that is given a model; see [`export_recall`].
+#[macro_export]
+macro_rules! export_model {
+    ($stage:ident) => {
+        $crate::export_rank!($stage);
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::model_load::export!($stage with_types_in $crate::bindings::model_load);
     };
 }
 

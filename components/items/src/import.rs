@@ -108,7 +108,10 @@ where
         let splitter = match media {
             Media::Json => Splitter::Elements(Elements::new(limits::LINE_BYTES)),
             Media::Ndjson => Splitter::Lines(Lines::new(limits::LINE_BYTES)),
-            Media::Csv => Splitter::Records(Box::new(Records::new(limits::LINE_BYTES, COLUMNS))),
+            // The endpoint lets no others through.
+            Media::Csv | Media::Octets | Media::Form => {
+                Splitter::Records(Box::new(Records::new(limits::LINE_BYTES, COLUMNS)))
+            }
         };
         let batch = Batch {
             begun: None,

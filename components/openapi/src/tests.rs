@@ -84,9 +84,11 @@ fn every_operation_is_described() {
         assert!(ids.insert(operation["operationId"].to_string()), "{name}: operationId");
         assert!(operation["summary"].is_string(), "{name}: summary");
         assert!(tags.contains(&&operation["tags"][0]), "{name}: tags");
+        // What is asked of a version stands in the path.
+        let is_asked = path.ends_with("/activate") || path.ends_with("/rollback");
         assert_eq!(
             operation.get("requestBody").is_some(),
-            ["post", "put", "patch"].contains(&method.as_str()),
+            ["post", "put", "patch"].contains(&method.as_str()) && !is_asked,
             "{name}"
         );
 
@@ -101,7 +103,7 @@ fn every_operation_is_described() {
                 (parameter["in"].as_str().unwrap().to_owned(), parameter["name"].as_str().unwrap().to_owned())
             })
             .collect();
-        let in_path = path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));
+        let in_path = path.split('/').filter_map(|part| Some(part.strip_prefix('{')?.split_once('}')?.0));
         let declared = parameters.iter().filter(|(place, _)| place == "path").map(|(_, name)| name.as_str());
         assert_eq!(in_path.collect::<Vec<_>>(), declared.collect::<Vec<_>>(), "{name}");
 
@@ -144,6 +146,14 @@ fn the_routes_are_those_of_the_components() {
         "delete /api/v1/jobs/{run_id}",
         "get /api/v1/jobs/{run_id}",
         "get /api/v1/latest/{scenario_id}",
+        "get /api/v1/models",
+        "post /api/v1/models",
+        "get /api/v1/models/{name}",
+        "post /api/v1/models/{name}/rollback",
+        "delete /api/v1/models/{name}/versions/{version}",
+        "get /api/v1/models/{name}/versions/{version}",
+        "post /api/v1/models/{name}/versions/{version}/activate",
+        "post /api/v1/models/{name}:predict",
         "get /api/v1/popular/{scenario_id}",
         "delete /api/v1/profiles/{scenario_id}/{user_id}",
         "get /api/v1/profiles/{scenario_id}/{user_id}",
@@ -190,6 +200,8 @@ fn the_limits_are_those_of_the_code() {
         ("/Id/maxLength", limits::ID_BYTES),
         ("/Scenario/properties/name/maxLength", limits::NAME_BYTES),
         ("/Config/properties/features/properties/item_features/maxItems", limits::FEATURES),
+        ("/Config/properties/features/properties/context_features/maxItems", limits::FEATURES),
+        ("/Config/properties/features/properties/derived_features/maxItems", limits::FEATURES),
         ("/Config/properties/recall/properties/strategies/maxItems", limits::RECALL_STRATEGIES),
         ("/Config/properties/rerank/properties/rules/maxItems", limits::RERANK_RULES),
         ("/JobConfig/properties/schedule/maxLength", limits::NAME_BYTES),
@@ -203,10 +215,15 @@ fn the_limits_are_those_of_the_code() {
         ("/RecommendRequest/properties/count/maximum", limits::COUNT as usize),
         ("/RecommendRequest/properties/exclude_items/maxItems", limits::EXCLUDED_ITEMS),
         ("/SessionRequest/properties/behaviors/maxItems", limits::EVENTS),
+        ("/PredictRequest/properties/rows/maxItems", limits::PREDICT_ROWS),
     ] {
         assert_eq!(schemas.pointer(pointer), Some(&json!(limit)), "{pointer}");
     }
     assert_eq!(document["components"]["parameters"]["Count"]["schema"]["maximum"], limits::COUNT);
+    let upload = &document["paths"]["/api/v1/models"]["post"];
+    let octets = &upload["requestBody"]["content"]["application/octet-stream"]["schema"];
+    assert_eq!(octets["maxLength"], limits::MODEL_BYTES);
+    assert!(upload["description"].as_str().unwrap().contains(&limits::MODEL_BYTES.to_string()));
     let many = &document["paths"]["/api/v1/behaviors"]["post"]["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(many["oneOf"][1]["maxItems"], limits::EVENTS);
     let jobs = &document["paths"]["/api/v1/jobs"]["get"];

@@ -9,12 +9,13 @@ use funnelweb_guest::{
     documents::{Collection, Key},
     handles::HandleSet,
     profile,
-    types::{Attribute, Candidates, ColumnSpec, Handle, RequestContext, User},
+    types::{Attribute, Candidates, ColumnSpec, Handle, NumericColumns, RequestContext, User},
 };
 
 use crate::{
     Request,
     capabilities::{Capabilities, Stages},
+    evidence,
     explain::Trace,
     exploration,
     merge::merge,
@@ -100,7 +101,8 @@ fn run(
     let mut trace = Trace::new(call.explain);
     let recalled = recall(&stages, exclude, plan, &mut trace);
     let candidates = combine(&recalled, exclude, plan, &needs, &mut trace);
-    let ranked = match extract(&stages, candidates, plan, &needs, &mut trace) {
+    let evidence = evidence::of(&plan.evidence, &recalled, &candidates);
+    let ranked = match extract(&stages, candidates, evidence, plan, &needs, &mut trace) {
         Ok(candidates) => {
             let (ranked, rows) = rank(&stages, candidates, plan, &mut trace);
             rerank(&stages, ranked, &rows, plan, &mut trace)
@@ -193,6 +195,7 @@ fn combine(
 fn extract(
     stages: &impl Stages,
     candidates: Candidates,
+    evidence: NumericColumns,
     plan: &Plan,
     needs: &Needs,
     trace: &mut Trace,
@@ -201,6 +204,9 @@ fn extract(
         candidates,
         item_features: plan.item_features.clone(),
         user_features: plan.user_features.clone(),
+        context_features: plan.context_features.clone(),
+        derived_features: plan.derived_features.clone(),
+        evidence,
         columns: needs.columns.clone(),
     };
     let outcome = stages.features(&call);

@@ -9,6 +9,7 @@
 
 pub mod capabilities;
 mod context;
+mod evidence;
 mod explain;
 mod exploration;
 #[cfg(test)]

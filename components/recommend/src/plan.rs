@@ -15,7 +15,7 @@ use funnelweb_guest::{
 };
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::capabilities::Capabilities;
+use crate::{capabilities::Capabilities, evidence};
 
 /// Plans that an instance keeps; the oldest goes first.
 const KEPT: usize = 8;
@@ -33,6 +33,11 @@ pub(crate) struct Plan {
     pub(crate) weights: Vec<f32>,
     pub(crate) item_features: Vec<FeatureSpec>,
     pub(crate) user_features: Vec<FeatureSpec>,
+    pub(crate) context_features: Vec<FeatureSpec>,
+    /// Those that the feature stage computes.
+    pub(crate) derived_features: Vec<String>,
+    /// Those that recall channels know.
+    pub(crate) evidence: Vec<String>,
     pub(crate) rank_params: String,
     pub(crate) rerank: Vec<RerankCall>,
 }
@@ -86,11 +91,16 @@ impl Plan {
             weight: rule.weight,
             params: text(&rule.params),
         };
+        let (evidence, derived_features) =
+            config.features.derived_features.iter().cloned().partition(|name| evidence::is_known(name));
         Self {
             recall: strategies.iter().map(channel).collect(),
             weights: strategies.iter().map(|strategy| strategy.weight).collect(),
             item_features: specs(&config.features.item_features),
             user_features: specs(&config.features.user_features),
+            context_features: specs(&config.features.context_features),
+            derived_features,
+            evidence,
             rank_params: text(&config.rank.params),
             rerank: config.rerank.rules.iter().map(rule).collect(),
             config,

@@ -11,12 +11,23 @@ pub use generated::endpoint::funnelweb::pipeline::types;
 /// What components import of the stores.
 pub mod capabilities {
     pub use super::generated::endpoint::funnelweb::capabilities::{
-        documents, errors, events, jobs, learned, live, vectors,
+        documents, errors, events, jobs, learned, live, models, vectors,
     };
 }
 
 /// What `recommend` imports to run stages.
 pub use generated::endpoint::funnelweb::pipeline::dispatch;
+
+/// What the host keeps of an upload of a model.
+#[derive(Default)]
+pub struct ModelUpload {
+    /// Where it goes.
+    pub scenario_id: String,
+    /// Empty when it stands in the ONNX file.
+    pub manifest: String,
+    /// The ONNX file, as far as it has come.
+    pub onnx: Vec<u8>,
+}
 
 /// What the host keeps of one request while its stages run.
 pub struct Funnel {
@@ -29,6 +40,7 @@ pub struct Funnel {
 /// What stage components export.
 pub mod stages {
     pub use super::generated::features_stage::{FeaturesStage, FeaturesStagePre};
+    pub use super::generated::model_stage::{ModelStage, ModelStagePre};
     pub use super::generated::rank_stage::{RankStage, RankStagePre};
     pub use super::generated::recall_stage::{RecallStage, RecallStagePre};
     pub use super::generated::rerank_stage::{RerankStage, RerankStagePre};
@@ -41,6 +53,10 @@ pub mod stages {
 
     /// The shapes of the rank role.
     pub use super::generated::rank_stage::exports::funnelweb::pipeline::rank;
+
+    /// The shapes of what a ranker is given its model with. Once it has it, it is a
+    /// ranker like any other: a [`RankStage`].
+    pub use super::generated::model_stage::exports::funnelweb::pipeline::model;
 
     /// The shapes of the rerank role.
     pub use super::generated::rerank_stage::exports::funnelweb::pipeline::rerank;
@@ -67,9 +83,13 @@ mod generated {
             world: "funnelweb:worlds/endpoint",
             imports: {
                 "funnelweb:pipeline/dispatch": async | trappable,
+                "funnelweb:capabilities/models": async | trappable,
                 default: async,
             },
-            with: { "funnelweb:pipeline/dispatch.funnel": crate::Funnel },
+            with: {
+                "funnelweb:pipeline/dispatch.funnel": crate::Funnel,
+                "funnelweb:capabilities/models.upload": crate::ModelUpload,
+            },
         });
     }
 
@@ -101,6 +121,15 @@ mod generated {
         wasmtime::component::bindgen!({
             path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
             world: "funnelweb:worlds/rank-stage",
+            exports: { default: async },
+            with: { "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types },
+        });
+    }
+
+    pub mod model_stage {
+        wasmtime::component::bindgen!({
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            world: "funnelweb:worlds/model-stage",
             exports: { default: async },
             with: { "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types },
         });

@@ -8,14 +8,11 @@ use funnelweb_bindings::{
     types::{ParamError, Personal, Requirements},
 };
 use funnelweb_core::limits;
+use funnelweb_engine::bounded;
 use funnelweb_tenant_store::bounded_cache;
 use quick_cache::{Weighter, sync::Cache};
 
-use crate::{
-    Dispatcher,
-    call::{Failure, bounded},
-    runner::Runner,
-};
+use crate::{call::Failure, runner::Runner};
 
 /// Answers that are remembered, about; what they may weigh decides.
 const CHECKS: usize = 10_000;
@@ -68,6 +65,9 @@ impl Weighter<CheckKey, Remembered> for Bytes {
 
 impl Runner {
     pub(crate) async fn check(&self, role: Role, stage: String, params: String) -> Result<Requirements, CheckError> {
+        if role == Role::Rank && self.is_own_model(&stage).await {
+            return model_params(&params).map_err(CheckError::Invalid);
+        }
         let key = (role as u8, stage, params);
         let checks = &self.dispatcher.checks;
         if let Some(known) = checks.get(&key) {
@@ -82,6 +82,17 @@ impl Runner {
         };
         checks.0.insert(key, Remembered { answer: answer.clone(), until });
         answer
+    }
+
+    /// Whether it is the name of a model of the tenant's that is no stage's name: the
+    /// only answer that is about one tenant, and so not remembered.
+    async fn is_own_model(&self, name: &str) -> bool {
+        let dispatcher = &self.dispatcher;
+        if dispatcher.rank(name).is_some() || dispatcher.is_model_name(name) {
+            return false;
+        }
+        let Some(tenant) = &self.tenant else { return false };
+        dispatcher.models().has(tenant, name).await.unwrap_or(false)
     }
 
     /// The error is a stage's that gave no answer.
@@ -130,8 +141,9 @@ impl Runner {
             },
         };
         Ok(match answer {
-            None if Dispatcher::is_known_name(role, name) => {
-                Ok(Requirements { columns: Vec::new(), items: Vec::new(), personal: Personal::empty() })
+            // A model is given the features that the scenario declares, and nothing else.
+            None if role == Role::Rank && dispatcher.is_model_name(name) => {
+                model_params(params).map_err(CheckError::Invalid)
             }
             None => Err(CheckError::Unknown(dispatcher.names(role))),
             Some(Ok(requirements)) => within_limits(requirements).map_err(CheckError::Invalid),
@@ -140,6 +152,13 @@ impl Runner {
             }
         })
     }
+}
+
+fn model_params(params: &str) -> Result<Requirements, ParamError> {
+    if matches!(params.trim(), "" | "{}") {
+        return Ok(Requirements { columns: Vec::new(), items: Vec::new(), personal: Personal::empty() });
+    }
+    Err(ParamError { path: String::new(), message: "a model takes no params".to_owned() })
 }
 
 fn within_limits(requirements: Requirements) -> Result<Requirements, ParamError> {

@@ -94,6 +94,9 @@ impl Runner {
             candidates: call.candidates,
             item_features: call.item_features,
             user_features: call.user_features,
+            context_features: call.context_features,
+            derived_features: call.derived_features,
+            evidence: call.evidence,
             columns: call.columns,
         };
         let answer = self
@@ -138,7 +141,7 @@ impl Runner {
             }
             let personal = self.personal(Role::Rank, stage, &request.params).await;
             request.context = part(&funnel.context, personal);
-            scores = self.rank_one(stage, &request, &mut reports).await;
+            scores = self.rank_one(stage, &call.version, &request, &mut reports).await;
             if scores.is_some() || call.stage == FALLBACK_RANKER {
                 break;
             }
@@ -197,7 +200,7 @@ impl Runner {
     async fn recall_one(&self, context: &RequestContext, exclude: Vec<u64>, call: RecallCall) -> RecallOutcome {
         let none = |report: StageReport| RecallOutcome { report, handles: Vec::new(), scores: Vec::new() };
         let Some(stage) = self.dispatcher.recall(&call.stage) else {
-            return none(Timer::start(&call.stage, "", 0).failed(missing(Role::Recall, &call.stage), 0));
+            return none(Timer::start(&call.stage, "", 0).failed(Failure::unknown(&call.stage), 0));
         };
         let timer = Timer::start(&call.stage, &stage.id, 0);
         let limit = call.limit.min(limits::RECALL_LIMIT);
@@ -222,21 +225,27 @@ impl Runner {
     async fn rank_one(
         &self,
         name: &str,
+        version: &str,
         request: &rank::RankRequest,
         reports: &mut Vec<StageReport>,
     ) -> Option<Vec<f32>> {
         let count = request.candidates.handles.len();
-        let Some(stage) = self.dispatcher.rank(name) else {
-            reports.push(Timer::start(name, "", count).failed(missing(Role::Rank, name), count));
-            return None;
+        let (timer, answer) = match self.dispatcher.rank(name) {
+            Some(stage) => {
+                let timer = Timer::start(name, &stage.id, count);
+                let answer = self
+                    .run(async |store| {
+                        let instance = stage.pre.instantiate_async(&mut *store).await?;
+                        instance.funnelweb_pipeline_rank().call_rank(&mut *store, request).await
+                    })
+                    .await;
+                (timer, answer)
+            }
+            None => {
+                let timer = Timer::start(name, self.dispatcher.model_component(), count);
+                (timer, self.rank_by_model(name, version, request).await)
+            }
         };
-        let timer = Timer::start(name, &stage.id, count);
-        let answer = self
-            .run(async |store| {
-                let instance = stage.pre.instantiate_async(&mut *store).await?;
-                instance.funnelweb_pipeline_rank().call_rank(&mut *store, request).await
-            })
-            .await;
         match answer.and_then(|answer| checked(answer, |scores: &Vec<f32>| contract::scores(scores, count))) {
             Ok(scores) => {
                 reports.push(timer.ok(count));
@@ -249,6 +258,21 @@ impl Runner {
         }
     }
 
+    /// Ranks by a model of the tenant's.
+    async fn rank_by_model(
+        &self,
+        name: &str,
+        version: &str,
+        request: &rank::RankRequest,
+    ) -> Result<Result<Vec<f32>, StageError>, Failure> {
+        let Some(tenant) = &self.tenant else { return Err(Failure::unknown(name)) };
+        // It is never closed.
+        let _place = self.share.acquire().await;
+        let ranker = self.dispatcher.models().ranker(tenant, &request.context.scenario_id, name, version).await;
+        let ranker = ranker.map_err(|missing| Failure::no_model(name, version, missing))?;
+        ranker.rank(request).await.map_err(Into::into)
+    }
+
     async fn rerank_one(
         &self,
         request: &mut rerank::RerankRequest,
@@ -257,7 +281,7 @@ impl Runner {
     ) -> (Timer, Result<rerank::Reranked, Failure>) {
         let count = request.candidates.handles.len();
         let Some(stage) = self.dispatcher.rerank(&call.stage) else {
-            return (Timer::start(&call.stage, "", count), Err(missing(Role::Rerank, &call.stage)));
+            return (Timer::start(&call.stage, "", count), Err(Failure::unknown(&call.stage)));
         };
         let timer = Timer::start(&call.stage, &stage.id, count);
         let asked = match self.check(Role::Rerank, call.stage, call.params.clone()).await {
@@ -317,10 +341,6 @@ fn put(outcomes: &mut [Option<RecallOutcome>], at: usize, outcome: RecallOutcome
     if let Some(slot) = outcomes.get_mut(at) {
         *slot = Some(outcome);
     }
-}
-
-fn missing(role: Role, name: &str) -> Failure {
-    if Dispatcher::is_known_name(role, name) { Failure::not_built(name) } else { Failure::unknown(name) }
 }
 
 /// An answer that is no error and keeps its contract.

@@ -21,6 +21,7 @@ use funnelweb_factor_live::{
     host::{self as live, LiveCtx},
     store::Live,
 };
+use funnelweb_factor_models::Models;
 use funnelweb_factor_vectors::{
     host::{self as vectors, VectorsCtx},
     store::Vectors,
@@ -36,11 +37,6 @@ use wasmtime::{
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{checks::Checks, effort::Effort};
-
-/// Names of the product's own stages that no component stands for yet. A
-/// scenario may name them; they are passed over and reported.
-const NOT_BUILT: [(Role, &[&str]); 3] =
-    [(Role::Recall, &[]), (Role::Rank, &["deepfm", "lightgbm", "wide_deep"]), (Role::Rerank, &[])];
 
 /// Tenants whose shares are remembered. One that is forgotten while its stages
 /// run begins a new share; there are far fewer instances than this.
@@ -74,6 +70,11 @@ pub struct Dispatcher {
     features: Option<Stage<FeaturesStagePre<StageState>>>,
     recall: BTreeMap<String, Stage<RecallStagePre<StageState>>>,
     rank: BTreeMap<String, Stage<RankStagePre<StageState>>>,
+    models: Models,
+    /// Names of models that configs may name before one is uploaded.
+    model_names: Vec<String>,
+    /// The component that models run in, for reports.
+    model_component: Arc<str>,
     rerank: BTreeMap<String, Stage<RerankStagePre<StageState>>>,
     pub(crate) checks: Checks,
     shares: Cache<Option<Tenant>, Arc<Semaphore>>,
@@ -98,21 +99,30 @@ impl<P> Stage<P> {
 impl Dispatcher {
     /// A dispatcher without stages; `engine` is that of stages.
     #[must_use]
-    pub fn new(engine: &Engine, capabilities: Capabilities) -> Self {
+    pub fn new(engine: &Engine, capabilities: Capabilities, models: Models) -> Self {
         Self {
             engine: engine.clone(),
             capabilities,
             features: None,
             recall: BTreeMap::new(),
             rank: BTreeMap::new(),
+            models,
+            model_names: Vec::new(),
+            model_component: "".into(),
             rerank: BTreeMap::new(),
             checks: Checks::new(),
             shares: Cache::new(SHARES),
         }
     }
 
-    /// Adds a stage under all its names. Components of role `endpoint` are no
-    /// stages and are passed over.
+    /// Has configs name models of these names before there are any; `entry` is that of
+    /// the component that models run in.
+    pub fn add_models(&mut self, entry: &Entry) {
+        self.model_component = entry.id.as_str().into();
+        self.model_names.clone_from(&entry.funnelweb.names);
+    }
+
+    /// Adds a stage under all its names. Components of other roles are passed over.
     ///
     /// # Errors
     /// When the component imports what it was not granted, or does not export
@@ -123,7 +133,7 @@ impl Dispatcher {
     }
 
     fn add_inner(&mut self, entry: &Entry, component: &Component, id: &Arc<str>) -> wasmtime::Result<()> {
-        if entry.funnelweb.role == ManifestRole::Endpoint {
+        if matches!(entry.funnelweb.role, ManifestRole::Endpoint | ManifestRole::Model) {
             return Ok(());
         }
         let linker = linker(&self.engine, &entry.funnelweb.grants)?;
@@ -131,7 +141,7 @@ impl Dispatcher {
         let names = entry.funnelweb.names.iter().cloned();
         let id = Arc::clone(id);
         match entry.funnelweb.role {
-            ManifestRole::Endpoint => {}
+            ManifestRole::Endpoint | ManifestRole::Model => {}
             ManifestRole::Features => self.features = Some(Stage::new(id, FeaturesStagePre::new(pre)?)),
             ManifestRole::Recall => {
                 let stage = Stage::new(id, RecallStagePre::new(pre)?);
@@ -178,9 +188,17 @@ impl Dispatcher {
         self.rerank.get(name)
     }
 
-    /// Whether a scenario may use the name although nothing runs for it yet.
-    pub(crate) fn is_known_name(role: Role, name: &str) -> bool {
-        NOT_BUILT.iter().any(|(of, names)| *of == role && names.contains(&name))
+    pub(crate) fn models(&self) -> &Models {
+        &self.models
+    }
+
+    pub(crate) fn model_component(&self) -> &str {
+        &self.model_component
+    }
+
+    /// Whether a scenario may name a ranker although no model of that name is there.
+    pub(crate) fn is_model_name(&self, name: &str) -> bool {
+        self.model_names.iter().any(|known| known == name)
     }
 
     /// Every name of a role that a scenario may use, sorted.
@@ -191,8 +209,9 @@ impl Dispatcher {
             Role::Rank => self.rank.keys().cloned().collect(),
             Role::Rerank => self.rerank.keys().cloned().collect(),
         };
-        let more = NOT_BUILT.iter().filter(|(of, _)| *of == role).flat_map(|(_, names)| names.iter());
-        names.extend(more.map(|name| (*name).to_owned()));
+        if role == Role::Rank {
+            names.extend(self.model_names.iter().cloned());
+        }
         names.sort_unstable();
         names.dedup();
         names

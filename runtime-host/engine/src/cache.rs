@@ -20,7 +20,7 @@ pub struct ComponentCache {
     folder: PathBuf,
     /// By file name: several entries of a manifest may have one source, and only
     /// the first to come compiles it.
-    at_work: Mutex<HashMap<String, Arc<Mutex<()>>>>,
+    at_work: Mutex<HashMap<PathBuf, Arc<Mutex<()>>>>,
 }
 
 impl ComponentCache {
@@ -40,37 +40,87 @@ impl ComponentCache {
     /// [`Error::File`] when it cannot be read, [`Error::Compile`] when it is no
     /// component.
     pub fn load(&self, engine: &Engine, path: &Path) -> Result<Component, Error> {
-        let file = |source| Error::File { path: path.to_owned(), source };
-        let compile = |source| Error::Compile { path: path.to_owned(), source };
-        let wasm = fs::read(path).map_err(file)?;
-        let name = name(engine, &wasm);
-        let cached = self.folder.join(&name);
-        let lock = Arc::clone(self.at_work.lock().unwrap_or_else(PoisonError::into_inner).entry(name).or_default());
+        let wasm = fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
+        self.compiled(engine, &wasm, path)
+    }
+
+    /// The same of its bytes, which come from `origin`.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn compiled(&self, engine: &Engine, wasm: &[u8], origin: &Path) -> Result<Component, Error> {
+        let content: String = Sha256::digest(wasm).iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let cached = self.folder.join(name(engine, &content));
+        let lock = self.lock(&cached);
         let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
-        if cached.exists() {
-            match load::component(engine, &cached) {
-                Ok(component) => return Ok(component),
-                // Cut off by a crash or a full disk: made again below.
-                Err(error) => tracing::warn!(path = %cached.display(), %error, "compiled component is damaged"),
-            }
+        if let Some(component) = found(engine, &cached) {
+            return Ok(component);
         }
-        tracing::info!(path = %path.display(), bytes = wasm.len(), "compiling component");
-        let code = engine.precompile_component(&wasm).map_err(compile)?;
-        let file = |source| Error::File { path: cached.clone(), source };
-        // Renamed into place, so that no reader sees half a file; another process
-        // that compiles it as well writes to a file of its own.
-        let part = cached.with_extension(format!("{}.part", std::process::id()));
-        fs::write(&part, &code).map_err(file)?;
-        fs::rename(&part, &cached).map_err(file)?;
-        load::component(engine, &cached).map_err(compile)
+        tracing::info!(path = %origin.display(), bytes = wasm.len(), "compiling component");
+        compile(engine, wasm, origin, &cached)
+    }
+
+    /// What was compiled under a name of the caller's, which stands for its content;
+    /// none when nothing was.
+    #[must_use]
+    pub fn known(&self, engine: &Engine, content: &str) -> Option<Component> {
+        found(engine, &self.folder.join(name(engine, content)))
+    }
+
+    /// Compiles under a name of the caller's.
+    ///
+    /// # Errors
+    /// As [`load`](Self::load).
+    pub fn compile_as(&self, engine: &Engine, content: &str, wasm: &[u8]) -> Result<Component, Error> {
+        let cached = self.folder.join(name(engine, content));
+        let lock = self.lock(&cached);
+        let _guard = lock.lock().unwrap_or_else(PoisonError::into_inner);
+        match found(engine, &cached) {
+            Some(component) => Ok(component),
+            None => compile(engine, wasm, Path::new(content), &cached),
+        }
+    }
+
+    /// Forgets what was compiled under a name of the caller's.
+    pub fn forget(&self, engine: &Engine, content: &str) {
+        let path = self.folder.join(name(engine, content));
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != std::io::ErrorKind::NotFound
+        {
+            tracing::warn!(path = %path.display(), %error, "compiled component stays");
+        }
+    }
+
+    fn lock(&self, cached: &Path) -> Arc<Mutex<()>> {
+        let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        Arc::clone(at_work.entry(cached.to_owned()).or_default())
     }
 }
 
-fn name(engine: &Engine, wasm: &[u8]) -> String {
+fn found(engine: &Engine, cached: &Path) -> Option<Component> {
+    if !cached.exists() {
+        return None;
+    }
+    let loaded = load::component(engine, cached);
+    // Cut off by a crash or a full disk: to be made again.
+    loaded.inspect_err(|error| tracing::warn!(path = %cached.display(), %error, "compiled component is damaged")).ok()
+}
+
+fn compile(engine: &Engine, wasm: &[u8], origin: &Path, cached: &Path) -> Result<Component, Error> {
+    let refused = |source| Error::Compile { path: origin.to_owned(), source };
+    let code = engine.precompile_component(wasm).map_err(refused)?;
+    let file = |source| Error::File { path: cached.to_owned(), source };
+    // Renamed into place, so that no reader sees half a file; another process
+    // that compiles it as well writes to a file of its own.
+    let part = cached.with_extension(format!("{}.part", std::process::id()));
+    fs::write(&part, &code).map_err(file)?;
+    fs::rename(&part, cached).map_err(file)?;
+    load::component(engine, cached).map_err(refused)
+}
+
+fn name(engine: &Engine, content: &str) -> String {
     let mut hasher = DefaultHasher::new();
     engine.precompile_compatibility_hash().hash(&mut hasher);
-    let content = Sha256::digest(wasm);
-    let content: String = content.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
     format!("{content}-{:016x}.cwasm", hasher.finish())
 }
 

@@ -1,4 +1,4 @@
-//! The two engines, their clock, and how a store is given a deadline.
+//! The engines, their clock, and how a store is given a deadline.
 
 use std::time::{Duration, Instant};
 
@@ -23,15 +23,20 @@ const STAGE_INSTANCES: u32 = 1000;
 /// Endpoint instances that exist at once: as many as requests, and idle ones.
 const ENDPOINT_INSTANCES: u32 = 2 * limits::CONCURRENT_REQUESTS as u32;
 
+/// Instances of models that exist at once.
+const MODEL_INSTANCES: u32 = 500;
+
 /// The engines of a process, and the thread that ticks their epochs for as long
 /// as one of them is alive.
 pub struct Engines {
     stages: Engine,
     endpoints: Engine,
+    models: Engine,
+    loading: Engine,
 }
 
 impl Engines {
-    /// Both engines.
+    /// All engines.
     ///
     /// # Errors
     /// [`Error::Engine`] when this kernel or processor lacks something.
@@ -52,8 +57,16 @@ impl Engines {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
             Engine::new(&config).map_err(Error::Engine)?
         };
-        tick(&[&stages, &endpoints]);
-        Ok(Self { stages, endpoints })
+        let models = {
+            let mut pool = pool(MODEL_INSTANCES, limits::MODEL_MEMORY_BYTES);
+            pool.linear_memory_keep_resident(64 * 1024);
+            let mut config = config();
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            Engine::new(&config).map_err(Error::Engine)?
+        };
+        let loading = Engine::new(&config()).map_err(Error::Engine)?;
+        tick(&[&stages, &endpoints, &models, &loading]);
+        Ok(Self { stages, endpoints, models, loading })
     }
 
     /// For stages with a fresh instance per call.
@@ -66,6 +79,20 @@ impl Engines {
     #[must_use]
     pub fn endpoints(&self) -> &Engine {
         &self.endpoints
+    }
+
+    /// For stages that hold a model: images that are kept ([`crate::Template`]), whose
+    /// instances are reused.
+    #[must_use]
+    pub fn models(&self) -> &Engine {
+        &self.models
+    }
+
+    /// For giving a component its model before its image is kept. Its instances are few
+    /// and short-lived, so they are not pooled.
+    #[must_use]
+    pub fn loading(&self) -> &Engine {
+        &self.loading
     }
 }
 

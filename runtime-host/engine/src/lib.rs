@@ -1,4 +1,4 @@
-//! Wasmtime, set up for two kinds of component.
+//! Wasmtime, set up for the kinds of component there are.
 //!
 //! * *Stages without a model* get a fresh instance per call. Resetting memory
 //!   decides whether that scales, so their engine pools instances and asks the
@@ -7,7 +7,9 @@
 //!   for which that scan costs more than it saves; their engine does without
 //!   it, and their instances are reused.
 //!
-//! Both bound what a guest may take: see [`Limiter`] and [`deadline`].
+//! A component with a model is initialised once and kept as it is then: [`Template`].
+//!
+//! All bound what a guest may take: see [`Limiter`] and [`deadline`].
 //!
 //! ```no_run
 //! use funnelweb_engine::{ComponentCache, Engines};
@@ -19,14 +21,18 @@
 
 mod cache;
 mod engines;
+mod failure;
 mod limiter;
 mod load;
 mod log;
+mod template;
 
 pub use cache::ComponentCache;
 pub use engines::{Engines, TimedOut, deadline, give_way};
+pub use failure::{Failure, bounded};
 pub use limiter::Limiter;
 pub use log::Log;
+pub use template::Template;
 
 use std::path::PathBuf;
 
@@ -36,6 +42,9 @@ pub enum Error {
     /// Wasmtime refused the configuration of an engine.
     #[error("engine: {0:#}")]
     Engine(wasmtime::Error),
+    /// The memory of an instance could not be kept.
+    #[error("image: {0:#}")]
+    Image(wasmtime::Error),
     /// A file could not be read or written.
     #[error("{path}: {source}")]
     File {

@@ -20,6 +20,12 @@ impl Limiter {
         Self { memory_bytes, peak_bytes: 0, denied: false }
     }
 
+    /// How much linear memory it allows.
+    #[must_use]
+    pub fn memory_bytes(&self) -> usize {
+        self.memory_bytes
+    }
+
     /// Whether a growth was refused.
     #[must_use]
     pub fn denied(&self) -> bool {

@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Context as _, anyhow, bail};
 use funnelweb_dispatch::{Capabilities, Dispatcher};
 use funnelweb_engine::{ComponentCache, Engines};
+use funnelweb_factor_models::{Models, Sandbox};
 use funnelweb_factor_outbound_redis::Outbound;
 use funnelweb_jobs::{Jobs, Options as JobOptions};
 use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
@@ -56,9 +57,10 @@ impl App {
     pub fn load(options: &Options, stores: Stores) -> anyhow::Result<Self> {
         let manifest = Manifest::load(&options.manifest)?;
         let engines = Engines::new()?;
-        let cache = ComponentCache::new(options.data_dir.join("components"))?;
+        let cache = Arc::new(ComponentCache::new(options.data_dir.join("components"))?);
         let compiled = compile(&manifest, &engines, &cache)?;
-        let dispatcher = Arc::new(dispatcher(&engines, &stores, &compiled)?);
+        let models = models(&manifest, &engines, cache, &stores)?;
+        let dispatcher = Arc::new(dispatcher(&manifest, &engines, &stores, &compiled, &models)?);
         let values = manifest.resolve_variables(|name| {
             let given = options.variables.get(name).cloned();
             given.or_else(|| std::env::var(format!("SPIN_VARIABLE_{}", name.to_uppercase())).ok())
@@ -76,6 +78,7 @@ impl App {
             vectors: Arc::clone(&stores.vectors),
             learned: Arc::clone(&stores.learned),
             jobs: jobs.clone(),
+            models,
             key_values: Arc::clone(&stores.key_values),
             redis: Outbound::new(),
             dispatcher: Arc::clone(&dispatcher),
@@ -117,13 +120,15 @@ fn compile<'a>(
     let compile = |entry: &'a Entry| {
         let engine = match entry.funnelweb.role {
             Role::Endpoint => engines.endpoints(),
-            Role::Recall | Role::Features | Role::Rank | Role::Rerank => engines.stages(),
+            Role::Recall | Role::Features | Role::Rank | Role::Model | Role::Rerank => engines.stages(),
         };
         Ok((entry, cache.load(engine, &entry.source)?))
     };
     // A cold start compiles everything: as many at once as there are cores, since each
     // takes tens of megabytes while it lasts.
-    let entries: Vec<&Entry> = manifest.components.values().collect();
+    // The one that models run in is compiled when there is a model.
+    let entries: Vec<&Entry> =
+        manifest.components.values().filter(|entry| entry.funnelweb.role != Role::Model).collect();
     let threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     let next = AtomicUsize::new(0);
     let work = || std::iter::from_fn(|| entries.get(next.fetch_add(1, Ordering::Relaxed)).map(|entry| compile(entry)));
@@ -139,14 +144,40 @@ fn compile<'a>(
     })
 }
 
-fn dispatcher(engines: &Engines, stores: &Stores, compiled: &[(&Entry, Component)]) -> anyhow::Result<Dispatcher> {
+/// The entry of the component that models run in.
+fn model_entry(manifest: &Manifest) -> Option<&Entry> {
+    manifest.components.values().find(|entry| entry.funnelweb.role == Role::Model)
+}
+
+fn models(
+    manifest: &Manifest,
+    engines: &Engines,
+    cache: Arc<ComponentCache>,
+    stores: &Stores,
+) -> anyhow::Result<Models> {
+    // Without one every model is refused when it is uploaded.
+    let source = model_entry(manifest).map(|entry| entry.source.clone());
+    let sandbox = Sandbox::new(engines, cache, source).map_err(anyhow::Error::msg)?;
+    Ok(Models::new(Arc::clone(&stores.documents), Arc::clone(&stores.models), Arc::new(sandbox)))
+}
+
+fn dispatcher(
+    manifest: &Manifest,
+    engines: &Engines,
+    stores: &Stores,
+    compiled: &[(&Entry, Component)],
+    models: &Models,
+) -> anyhow::Result<Dispatcher> {
     let capabilities = Capabilities {
         documents: Arc::clone(&stores.documents),
         live: Arc::clone(&stores.live),
         vectors: Arc::clone(&stores.vectors),
         learned: Arc::clone(&stores.learned),
     };
-    let mut dispatcher = Dispatcher::new(engines.stages(), capabilities);
+    let mut dispatcher = Dispatcher::new(engines.stages(), capabilities, models.clone());
+    if let Some(entry) = model_entry(manifest) {
+        dispatcher.add_models(entry);
+    }
     for (entry, component) in compiled {
         dispatcher.add(entry, component)?;
     }

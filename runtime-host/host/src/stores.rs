@@ -13,6 +13,7 @@ use funnelweb_factor_events::{SqliteEvents, store::Events};
 use funnelweb_factor_key_value::{SqliteKeyValues, store::KeyValues};
 use funnelweb_factor_learned::{LearnedModels, store::Learned};
 use funnelweb_factor_live::{SqliteLive, store::Live};
+use funnelweb_factor_models::ModelFiles;
 use funnelweb_factor_vectors::{EmbeddedVectors, WithEmbeddings, store::Vectors};
 use funnelweb_jobs::{SqliteJobs, store::JobStore};
 use funnelweb_migration::TenantStores;
@@ -40,6 +41,8 @@ pub struct Stores {
     pub blobs: Arc<dyn Blobs>,
     /// What training wrote, served.
     pub learned: Arc<dyn Learned>,
+    /// Models: their files and what is said of them.
+    pub models: Arc<ModelFiles>,
     /// Runs of jobs.
     pub jobs: Arc<dyn JobStore>,
     /// When something is embedded: no other process may write to the folder.
@@ -155,10 +158,14 @@ impl Backends {
     fn together(self, lock: Option<Arc<DataDirLock>>) -> Stores {
         let Self { documents, live, events, key_values, vectors, blobs, jobs } = self;
         let learned: Arc<dyn Learned> = Arc::new(LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors)));
-        let dependents =
-            vec![Arc::new(OfLearned(Arc::clone(&learned))) as Arc<dyn Dependent>, Arc::new(OfJobs(Arc::clone(&jobs)))];
+        let models = Arc::new(ModelFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
+        let dependents = vec![
+            Arc::new(OfLearned(Arc::clone(&learned))) as Arc<dyn Dependent>,
+            Arc::new(OfJobs(Arc::clone(&jobs))),
+            Arc::clone(&models) as Arc<dyn Dependent>,
+        ];
         let documents = Arc::new(WithEmbeddings::new(documents, Arc::clone(&vectors)).with_dependents(dependents));
-        Stores { documents, live, events, key_values, vectors, blobs, learned, jobs, _lock: lock }
+        Stores { documents, live, events, key_values, vectors, blobs, learned, models, jobs, _lock: lock }
     }
 }
 

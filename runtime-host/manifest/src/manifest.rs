@@ -159,6 +159,10 @@ pub enum Role {
     Features,
     /// Scores candidates.
     Rank,
+    /// Scores candidates by a model that it is given before; at most one component of
+    /// an application. Its names are those of models that configs may name before one
+    /// is uploaded.
+    Model,
     /// Reorders and removes candidates.
     Rerank,
 }
@@ -172,6 +176,7 @@ impl Role {
             Self::Recall => "recall",
             Self::Features => "features",
             Self::Rank => "rank",
+            Self::Model => "model",
             Self::Rerank => "rerank",
         }
     }
@@ -179,7 +184,7 @@ impl Role {
     /// Whether scenario configs call stages of this role by name.
     #[must_use]
     pub fn is_named(self) -> bool {
-        matches!(self, Self::Recall | Self::Rank | Self::Rerank)
+        matches!(self, Self::Recall | Self::Rank | Self::Model | Self::Rerank)
     }
 
     /// The grants a component of this role can have: what its world imports.
@@ -193,11 +198,12 @@ impl Role {
                 Grant::Vectors,
                 Grant::Learned,
                 Grant::Jobs,
+                Grant::Models,
                 Grant::Dispatch,
             ],
             Self::Recall => &[Grant::Documents, Grant::Live, Grant::Vectors, Grant::Learned],
             Self::Features => &[Grant::Documents, Grant::Live],
-            Self::Rank | Self::Rerank => &[],
+            Self::Rank | Self::Model | Self::Rerank => &[],
         }
     }
 }
@@ -218,6 +224,8 @@ pub enum Grant {
     Learned,
     /// `funnelweb:capabilities/jobs`.
     Jobs,
+    /// `funnelweb:capabilities/models`.
+    Models,
     /// `funnelweb:pipeline/dispatch`.
     Dispatch,
 }
@@ -233,6 +241,7 @@ impl Grant {
             Self::Vectors => "vectors",
             Self::Learned => "learned",
             Self::Jobs => "jobs",
+            Self::Models => "models",
             Self::Dispatch => "dispatch",
         }
     }

@@ -13,6 +13,7 @@ use funnelweb_factor_events::store::Events;
 use funnelweb_factor_key_value::store::KeyValues;
 use funnelweb_factor_learned::store::Learned;
 use funnelweb_factor_live::store::Live;
+use funnelweb_factor_models::Models;
 use funnelweb_factor_outbound_http::OutboundHttp;
 use funnelweb_factor_outbound_redis::{Outbound, OutboundRedis};
 use funnelweb_factor_variables::VariablesCtx;
@@ -53,6 +54,8 @@ pub struct Services {
     pub learned: Arc<dyn Learned>,
     /// Jobs of all tenants.
     pub jobs: Jobs,
+    /// Models of all tenants.
+    pub models: Models,
     /// Key-value stores of all tenants.
     pub key_values: Arc<dyn KeyValues>,
     /// Connections of all components to Redis servers of their choice.

@@ -10,6 +10,7 @@ use funnelweb_factor_events::host::EventsCtx;
 use funnelweb_factor_key_value::host::KeyValueCtx;
 use funnelweb_factor_learned::host::LearnedCtx;
 use funnelweb_factor_live::host::LiveCtx;
+use funnelweb_factor_models::host::ModelsCtx;
 use funnelweb_factor_outbound_http::OutboundHttp;
 use funnelweb_factor_outbound_redis::host::RedisCtx;
 use funnelweb_factor_variables::VariablesCtx;
@@ -38,6 +39,7 @@ pub(crate) struct EndpointState {
     vectors: VectorsCtx,
     learned: LearnedCtx,
     jobs: JobsCtx,
+    models: ModelsCtx,
     dispatch: DispatchCtx,
     key_value: KeyValueCtx,
     redis: RedisCtx,
@@ -68,6 +70,7 @@ impl EndpointState {
             vectors: VectorsCtx::new(Arc::clone(&services.vectors), tenant()),
             learned: LearnedCtx::new(Arc::clone(&services.learned), tenant()),
             jobs: JobsCtx::new(services.jobs.clone(), tenant()),
+            models: ModelsCtx::new(services.models.clone(), tenant()),
             dispatch: DispatchCtx::new(Arc::clone(&services.dispatcher), tenant()),
             key_value: KeyValueCtx::new(
                 Arc::clone(&services.key_values),
@@ -120,6 +123,7 @@ pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Link
             Grant::Vectors => funnelweb_factor_vectors::host::add_to_linker(&mut linker, |state| &mut state.vectors)?,
             Grant::Learned => funnelweb_factor_learned::host::add_to_linker(&mut linker, |state| &mut state.learned)?,
             Grant::Jobs => funnelweb_jobs::host::add_to_linker(&mut linker, |state| &mut state.jobs)?,
+            Grant::Models => funnelweb_factor_models::host::add_to_linker(&mut linker, |state| &mut state.models)?,
             Grant::Dispatch => funnelweb_dispatch::add_to_linker(&mut linker, |state| &mut state.dispatch)?,
         }
     }

@@ -239,6 +239,9 @@ fn to_features(call: &FeaturesCall) -> host::FeaturesCall {
         candidates: to_candidates(&call.candidates),
         item_features: call.item_features.iter().map(to_feature).collect(),
         user_features: call.user_features.iter().map(to_feature).collect(),
+        context_features: call.context_features.iter().map(to_feature).collect(),
+        derived_features: call.derived_features.clone(),
+        evidence: host_types::NumericColumns { names: call.evidence.names.clone(), cells: call.evidence.cells.clone() },
         columns: call.columns.iter().map(column).collect(),
     }
 }

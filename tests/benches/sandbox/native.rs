@@ -83,6 +83,9 @@ impl Native {
             candidates: call.candidates.clone(),
             item_features: call.item_features.clone(),
             user_features: call.user_features.clone(),
+            context_features: call.context_features.clone(),
+            derived_features: call.derived_features.clone(),
+            evidence: call.evidence.clone(),
             columns: call.columns.clone(),
         };
         features::extract(&request, self).unwrap()

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use super::{Config, Features, Rank, Recall, Rerank};
+use super::{Config, Rank, Recall, Rerank};
 use crate::{
     cron::Cron,
     error::{ApiError, Code},
@@ -16,6 +16,7 @@ impl Config {
     /// The first that is broken, with its JSON path, which begins with `config`.
     pub fn check(&self) -> Result<(), ApiError> {
         self.features.check()?;
+        self.features.check_channels(&self.recall.strategies)?;
         self.recall.check()?;
         self.exploration.check(&self.recall.strategies)?;
         self.rank.check()?;
@@ -36,24 +37,6 @@ impl Config {
                 Cron::parse(schedule).map_err(|error| config(path, error.to_string()))?;
             }
             check_params(&path, &job.params)?;
-        }
-        Ok(())
-    }
-}
-
-impl Features {
-    pub(super) fn check(&self) -> Result<(), ApiError> {
-        for (list, features) in [("item_features", &self.item_features), ("user_features", &self.user_features)] {
-            let path = format!("config.features.{list}");
-            check_count(&path, features.len(), 0, limits::FEATURES)?;
-            for (at, feature) in features.iter().enumerate() {
-                let path = format!("{path}[{at}]");
-                check_config_text(&format!("{path}.name"), &feature.name)?;
-                check_range(&format!("{path}.weight"), feature.weight, -1000.0, 1000.0)?;
-                if features.iter().take(at).any(|other| other.name == feature.name) {
-                    return Err(config(format!("{path}.name"), format!("`{}` is declared twice", feature.name)));
-                }
-            }
         }
         Ok(())
     }

@@ -80,6 +80,18 @@ fn every_limit_is_what_still_fits() {
     holds("config.features.user_features", limits::FEATURES, |scenario, count| {
         scenario.config.features.user_features = (0..count).map(|at| feature(format!("f{at}"))).collect();
     });
+    holds("config.features.context_features", limits::FEATURES, |scenario, count| {
+        scenario.config.features.context_features = (0..count).map(|at| feature(format!("f{at}"))).collect();
+    });
+    holds("config.features.derived_features", limits::FEATURES, |scenario, count| {
+        let categories = (0..count.min(limits::FEATURES)).map(|at| Feature {
+            name: format!("f{at}"),
+            kind: FeatureKind::Categorical,
+            weight: 1.0,
+        });
+        scenario.config.features.item_features = categories.collect();
+        scenario.config.features.derived_features = (0..count).map(|at| format!("f{at}:overlap")).collect();
+    });
     holds("config.features.user_features[0].name", limits::ID_BYTES, |scenario, bytes| {
         scenario.config.features.user_features = vec![feature(text(bytes))];
     });

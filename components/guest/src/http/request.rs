@@ -17,6 +17,10 @@ pub enum Media {
     Ndjson,
     /// `text/csv`.
     Csv,
+    /// `application/octet-stream`.
+    Octets,
+    /// `multipart/form-data`.
+    Form,
 }
 
 /// A request without its body.
@@ -111,6 +115,8 @@ impl Head {
             "application/json" | "application/merge-patch+json" => Some(Media::Json),
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Media::Ndjson),
             "text/csv" => Some(Media::Csv),
+            "application/octet-stream" => Some(Media::Octets),
+            "multipart/form-data" => Some(Media::Form),
             _ => None,
         };
         media.filter(|media| accepted.contains(media)).ok_or_else(|| {
@@ -147,6 +153,8 @@ impl Media {
             Self::Json => "application/json",
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv",
+            Self::Octets => "application/octet-stream",
+            Self::Form => "multipart/form-data",
         }
     }
 }

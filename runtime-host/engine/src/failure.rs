@@ -1,0 +1,89 @@
+//! Why a guest gave no answer, in words for whoever made it.
+
+use std::time::Duration;
+
+use crate::{Limiter, Log, TimedOut};
+
+/// In Wasmtime's words; it has no type for this that can be named.
+const OUT_OF_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
+
+/// What became of a call that did not return.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Failure {
+    /// Whether its time was over.
+    pub timed_out: bool,
+    /// Why, on one line.
+    pub reason: String,
+}
+
+impl Failure {
+    /// One that its time did not suffice for.
+    #[must_use]
+    pub fn timed_out(timeout: Duration) -> Self {
+        Self { timed_out: true, reason: format!("no answer within {} ms", timeout.as_millis()) }
+    }
+
+    /// Any other.
+    #[must_use]
+    pub fn failed(reason: impl Into<String>) -> Self {
+        Self { timed_out: false, reason: reason.into() }
+    }
+
+    /// Of a call that ended with an error, from what is known of its store:
+    /// `answer_bytes` is its fuel for host calls.
+    #[must_use]
+    pub fn of(error: &wasmtime::Error, limiter: &Limiter, log: &Log, timeout: Duration, answer_bytes: usize) -> Self {
+        if error.downcast_ref::<TimedOut>().is_some() {
+            return Self::timed_out(timeout);
+        }
+        if limiter.denied() {
+            return Self::failed(format!("more memory than its limit of {} MiB", limiter.memory_bytes() / 1024 / 1024));
+        }
+        let printed = log.take();
+        let cause = error.root_cause();
+        if cause.to_string().contains(OUT_OF_FUEL) {
+            let limit = answer_bytes / 1024 / 1024;
+            return Self::failed(format!("an answer of more bytes than its limit of {limit} MiB"));
+        }
+        Self::failed(bounded(
+            last_words(&printed).map_or_else(|| cause.to_string(), |words| format!("{words} ({cause})")),
+        ))
+    }
+}
+
+/// What a guest printed as it panicked, which says more than « unreachable »:
+/// `panicked at src/lib.rs:1:2: the message`. Or else the first line it printed.
+fn last_words(printed: &str) -> Option<String> {
+    let Some(panic) = printed.rfind("panicked at ").and_then(|at| printed.get(at..)) else {
+        return printed.lines().map(str::trim).find(|line| !line.is_empty()).map(str::to_owned);
+    };
+    // The place stands on the first line and the message below it, before notes.
+    let lines = panic.lines().map(str::trim).take_while(|line| !line.starts_with("note: "));
+    Some(lines.filter(|line| !line.is_empty()).collect::<Vec<_>>().join(" "))
+}
+
+/// A guest's words in a report: at most 200 characters of one line.
+#[must_use]
+pub fn bounded(text: String) -> String {
+    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(200).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_is_told_in_its_own_words() {
+        let printed =
+            "hello\n\nthread 'main' (1) panicked at src/lib.rs:1:2:\nno\nmore\nnote: run with RUST_BACKTRACE=1\n";
+        assert_eq!(last_words(printed).as_deref(), Some("panicked at src/lib.rs:1:2: no more"));
+        assert_eq!(last_words("\n one \ntwo").as_deref(), Some("one"));
+        assert_eq!(last_words(" \n"), None);
+    }
+
+    #[test]
+    fn words_are_one_short_line() {
+        assert_eq!(bounded("a\nb\u{1b}".to_owned()), "a b ");
+        assert_eq!(bounded("é".repeat(300)).chars().count(), 200);
+    }
+}

@@ -1,0 +1,196 @@
+//! The files of models: blobs that are named by their content.
+
+use std::sync::{Arc, PoisonError};
+
+use async_trait::async_trait;
+use funnelweb_blob_store::store::{Blobs, Bytes, Error, StoreError, Tenant};
+use funnelweb_core::limits;
+use funnelweb_factor_documents::store::{Collection, Dependent, Documents, Query};
+use sha2::{Digest, Sha256};
+use tokio::sync::{Mutex, MutexGuard};
+
+use crate::record::Record;
+
+/// Below which all files of models are.
+const FOLDER: &str = "models";
+/// Content has one version.
+const VERSION: u64 = 1;
+
+/// A model's files.
+#[derive(Debug, Clone)]
+pub(crate) struct Files {
+    /// Empty when it stands in the ONNX file.
+    pub(crate) manifest: String,
+    pub(crate) onnx: Bytes,
+}
+
+impl Files {
+    /// The name of their folder: `models/` and the digest of both.
+    pub(crate) fn name(&self) -> String {
+        let mut digest = Sha256::new();
+        // No JSON text has a zero byte, so that the two cannot be parted elsewhere.
+        digest.update(self.manifest.as_bytes());
+        digest.update([0]);
+        digest.update(&self.onnx);
+        format!("{FOLDER}/{}", hex(&digest.finalize()))
+    }
+
+    /// The digest of the ONNX file.
+    pub(crate) fn sha256(&self) -> String {
+        hex(&Sha256::digest(&self.onnx))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// The files and records of all tenants' models.
+pub struct ModelFiles {
+    documents: Arc<dyn Documents>,
+    blobs: Arc<dyn Blobs>,
+    /// Held while files have no record yet, and while those without one are deleted.
+    changing: Mutex<()>,
+    /// Names of files that were deleted, until somebody asks.
+    gone: std::sync::Mutex<Vec<(Tenant, String)>>,
+}
+
+impl ModelFiles {
+    /// Over these stores.
+    #[must_use]
+    pub fn new(documents: Arc<dyn Documents>, blobs: Arc<dyn Blobs>) -> Self {
+        Self { documents, blobs, changing: Mutex::default(), gone: std::sync::Mutex::default() }
+    }
+
+    /// No files are deleted for as long as this is held.
+    pub(crate) async fn hold(&self) -> MutexGuard<'_, ()> {
+        self.changing.lock().await
+    }
+
+    /// The records of a scenario, or of all, the newest first.
+    pub(crate) async fn records(&self, tenant: &Tenant, scenario_id: Option<&str>) -> Result<Vec<Record>, StoreError> {
+        let (mut records, mut cursor) = (Vec::new(), None);
+        loop {
+            let query = Query {
+                scenario_id: scenario_id.map(str::to_owned),
+                cursor,
+                limit: limits::PAGE_DOCUMENTS,
+                ..Query::default()
+            };
+            let page = self.documents.query(tenant, Collection::ModelConfigs, query).await?;
+            records.extend(page.documents.iter().filter_map(Record::read));
+            cursor = page.next;
+            if cursor.is_none() {
+                return Ok(records);
+            }
+        }
+    }
+
+    /// Deletes the files that no record is of any more.
+    pub(crate) async fn sweep(&self, tenant: &Tenant) -> Result<(), StoreError> {
+        let _held = self.hold().await;
+        let names = self.names(tenant).await?;
+        if names.is_empty() {
+            return Ok(());
+        }
+        let used = self.records(tenant, None).await?;
+        for name in names.iter().filter(|name| !used.iter().any(|record| record.file() == **name)) {
+            self.blobs.delete_prefix(tenant, name).await?;
+            self.gone.lock().unwrap_or_else(PoisonError::into_inner).push((tenant.clone(), name.clone()));
+        }
+        Ok(())
+    }
+
+    /// Whose files, and which, were deleted since this was called last.
+    pub(crate) fn take_gone(&self) -> Vec<(Tenant, String)> {
+        std::mem::take(&mut self.gone.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Writes what is not there.
+    pub(crate) async fn put(&self, tenant: &Tenant, files: &Files) -> Result<(), StoreError> {
+        let name = files.name();
+        let parts = [("manifest", Bytes::from(files.manifest.clone())), ("onnx", files.onnx.clone())];
+        for (part, bytes) in parts {
+            let name = format!("{name}/{part}");
+            match self.blobs.put(tenant, &name, VERSION, bytes).await {
+                // It has the same content.
+                Ok(()) | Err(Error::Stale { .. }) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of that name; none when one is not there.
+    pub(crate) async fn get(&self, tenant: &Tenant, name: &str) -> Result<Option<Files>, StoreError> {
+        let part = async |part: &str| self.blobs.get(tenant, &format!("{name}/{part}"), VERSION).await;
+        let (Some(manifest), Some(onnx)) = (part("manifest").await?, part("onnx").await?) else { return Ok(None) };
+        let manifest = String::from_utf8(manifest.into())
+            .map_err(|_| StoreError::Unavailable(format!("{name}: the manifest is damaged")))?;
+        Ok(Some(Files { manifest, onnx }))
+    }
+
+    /// The names of all files of a tenant.
+    async fn names(&self, tenant: &Tenant) -> Result<Vec<String>, StoreError> {
+        let blobs = self.blobs.list(tenant, FOLDER).await?;
+        let mut names: Vec<String> =
+            blobs.into_iter().filter_map(|blob| Some(blob.name.rsplit_once('/')?.0.to_owned())).collect();
+        names.dedup();
+        Ok(names)
+    }
+}
+
+/// The files of a scenario's models go with it.
+#[async_trait]
+impl Dependent for ModelFiles {
+    async fn forget_scenario(&self, tenant: &Tenant, _: &str) -> Result<(), StoreError> {
+        self.sweep(tenant).await
+    }
+
+    /// A model holds no user.
+    async fn forget_user(&self, _: &Tenant, _: &str) -> Result<(), StoreError> {
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use funnelweb_blob_store::FileBlobs;
+    use funnelweb_factor_documents::{SqliteDocuments, store::NewDocument};
+    use funnelweb_tenant_store::TenantStores;
+
+    use super::*;
+    use crate::record::tests::record;
+
+    #[tokio::test]
+    async fn files_are_named_by_their_content_and_live_with_their_records() {
+        let folder = tempfile::tempdir().unwrap();
+        let documents = SqliteDocuments::new(Arc::new(TenantStores::new(folder.path()).unwrap())).unwrap();
+        let documents: Arc<dyn Documents> = Arc::new(documents);
+        let store = ModelFiles::new(Arc::clone(&documents), Arc::new(FileBlobs::new(folder.path()).unwrap()));
+        let acme = Tenant::new("acme").unwrap();
+        let files = Files { manifest: "{}".to_owned(), onnx: Bytes::from_static(b"onnx") };
+        let name = files.name();
+        assert_eq!(store.get(&acme, &name).await.unwrap().map(|files| files.onnx), None);
+        for _ in 0..2 {
+            store.put(&acme, &files).await.unwrap();
+        }
+        let other = Files { manifest: String::new(), onnx: files.onnx.clone() };
+        assert_ne!(other.name(), name);
+        store.put(&acme, &other).await.unwrap();
+        let found = store.get(&acme, &name).await.unwrap().unwrap();
+        assert_eq!((found.name(), found.manifest, found.onnx), (name.clone(), files.manifest, files.onnx));
+
+        let mut record = record("deepfm", "v1", 0);
+        record.model_path = format!("blob:{name}");
+        let new = NewDocument { key: record.key(), body: record.body() };
+        documents.insert_many(&acme, Collection::ModelConfigs, vec![new], false).await.unwrap();
+        store.sweep(&acme).await.unwrap();
+        assert_eq!(store.names(&acme).await.unwrap(), std::slice::from_ref(&name));
+        documents.delete_scenario(&acme, "feed".to_owned()).await.unwrap();
+        store.forget_scenario(&acme, "feed").await.unwrap();
+        assert!(store.names(&acme).await.unwrap().is_empty());
+        assert_eq!(store.take_gone(), [(acme.clone(), other.name()), (acme, name)]);
+        assert!(store.take_gone().is_empty());
+    }
+}

@@ -1,0 +1,289 @@
+//! The WIT interface `models` over [`Models`]: conversions, limits, and the tenant,
+//! which no call names.
+
+use funnelweb_bindings::{
+    ModelUpload,
+    capabilities::{
+        errors,
+        models::{self as wit, Host, HostUpload},
+    },
+    stages::rank::RankRequest,
+    types::{Candidates, ColumnKind, RequestContext, Table, User},
+};
+use funnelweb_core::limits;
+use funnelweb_tenant_store::{Error as StoreError, Tenant, host::bound};
+use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
+
+use crate::{
+    Missing, Models, Refusal,
+    record::{Record, Status},
+};
+
+/// Uploads that one instance has under way: it serves one request at a time.
+const UPLOADS: usize = 2;
+
+/// What one instance may do: have models of one tenant, or of none.
+pub struct ModelsCtx {
+    models: Models,
+    tenant: Option<Tenant>,
+    uploads: ResourceTable,
+}
+
+impl ModelsCtx {
+    /// Without a tenant every call is denied.
+    #[must_use]
+    pub fn new(models: Models, tenant: Option<Tenant>) -> Self {
+        let mut uploads = ResourceTable::new();
+        uploads.set_max_capacity(UPLOADS);
+        Self { models, tenant, uploads }
+    }
+
+    fn tenant(&self) -> Result<&Tenant, errors::Error> {
+        bound(self.tenant.as_ref())
+    }
+}
+
+struct HasModels;
+
+impl HasData for HasModels {
+    type Data<'a> = &'a mut ModelsCtx;
+}
+
+/// Offers `funnelweb:capabilities/models` to components.
+///
+/// # Errors
+/// When the interface is in the linker already.
+pub fn add_to_linker<T: Send + 'static>(
+    linker: &mut Linker<T>,
+    ctx: fn(&mut T) -> &mut ModelsCtx,
+) -> wasmtime::Result<()> {
+    wit::add_to_linker::<T, HasModels>(linker, ctx)
+}
+
+impl HostUpload for ModelsCtx {
+    async fn new(&mut self, scenario_id: String) -> wasmtime::Result<Resource<ModelUpload>> {
+        Ok(self.uploads.push(ModelUpload { scenario_id, ..ModelUpload::default() })?)
+    }
+
+    async fn manifest(
+        &mut self,
+        upload: Resource<ModelUpload>,
+        text: String,
+    ) -> wasmtime::Result<Result<(), wit::Refusal>> {
+        if text.len() > limits::MODEL_MANIFEST_BYTES {
+            return Ok(Err(too_large("manifest", limits::MODEL_MANIFEST_BYTES)));
+        }
+        self.uploads.get_mut(&upload)?.manifest = text;
+        Ok(Ok(()))
+    }
+
+    async fn write(
+        &mut self,
+        upload: Resource<ModelUpload>,
+        bytes: Vec<u8>,
+    ) -> wasmtime::Result<Result<(), wit::Refusal>> {
+        let upload = self.uploads.get_mut(&upload)?;
+        if upload.onnx.len() + bytes.len() > limits::MODEL_BYTES {
+            return Ok(Err(too_large("onnx", limits::MODEL_BYTES)));
+        }
+        upload.onnx.extend_from_slice(&bytes);
+        Ok(Ok(()))
+    }
+
+    async fn finish(&mut self, upload: Resource<ModelUpload>) -> wasmtime::Result<Result<wit::Version, wit::Refusal>> {
+        let ModelUpload { scenario_id, manifest, onnx } = std::mem::take(self.uploads.get_mut(&upload)?);
+        let tenant = match self.tenant() {
+            Ok(tenant) => tenant,
+            Err(error) => return Ok(Err(wit::Refusal::Store(error))),
+        };
+        let added = self.models.add(tenant, &scenario_id, manifest, onnx.into()).await;
+        Ok(added.map(version).map_err(refusal))
+    }
+
+    async fn drop(&mut self, upload: Resource<ModelUpload>) -> wasmtime::Result<()> {
+        self.uploads.delete(upload)?;
+        Ok(())
+    }
+}
+
+impl Host for ModelsCtx {
+    async fn list(&mut self, scenario_id: String) -> wasmtime::Result<Result<Vec<wit::Version>, errors::Error>> {
+        Ok(match self.tenant() {
+            Ok(tenant) => {
+                let records = self.models.list(tenant, &scenario_id).await;
+                records.map(|records| records.into_iter().map(version).collect()).map_err(Into::into)
+            }
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn usage_of(
+        &mut self,
+        scenario_id: String,
+        name: String,
+        version: String,
+    ) -> wasmtime::Result<Result<wit::Usage, errors::Error>> {
+        Ok(match self.tenant() {
+            Ok(tenant) => usage(&self.models, tenant, &scenario_id, &name, &version).await,
+            Err(error) => Err(error),
+        })
+    }
+
+    async fn activate(
+        &mut self,
+        scenario_id: String,
+        name: String,
+        version_name: String,
+    ) -> wasmtime::Result<Result<wit::Version, wit::Refusal>> {
+        Ok(match self.tenant() {
+            Ok(tenant) => {
+                let record = self.models.activate(tenant, &scenario_id, &name, &version_name).await;
+                record.map(version).map_err(refusal)
+            }
+            Err(error) => Err(wit::Refusal::Store(error)),
+        })
+    }
+
+    async fn roll_back(
+        &mut self,
+        scenario_id: String,
+        name: String,
+    ) -> wasmtime::Result<Result<wit::Version, wit::Refusal>> {
+        Ok(match self.tenant() {
+            Ok(tenant) => self.models.roll_back(tenant, &scenario_id, &name).await.map(version).map_err(refusal),
+            Err(error) => Err(wit::Refusal::Store(error)),
+        })
+    }
+
+    async fn delete(
+        &mut self,
+        scenario_id: String,
+        name: String,
+        version: String,
+    ) -> wasmtime::Result<Result<(), wit::Refusal>> {
+        Ok(match self.tenant() {
+            Ok(tenant) => self.models.delete(tenant, &scenario_id, &name, &version).await.map_err(refusal),
+            Err(error) => Err(wit::Refusal::Store(error)),
+        })
+    }
+
+    async fn predict(
+        &mut self,
+        scenario_id: String,
+        name: String,
+        version: Option<String>,
+        items: Table,
+        user: Table,
+    ) -> wasmtime::Result<Result<wit::Predicted, wit::Refusal>> {
+        let version = version.unwrap_or_default();
+        Ok(match self.tenant() {
+            Ok(tenant) => scores(&self.models, tenant, &scenario_id, &name, &version, items, user).await,
+            Err(error) => Err(wit::Refusal::Store(error)),
+        })
+    }
+}
+
+async fn usage(
+    models: &Models,
+    tenant: &Tenant,
+    scenario_id: &str,
+    name: &str,
+    version: &str,
+) -> Result<wit::Usage, errors::Error> {
+    let records = models.list(tenant, scenario_id).await?;
+    let found = records.iter().find(|record| record.model_name == name && record.model_version == version);
+    let usage = found.map(|record| models.usage(tenant, record)).unwrap_or_default();
+    let crate::usage::Usage { calls, failures, rows, p50_us, p99_us } = usage;
+    Ok(wit::Usage { calls, failures, rows, p50_us, p99_us })
+}
+
+async fn scores(
+    models: &Models,
+    tenant: &Tenant,
+    scenario_id: &str,
+    name: &str,
+    version: &str,
+    items: Table,
+    user: Table,
+) -> Result<wit::Predicted, wit::Refusal> {
+    if items.rows as usize > limits::PREDICT_ROWS {
+        let message = format!("must be at most {}, got {}", limits::PREDICT_ROWS, items.rows);
+        return Err(wit::Refusal::Invalid(("rows".to_owned(), message)));
+    }
+    let ranker = models.ranker(tenant, scenario_id, name, version).await.map_err(|missing| match missing {
+        Missing::NoModel => wit::Refusal::NoVersion(format!("no version of a model `{name}` is active")),
+        Missing::NoVersion => wit::Refusal::NoVersion(format!("no version `{version}` of a model `{name}`")),
+        Missing::NotReady(reason) => wit::Refusal::Store(errors::Error::Unavailable(reason)),
+    })?;
+    match ranker.rank(&request(items, user)).await {
+        Ok(Ok(scores)) => Ok(wit::Predicted { version: ranker.version.to_string(), scores }),
+        Ok(Err(error)) => Err(wit::Refusal::Invalid(("rows".to_owned(), error.message))),
+        Err(failure) => Err(wit::Refusal::Store(errors::Error::Unavailable(failure.reason))),
+    }
+}
+
+fn request(items: Table, user: Table) -> RankRequest {
+    let rows = items.rows as usize;
+    let candidates =
+        Candidates { handles: (0..u64::from(items.rows)).collect(), scores: vec![0.0; rows], sources: vec![1; rows] };
+    let nobody = User {
+        id: String::new(),
+        attributes: Vec::new(),
+        preferences: Vec::new(),
+        recent: Vec::new(),
+        recent_weights: Vec::new(),
+    };
+    RankRequest {
+        context: RequestContext {
+            scenario_id: String::new(),
+            user: nobody,
+            context: Vec::new(),
+            now_ms: 0,
+            count: items.rows,
+            seed: 0,
+        },
+        candidates,
+        items,
+        user,
+        item_features: Vec::new(),
+        objective: String::new(),
+        params: "{}".to_owned(),
+    }
+}
+
+fn version(record: Record) -> wit::Version {
+    let kind = |kind: &str| match kind {
+        "categorical" => ColumnKind::Categorical,
+        "multi_categorical" => ColumnKind::MultiCategorical,
+        "timestamp" => ColumnKind::Timestamp,
+        _ => ColumnKind::Numeric,
+    };
+    let features = record.config.features.iter();
+    wit::Version {
+        document: record.body(),
+        active: record.status == Status::Active,
+        features: features
+            .map(|feature| wit::Feature { name: feature.name.clone(), kind: kind(&feature.kind) })
+            .collect(),
+        scenario_id: record.scenario_id,
+        name: record.model_name,
+        version: record.model_version,
+    }
+}
+
+fn refusal(refusal: Refusal) -> wit::Refusal {
+    let text = refusal.to_string();
+    match refusal {
+        Refusal::Store(error) => wit::Refusal::Store(error.into()),
+        Refusal::NoScenario(_) => wit::Refusal::NoScenario,
+        Refusal::NoVersion { .. } => wit::Refusal::NoVersion(text),
+        Refusal::Exists { .. } => wit::Refusal::Exists(text),
+        Refusal::InUse(_) => wit::Refusal::InUse(text),
+        Refusal::Invalid { field, message } => wit::Refusal::Invalid((field, message)),
+    }
+}
+
+fn too_large(field: &str, limit: usize) -> wit::Refusal {
+    let error = StoreError::invalid(field, format_args!("must be at most {limit} bytes"));
+    wit::Refusal::Invalid((field.to_owned(), error.to_string()))
+}

@@ -1,0 +1,27 @@
+//! Ranking models of tenants: the `models` capability, and how they rank.
+//!
+//! A model is an ONNX file. It never runs here: a component with an ONNX runtime is
+//! given it in the sandbox, and what its memory is then is kept as the model's image
+//! ([`sandbox`]). An image has a few instances, which rank one request after the other.
+//! What there is of models stands in the collection `model_configs` ([`record`]); the
+//! files are blobs, named by their content.
+//!
+//! [`Models`] does everything: [`Models::add`] takes an upload through its checks,
+//! [`Models::activate`] says which version ranks, [`Models::ranker`] is what a request
+//! asks for.
+
+mod files;
+pub mod host;
+mod models;
+pub mod record;
+mod refusal;
+pub mod sandbox;
+mod serving;
+mod trial;
+mod usage;
+
+pub use files::ModelFiles;
+pub use models::Models;
+pub use refusal::Refusal;
+pub use sandbox::Sandbox;
+pub use serving::{Missing, Ranker};

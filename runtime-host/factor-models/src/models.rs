@@ -1,0 +1,429 @@
+//! The models of all tenants.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use funnelweb_bindings::{
+    stages::model::{LoadError, LoadRule, Loaded},
+    types::ColumnKind,
+};
+use funnelweb_core::{
+    limits,
+    scenario::{FeatureKind, Scenario},
+    time,
+};
+use funnelweb_factor_documents::store::{Collection, Documents, Key, NewDocument, Precondition, WriteError};
+use funnelweb_tenant_store::{Error as StoreError, Tenant};
+use quick_cache::sync::Cache;
+use serde_json::{Map, Value};
+use tokio::sync::Semaphore;
+
+use crate::{
+    Refusal,
+    files::{Files, ModelFiles},
+    record::{self, Config, Feature, Record},
+    sandbox::{Error, Image, Sandbox},
+    serving::{Missing, Ranker, Serving},
+    trial,
+    usage::Usage,
+};
+
+/// Scenarios whose models are remembered.
+const SCENARIOS: usize = 10_000;
+/// How long what another process activated may be unknown here.
+const STALE: Duration = Duration::from_secs(1);
+
+/// Everything about models.
+#[derive(Clone)]
+pub struct Models {
+    documents: Arc<dyn Documents>,
+    files: Arc<ModelFiles>,
+    serving: Arc<Serving>,
+    known: Arc<Cache<(Tenant, String), Known>>,
+    /// An upload is checked after the other: each takes a core and memory.
+    checking: Arc<Semaphore>,
+}
+
+#[derive(Clone)]
+struct Known {
+    records: Arc<[Record]>,
+    since: Instant,
+}
+
+impl Models {
+    /// Over these stores, with models run in `sandbox`.
+    #[must_use]
+    pub fn new(documents: Arc<dyn Documents>, files: Arc<ModelFiles>, sandbox: Arc<Sandbox>) -> Self {
+        Self {
+            documents,
+            serving: Serving::new(sandbox, Arc::clone(&files)),
+            files,
+            known: Arc::new(Cache::new(SCENARIOS)),
+            checking: Arc::new(Semaphore::new(1)),
+        }
+    }
+
+    /// Takes an upload through its checks. The same content again is what is there
+    /// already. `manifest` is empty when it stands in the ONNX file.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub async fn add(
+        &self,
+        tenant: &Tenant,
+        scenario_id: &str,
+        manifest: String,
+        onnx: Bytes,
+    ) -> Result<Record, Refusal> {
+        let scenario = self.scenario(tenant, scenario_id).await?;
+        let files = Files { manifest, onnx };
+        let name = files.name();
+        // It is never closed.
+        let _turn = self.checking.acquire().await;
+        let loaded = self.serving.sandbox().load(&name, &files.manifest, &files.onnx).await;
+        let (loaded, image) = loaded.map_err(refused)?;
+        let record = match self.checked(tenant, &scenario, &files, &loaded, &image).await {
+            Ok(record) => record,
+            Err(refusal) => {
+                self.serving.forget(&name).await;
+                return Err(refusal);
+            }
+        };
+        if let Some(same) = self.there_already(tenant, &record).await? {
+            return Ok(same);
+        }
+        let held = self.files.hold().await;
+        self.files.put(tenant, &files).await?;
+        let new = NewDocument { key: record.key(), body: record.body() };
+        self.documents.insert_many(tenant, Collection::ModelConfigs, vec![new], false).await?;
+        drop(held);
+        self.serving.put((tenant.clone(), name), image);
+        self.forget(tenant, scenario_id);
+        match self.there_already(tenant, &record).await? {
+            Some(record) => Ok(record),
+            None => Err(StoreError::Unavailable("the model that was written is not there".to_owned()).into()),
+        }
+    }
+
+    /// What is recorded of a model that may rank.
+    async fn checked(
+        &self,
+        tenant: &Tenant,
+        scenario: &Scenario,
+        files: &Files,
+        loaded: &Loaded,
+        image: &Image,
+    ) -> Result<Record, Refusal> {
+        check_names(loaded)?;
+        check_features(loaded, scenario)?;
+        let trial = trial::run(image, loaded).await?;
+        let record = record_of(&scenario.scenario_id, loaded, files, trial)?;
+        let there = self.there_already(tenant, &record).await?.is_some();
+        if !there && self.read(tenant, &scenario.scenario_id).await?.len() >= limits::MODEL_VERSIONS {
+            let message = format!("a scenario has at most {} versions of models; delete one", limits::MODEL_VERSIONS);
+            return Err(Refusal::InUse(message));
+        }
+        Ok(record)
+    }
+
+    /// All versions of a scenario's models, the newest first.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn list(&self, tenant: &Tenant, scenario_id: &str) -> Result<Vec<Record>, StoreError> {
+        self.read(tenant, scenario_id).await
+    }
+
+    /// What a version did in this process.
+    #[must_use]
+    pub fn usage(&self, tenant: &Tenant, record: &Record) -> Usage {
+        self.serving.usage(tenant, record.file())
+    }
+
+    /// Has a version rank where none is asked for. Requests under way end with the one
+    /// they began with.
+    ///
+    /// # Errors
+    /// When there is no such version, or another call activated one at the same moment.
+    pub async fn activate(
+        &self,
+        tenant: &Tenant,
+        scenario_id: &str,
+        name: &str,
+        version: &str,
+    ) -> Result<Record, Refusal> {
+        let records = self.read(tenant, scenario_id).await?;
+        let of_name = || records.iter().filter(|record| record.model_name == name);
+        let found = of_name().find(|record| record.model_version == version);
+        let mut record = found.ok_or_else(|| no_version(name, version))?.clone();
+        if record.status == record::Status::Active {
+            return Ok(record);
+        }
+        let active = of_name().find(|record| record.status == record::Status::Active);
+        record.previous = active.map(|active| active.model_version.clone());
+        self.switch_to(tenant, record, &records).await
+    }
+
+    /// Has the version rank that did before the active one.
+    ///
+    /// # Errors
+    /// When none is active or none was before, or it is gone.
+    pub async fn roll_back(&self, tenant: &Tenant, scenario_id: &str, name: &str) -> Result<Record, Refusal> {
+        let records = self.read(tenant, scenario_id).await?;
+        let of_name = || records.iter().filter(|record| record.model_name == name);
+        let active = of_name().find(|record| record.status == record::Status::Active);
+        let active = active.ok_or_else(|| Refusal::InUse(format!("no version of `{name}` is active")))?;
+        let previous = active.previous.as_deref().ok_or_else(|| {
+            Refusal::InUse(format!("no version of `{name}` was active before `{}`", active.model_version))
+        })?;
+        let found = of_name().find(|record| record.model_version == previous);
+        // Its own predecessor stays: rolling back again goes back further.
+        let record = found.ok_or_else(|| no_version(name, previous))?.clone();
+        self.switch_to(tenant, record, &records).await
+    }
+
+    /// Deletes a version that is not active.
+    ///
+    /// # Errors
+    /// When there is none, or it is active.
+    pub async fn delete(&self, tenant: &Tenant, scenario_id: &str, name: &str, version: &str) -> Result<(), Refusal> {
+        let records = self.read(tenant, scenario_id).await?;
+        let found = records.iter().find(|record| record.model_name == name && record.model_version == version);
+        let record = found.ok_or_else(|| no_version(name, version))?;
+        if record.status == record::Status::Active {
+            return Err(Refusal::InUse(format!(
+                "version `{version}` of `{name}` is active; activate another one first"
+            )));
+        }
+        self.documents
+            .delete(tenant, Collection::ModelConfigs, record.key(), Precondition::None)
+            .await
+            .map_err(conflict)?;
+        self.forget(tenant, scenario_id);
+        self.files.sweep(tenant).await?;
+        self.serving.forget_gone().await;
+        Ok(())
+    }
+
+    /// The ranker of a scenario's model: of the version asked for, or else of the
+    /// active one. It costs a look into a table once it is ready.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn ranker(
+        &self,
+        tenant: &Tenant,
+        scenario_id: &str,
+        name: &str,
+        version: &str,
+    ) -> Result<Ranker, Missing> {
+        let records = self.recent(tenant, scenario_id).await.map_err(|error| Missing::NotReady(error.to_string()))?;
+        let record = chosen(&records, name, version)?;
+        let served = self.serving.get(tenant, record.file()).await?;
+        Ok(Ranker::new(record.model_version.as_str().into(), served))
+    }
+
+    /// Whether the tenant has a model of that name in any scenario.
+    ///
+    /// # Errors
+    /// Those of the store.
+    pub async fn has(&self, tenant: &Tenant, name: &str) -> Result<bool, StoreError> {
+        Ok(self.files.records(tenant, None).await?.iter().any(|record| record.model_name == name))
+    }
+
+    /// What is written is known at once; what another process writes, soon.
+    async fn recent(&self, tenant: &Tenant, scenario_id: &str) -> Result<Arc<[Record]>, StoreError> {
+        let of = (tenant.clone(), scenario_id.to_owned());
+        if let Some(known) = self.known.get(&of).filter(|known| known.since.elapsed() < STALE) {
+            return Ok(known.records);
+        }
+        let since = Instant::now();
+        let records: Arc<[Record]> = self.read(tenant, scenario_id).await?.into();
+        self.known.insert(of, Known { records: Arc::clone(&records), since });
+        Ok(records)
+    }
+
+    async fn read(&self, tenant: &Tenant, scenario_id: &str) -> Result<Vec<Record>, StoreError> {
+        let mut records = self.files.records(tenant, Some(scenario_id)).await?;
+        record::mark_active(&mut records);
+        Ok(records)
+    }
+
+    fn forget(&self, tenant: &Tenant, scenario_id: &str) {
+        self.known.remove(&(tenant.clone(), scenario_id.to_owned()));
+    }
+
+    async fn switch_to(&self, tenant: &Tenant, mut record: Record, all: &[Record]) -> Result<Record, Refusal> {
+        let of_name = all.iter().filter(|other| other.model_name == record.model_name);
+        record.activation = of_name.map(|other| other.activation).max().unwrap_or_default() + 1;
+        record.activated_at = Some(time::format_ms(now_ms()));
+        record.status = record::Status::Active;
+        // One write: whoever reads before it finds the other version active.
+        self.documents
+            .replace(tenant, Collection::ModelConfigs, record.key(), record.body(), Precondition::Exists)
+            .await
+            .map_err(conflict)?;
+        self.forget(tenant, &record.scenario_id);
+        // Ready before the next request asks, if it can be.
+        if let Err(Missing::NotReady(reason)) = self.serving.get(tenant, record.file()).await {
+            tracing::info!(%tenant, model = %record.model_name, version = %record.model_version, %reason, "model is activated");
+        }
+        Ok(record)
+    }
+
+    async fn scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<Scenario, Refusal> {
+        let key = Key::new(scenario_id, scenario_id);
+        let found = self.documents.get(tenant, Collection::Scenarios, key).await?;
+        let found = found.ok_or_else(|| Refusal::NoScenario(scenario_id.to_owned()))?;
+        let unreadable = |error: serde_json::Error| StoreError::Unavailable(format!("the stored scenario: {error}"));
+        Ok(serde_json::from_str(&found.body).map_err(unreadable)?)
+    }
+
+    async fn there_already(&self, tenant: &Tenant, record: &Record) -> Result<Option<Record>, Refusal> {
+        let records = self.read(tenant, &record.scenario_id).await?;
+        let same =
+            |other: &&Record| other.model_name == record.model_name && other.model_version == record.model_version;
+        match records.iter().find(same) {
+            None => Ok(None),
+            Some(other) if other.model_path == record.model_path => Ok(Some(other.clone())),
+            Some(_) => Err(Refusal::Exists { name: record.model_name.clone(), version: record.model_version.clone() }),
+        }
+    }
+}
+
+fn record_of(scenario_id: &str, loaded: &Loaded, files: &Files, trial: record::Trial) -> Result<Record, Refusal> {
+    let metrics: Map<String, Value> = serde_json::from_str(&loaded.metrics)
+        .map_err(|error| Refusal::invalid("manifest.metrics", error.to_string()))?;
+    let feature = |feature: &funnelweb_bindings::stages::model::ModelFeature| Feature {
+        name: feature.name.clone(),
+        kind: kind(feature.kind).map_or("embedding", FeatureKind::as_str).to_owned(),
+    };
+    Ok(Record {
+        scenario_id: scenario_id.to_owned(),
+        model_type: "rank".to_owned(),
+        model_name: loaded.name.clone(),
+        model_version: loaded.version.clone(),
+        model_path: format!("blob:{}", files.name()),
+        config: Config {
+            kind: loaded.kind.clone(),
+            objective: loaded.objective.clone(),
+            features: loaded.features.iter().map(feature).collect(),
+            schema_hash: loaded.schema_hash.clone(),
+            sha256: files.sha256(),
+            bytes: files.onnx.len() as u64,
+            operators: loaded.operators,
+            trial,
+        },
+        metrics,
+        status: record::Status::Ready,
+        activation: 0,
+        previous: None,
+        activated_at: None,
+        created_at: None,
+        updated_at: None,
+    })
+}
+
+/// The version asked for, or else the active one.
+fn chosen<'a>(records: &'a [Record], name: &str, version: &str) -> Result<&'a Record, Missing> {
+    let mut of_name = records.iter().filter(|record| record.model_name == name).peekable();
+    of_name.peek().ok_or(Missing::NoModel)?;
+    if version.is_empty() {
+        of_name.find(|record| record.status == record::Status::Active).ok_or(Missing::NoModel)
+    } else {
+        of_name.find(|record| record.model_version == version).ok_or(Missing::NoVersion)
+    }
+}
+
+fn check_names(loaded: &Loaded) -> Result<(), Refusal> {
+    for (field, text) in [("manifest.name", &loaded.name), ("manifest.version", &loaded.version)] {
+        if !record::is_name(text) {
+            return Err(Refusal::invalid(field, "must be 1 to 63 of A-Z a-z 0-9 _ . -"));
+        }
+    }
+    Ok(())
+}
+
+/// Every feature must be declared in the scenario, with its type.
+fn check_features(loaded: &Loaded, scenario: &Scenario) -> Result<(), Refusal> {
+    for feature in &loaded.features {
+        let declared = scenario.config.features.kind(&feature.name);
+        let read = kind(feature.kind);
+        let name = &feature.name;
+        let message = match (declared, read) {
+            (Some(declared), Some(read)) if declared == read => continue,
+            (Some(declared), Some(read)) => {
+                format!("reads `{name}` as {}; the scenario declares it as {}", read.as_str(), declared.as_str())
+            }
+            (_, None) => format!("reads `{name}` as an embedding, which no ranker is given"),
+            (None, Some(_)) => format!("reads `{name}`, which the scenario does not declare under {}", place(name)),
+        };
+        return Err(Refusal::invalid("manifest.inputs", message));
+    }
+    Ok(())
+}
+
+/// Where a feature is declared.
+fn place(name: &str) -> &'static str {
+    match name.split_once(':').map(|(source, _)| source) {
+        Some("item") => "config.features.item_features",
+        Some("user") => "config.features.user_features",
+        Some("context") => "config.features.context_features",
+        _ => "config.features.derived_features",
+    }
+}
+
+fn kind(kind: ColumnKind) -> Option<FeatureKind> {
+    match kind {
+        ColumnKind::Numeric => Some(FeatureKind::Numeric),
+        ColumnKind::Categorical => Some(FeatureKind::Categorical),
+        ColumnKind::MultiCategorical => Some(FeatureKind::MultiCategorical),
+        ColumnKind::Timestamp => Some(FeatureKind::Timestamp),
+        ColumnKind::Embedding => None,
+    }
+}
+
+/// What the component says, with where in the upload it is.
+fn refused(error: Error) -> Refusal {
+    match error {
+        Error::Refused(LoadError { rule, message }) => match rule {
+            LoadRule::Manifest(pointer) => Refusal::invalid(format!("manifest{}", path(&pointer)), message),
+            LoadRule::Input(name) => Refusal::invalid("manifest.inputs", format!("{name}: {message}")),
+            LoadRule::Golden(_) | LoadRule::NotFinite(_) => Refusal::invalid("manifest.golden", message),
+            LoadRule::Onnx | LoadRule::Operator(_) => Refusal::invalid("onnx", message),
+        },
+        Error::Failed(failure) => Refusal::invalid("onnx", format!("cannot be made ready: {}", failure.reason)),
+        Error::Host(reason) => StoreError::Unavailable(reason).into(),
+    }
+}
+
+/// A JSON pointer as a path: `/inputs/0/tensor` is `.inputs[0].tensor`.
+fn path(pointer: &str) -> String {
+    let steps = pointer.split('/').skip(1);
+    let step = |step: &str| match step.parse::<usize>() {
+        Ok(at) => format!("[{at}]"),
+        Err(_) => format!(".{}", step.replace("~1", "/").replace("~0", "~")),
+    };
+    steps.map(step).collect()
+}
+
+fn no_version(name: &str, version: &str) -> Refusal {
+    Refusal::NoVersion { name: name.to_owned(), version: version.to_owned() }
+}
+
+fn conflict(error: WriteError) -> Refusal {
+    match error {
+        WriteError::Store(error) => error.into(),
+        WriteError::Conflict(_) | WriteError::Collision => {
+            Refusal::InUse("another call changed the model at the same moment".to_owned())
+        }
+    }
+}
+
+fn now_ms() -> u64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}

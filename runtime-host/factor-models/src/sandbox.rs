@@ -1,0 +1,262 @@
+//! Where models are read and rank: the ranker component and its two engines.
+
+use std::{
+    collections::VecDeque,
+    future::Future,
+    path::PathBuf,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
+
+use funnelweb_bindings::stages::{
+    ModelStage, RankStage, RankStagePre,
+    model::{LoadError, Loaded},
+    rank::RankRequest,
+};
+use funnelweb_bindings::types::StageError;
+use funnelweb_core::limits;
+use funnelweb_engine::{ComponentCache, Engines, Failure, Limiter, Log, Template, deadline};
+use tokio::sync::OnceCell;
+use wasmtime::{
+    Engine, Store,
+    component::{Component, Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+/// How much longer than a computing guest a waiting one is given.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// The ranker component before it is given a model.
+pub struct Sandbox {
+    models: Engine,
+    loading: Engine,
+    cache: Arc<ComponentCache>,
+    /// None where the application has no such component.
+    source: Option<PathBuf>,
+    /// Compiled when the first model comes.
+    template: OnceCell<Arc<Template>>,
+    linker: Linker<State>,
+}
+
+/// Why a model cannot be made ready.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The component refused it.
+    #[error("{}", .0.message)]
+    Refused(LoadError),
+    /// The component did not come to an end with it.
+    #[error("{}", .0.reason)]
+    Failed(Failure),
+    /// A fault of the host's own.
+    #[error("{0:#}")]
+    Host(String),
+}
+
+/// The data of an instance: no store, no network, nothing of a tenant.
+pub(crate) struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    log: Log,
+    limiter: Limiter,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl Sandbox {
+    /// With the component of this file, which is compiled when the first model comes.
+    ///
+    /// # Errors
+    /// When the linker cannot be set up.
+    pub fn new(engines: &Engines, cache: Arc<ComponentCache>, source: Option<PathBuf>) -> wasmtime::Result<Self> {
+        let mut linker = Linker::new(engines.models());
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        let (models, loading) = (engines.models().clone(), engines.loading().clone());
+        Ok(Self { models, loading, cache, source, template: OnceCell::new(), linker })
+    }
+
+    /// Gives the component a model and keeps its image under `name`, from where
+    /// [`known`](Self::known) has it from then on.
+    ///
+    /// # Errors
+    /// What the component says of the model, or that it did not come to an end.
+    pub(crate) async fn load(&self, name: &str, manifest: &str, onnx: &[u8]) -> Result<(Loaded, Image), Error> {
+        let template = self.template().await?;
+        let (loaded, wasm) = self.initialise(&template, manifest, onnx).await?;
+        let (engine, name) = (self.models.clone(), self.content(&template, name));
+        // For seconds; and not among what serves requests.
+        let component = blocking(|| self.cache.compile_as(&engine, &name, &wasm).map_err(host))?;
+        Ok((loaded, self.image(&component)?))
+    }
+
+    /// The image that was kept under `name`; none when there is none, or it is of
+    /// another version of this program.
+    pub(crate) async fn known(&self, name: &str) -> Result<Option<Image>, Error> {
+        let template = self.template().await?;
+        let component = self.cache.known(&self.models, &self.content(&template, name));
+        component.map(|component| self.image(&component)).transpose()
+    }
+
+    /// Forgets an image.
+    pub(crate) async fn forget(&self, name: &str) -> Result<(), Error> {
+        let template = self.template().await?;
+        self.cache.forget(&self.models, &self.content(&template, name));
+        Ok(())
+    }
+
+    async fn template(&self) -> Result<Arc<Template>, Error> {
+        let source = self
+            .source
+            .as_deref()
+            .ok_or_else(|| Error::Host("there is no component of the role `model`".to_owned()))?;
+        let load = || blocking(|| Template::load(&self.loading, &self.cache, source).map(Arc::new).map_err(host));
+        self.template.get_or_try_init(async || load()).await.map(Arc::clone)
+    }
+
+    /// An image depends on the component as on the model.
+    fn content(&self, template: &Template, name: &str) -> String {
+        format!("{}-{}", name.replace('/', "-"), template.id())
+    }
+
+    async fn initialise(&self, template: &Template, manifest: &str, onnx: &[u8]) -> Result<(Loaded, Vec<u8>), Error> {
+        let mut linker = Linker::new(&self.loading);
+        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| Error::Host(error.to_string()))?;
+        let mut store = store(&self.loading);
+        store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
+        deadline(&mut store, limits::MODEL_LOAD_TIMEOUT);
+        let work = async {
+            let instance = linker.instantiate_async(&mut store, template.component()).await?;
+            let stage = ModelStage::new(&mut store, &instance)?;
+            let answer = stage.funnelweb_pipeline_model().call_load(&mut store, manifest, onnx).await?;
+            Ok::<_, wasmtime::Error>((instance, answer))
+        };
+        let answer = within(limits::MODEL_LOAD_TIMEOUT, work).await;
+        let (instance, answer) = match answer {
+            None => return Err(Error::Failed(Failure::timed_out(limits::MODEL_LOAD_TIMEOUT))),
+            Some(Err(error)) => return Err(Error::Failed(failure(&store, &error, limits::MODEL_LOAD_TIMEOUT))),
+            Some(Ok(answer)) => answer,
+        };
+        let loaded = answer.map_err(Error::Refused)?;
+        // What reads the memory are calls of the component's, too.
+        deadline(&mut store, limits::MODEL_LOAD_TIMEOUT);
+        let wasm = template.image(&mut store, instance).await.map_err(host)?;
+        Ok((loaded, wasm))
+    }
+
+    fn image(&self, component: &Component) -> Result<Image, Error> {
+        let pre = self.linker.instantiate_pre(component).and_then(RankStagePre::new);
+        let pre = pre.map_err(|error| Error::Host(format!("{error:#}")))?;
+        Ok(Image { engine: self.models.clone(), pre, idle: Mutex::default() })
+    }
+}
+
+/// Computes for long, on a thread that can be spared.
+fn blocking<R>(work: impl FnOnce() -> R) -> R {
+    match tokio::runtime::Handle::try_current().map(|handle| handle.runtime_flavor()) {
+        Ok(tokio::runtime::RuntimeFlavor::MultiThread) => tokio::task::block_in_place(work),
+        _ => work(),
+    }
+}
+
+fn host(error: funnelweb_engine::Error) -> Error {
+    Error::Host(error.to_string())
+}
+
+async fn within<R>(timeout: Duration, work: impl Future<Output = R>) -> Option<R> {
+    tokio::time::timeout(timeout + GRACE, work).await.ok()
+}
+
+fn store(engine: &Engine) -> Store<State> {
+    let log = Log::default();
+    let mut wasi = WasiCtx::builder();
+    wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
+    let state = State {
+        wasi: wasi.build(),
+        table: ResourceTable::new(),
+        log,
+        limiter: Limiter::new(limits::MODEL_MEMORY_BYTES),
+    };
+    let mut store = Store::new(engine, state);
+    store.limiter(|state| &mut state.limiter);
+    store
+}
+
+fn failure(store: &Store<State>, error: &wasmtime::Error, timeout: Duration) -> Failure {
+    let State { limiter, log, .. } = store.data();
+    Failure::of(error, limiter, log, timeout, limits::STAGE_ANSWER_BYTES)
+}
+
+/// A component that has its model, and instances of it that wait for work.
+pub(crate) struct Image {
+    engine: Engine,
+    pre: RankStagePre<State>,
+    /// The last used one last.
+    idle: Mutex<VecDeque<Instance>>,
+}
+
+struct Instance {
+    store: Store<State>,
+    stage: RankStage,
+    since: Instant,
+}
+
+impl Image {
+    /// The scores of a request's candidates, or what the model says instead.
+    ///
+    /// # Errors
+    /// When it gives no answer. The instance is thrown away then.
+    pub(crate) async fn rank(&self, request: &RankRequest) -> Result<Result<Vec<f32>, StageError>, Failure> {
+        self.with(async |instance| {
+            instance.stage.funnelweb_pipeline_rank().call_rank(&mut instance.store, request).await
+        })
+        .await
+    }
+
+    /// Linear memory of an instance, once one has ranked.
+    pub(crate) fn memory_bytes(&self) -> u64 {
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.back().map_or(0, |instance| instance.store.data().limiter.peak_bytes() as u64)
+    }
+
+    /// Lets go of the instances that have not been used for so long.
+    pub(crate) fn trim(&self, unused: Duration) {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain(|instance| instance.since.elapsed() < unused);
+    }
+
+    async fn with<R>(&self, work: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<R>) -> Result<R, Failure> {
+        let timeout = limits::STAGE_TIMEOUT;
+        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back();
+        let mut instance = match kept {
+            Some(instance) => instance,
+            None => self.instantiate(timeout).await?,
+        };
+        instance.store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
+        deadline(&mut instance.store, timeout);
+        let answer = within(timeout, work(&mut instance)).await;
+        match answer {
+            Some(Ok(answer)) => {
+                instance.since = Instant::now();
+                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+                if idle.len() < limits::MODEL_IDLE_INSTANCES {
+                    idle.push_back(instance);
+                }
+                Ok(answer)
+            }
+            Some(Err(error)) => Err(failure(&instance.store, &error, timeout)),
+            None => Err(Failure::timed_out(timeout)),
+        }
+    }
+
+    async fn instantiate(&self, timeout: Duration) -> Result<Instance, Failure> {
+        let mut store = store(&self.engine);
+        deadline(&mut store, timeout);
+        match self.pre.instantiate_async(&mut store).await {
+            Ok(stage) => Ok(Instance { store, stage, since: Instant::now() }),
+            Err(error) => Err(failure(&store, &error, timeout)),
+        }
+    }
+}

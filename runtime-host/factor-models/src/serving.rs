@@ -1,0 +1,194 @@
+//! Models that are ready to rank, of all tenants.
+
+use std::{sync::Arc, time::Instant};
+
+use funnelweb_bindings::{stages::rank::RankRequest, types::StageError};
+use funnelweb_core::limits;
+use funnelweb_engine::Failure;
+use funnelweb_tenant_store::Tenant;
+use quick_cache::sync::Cache;
+
+use crate::{
+    files::ModelFiles,
+    sandbox::{Error, Image, Sandbox},
+    usage::{Counters, Usage},
+};
+
+/// Why there is no ranker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Missing {
+    /// There is no model of that name, or none that is active.
+    NoModel,
+    /// There is no such version.
+    NoVersion,
+    /// It is being made ready, or could not be.
+    NotReady(String),
+}
+
+/// A version of a model, ready to rank.
+#[derive(Clone)]
+pub struct Ranker {
+    /// The version.
+    pub version: Arc<str>,
+    served: Arc<Served>,
+}
+
+/// Whose, and which files.
+type Of = (Tenant, String);
+
+/// An image and what it did.
+pub(crate) struct Served {
+    image: Image,
+    counters: Counters,
+}
+
+impl Ranker {
+    pub(crate) fn new(version: Arc<str>, served: Arc<Served>) -> Self {
+        Self { version, served }
+    }
+
+    /// The scores of a request's candidates, or what the model says instead.
+    ///
+    /// # Errors
+    /// When it gives no answer.
+    pub async fn rank(&self, request: &RankRequest) -> Result<Result<Vec<f32>, StageError>, Failure> {
+        let start = Instant::now();
+        let answer = self.served.image.rank(request).await;
+        match &answer {
+            Ok(Ok(scores)) => self.served.counters.answered(scores.len(), start.elapsed()),
+            _ => self.served.counters.failed(),
+        }
+        answer
+    }
+}
+
+impl Served {
+    pub(crate) fn usage(&self) -> Usage {
+        self.counters.usage()
+    }
+}
+
+#[derive(Clone)]
+enum State {
+    Ready(Arc<Served>),
+    Preparing,
+    /// Why, and since when; it is tried again now and then.
+    Failed(String, Instant),
+}
+
+/// What is ready and what is becoming so.
+pub(crate) struct Serving {
+    sandbox: Arc<Sandbox>,
+    files: Arc<ModelFiles>,
+    known: Cache<Of, State>,
+}
+
+impl Serving {
+    pub(crate) fn new(sandbox: Arc<Sandbox>, files: Arc<ModelFiles>) -> Arc<Self> {
+        let serving = Arc::new(Self { sandbox, files, known: Cache::new(limits::MODEL_IMAGES) });
+        let weak = Arc::downgrade(&serving);
+        if let Ok(runtime) = tokio::runtime::Handle::try_current() {
+            // Ends with what it looks after.
+            runtime.spawn(async move {
+                loop {
+                    tokio::time::sleep(limits::MODEL_IDLE / 2).await;
+                    let Some(serving) = weak.upgrade() else { return };
+                    serving.trim();
+                    serving.forget_gone().await;
+                }
+            });
+        }
+        serving
+    }
+
+    pub(crate) fn sandbox(&self) -> &Sandbox {
+        &self.sandbox
+    }
+
+    /// The image of a tenant's files. One that is not ready is made so beside the
+    /// request, which does without.
+    pub(crate) async fn get(self: &Arc<Self>, tenant: &Tenant, name: &str) -> Result<Arc<Served>, Missing> {
+        let of = (tenant.clone(), name.to_owned());
+        match self.known.get(&of) {
+            Some(State::Ready(served)) => return Ok(served),
+            Some(State::Preparing) => return Err(preparing()),
+            Some(State::Failed(reason, since)) if since.elapsed() < limits::MODEL_LOAD_TIMEOUT => {
+                return Err(Missing::NotReady(reason));
+            }
+            Some(State::Failed(..)) | None => {}
+        }
+        // Compiled earlier: a file to be mapped.
+        match self.sandbox.known(name).await {
+            Ok(Some(image)) => Ok(self.put(of, image)),
+            Ok(None) => {
+                self.known.insert(of.clone(), State::Preparing);
+                let this = Arc::clone(self);
+                tokio::spawn(async move { this.prepare(of).await });
+                Err(preparing())
+            }
+            Err(error) => Err(Missing::NotReady(error.to_string())),
+        }
+    }
+
+    /// An image that is there from now on.
+    pub(crate) fn put(&self, of: Of, image: Image) -> Arc<Served> {
+        let served = Arc::new(Served { image, counters: Counters::default() });
+        self.known.insert(of, State::Ready(Arc::clone(&served)));
+        served
+    }
+
+    /// What a tenant's files did here, if they are ready.
+    pub(crate) fn usage(&self, tenant: &Tenant, name: &str) -> Usage {
+        match self.known.get(&(tenant.clone(), name.to_owned())) {
+            Some(State::Ready(served)) => served.usage(),
+            _ => Usage::default(),
+        }
+    }
+
+    async fn prepare(&self, of: Of) {
+        let (tenant, name) = &of;
+        let image = async {
+            let files = self.files.get(tenant, name).await.map_err(|error| Error::Host(error.to_string()))?;
+            let files = files.ok_or_else(|| Error::Host("its files are gone".to_owned()))?;
+            let (_, image) = self.sandbox.load(name, &files.manifest, &files.onnx).await?;
+            Ok::<_, Error>(image)
+        };
+        match image.await {
+            Ok(image) => {
+                self.put(of, image);
+            }
+            Err(error) => {
+                tracing::warn!(%tenant, %name, %error, "model could not be made ready");
+                self.known.insert(of.clone(), State::Failed(error.to_string(), Instant::now()));
+            }
+        }
+    }
+
+    /// Lets go of the images whose files were deleted.
+    pub(crate) async fn forget_gone(&self) {
+        for of in self.files.take_gone() {
+            self.known.remove(&of);
+            self.forget(&of.1).await;
+        }
+    }
+
+    /// The image's file goes. Of a tenant with the same model it is made again when it
+    /// is not in use any more.
+    pub(crate) async fn forget(&self, name: &str) {
+        if let Err(error) = self.sandbox.forget(name).await {
+            tracing::warn!(%name, %error, "the image of a model stays");
+        }
+    }
+
+    fn trim(&self) {
+        for (_, state) in self.known.iter() {
+            if let State::Ready(served) = state {
+                served.image.trim(limits::MODEL_IDLE);
+            }
+        }
+    }
+}
+
+fn preparing() -> Missing {
+    Missing::NotReady("the model is being made ready".to_owned())
+}

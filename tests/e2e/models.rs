@@ -1,0 +1,269 @@
+//! Rankers that are files: uploaded, checked, activated, asked, and what becomes of
+//! those that break a rule.
+
+use std::{fs, time::Duration};
+
+use serde_json::{Value, json};
+
+use crate::{
+    fixtures::{FEED, configure, feed, import, recommend, slate},
+    harness::{Client, Reply, Server, eventually, shared, workspace},
+};
+
+/// A model of the ranker's own tests, with its manifest inside.
+fn file(name: &str) -> Vec<u8> {
+    fs::read(workspace().join("components/rank-onnx/fixtures").join(name).with_extension("onnx")).unwrap()
+}
+
+/// The manifest that a model has inside.
+fn manifest(onnx: &[u8]) -> Value {
+    let begin = onnx.windows(9).position(|bytes| bytes == b"{\"format\"").unwrap();
+    let mut values = serde_json::Deserializer::from_slice(&onnx[begin..]).into_iter();
+    values.next().unwrap().unwrap()
+}
+
+/// The features that a model reads, as a scenario declares them.
+fn item_features(manifest: &Value) -> Vec<Value> {
+    let columns = manifest["inputs"].as_array().unwrap().iter().flat_map(|input| input["columns"].as_array().unwrap());
+    columns
+        .map(|column| {
+            let name = column["feature"].as_str().unwrap().strip_prefix("item:").unwrap();
+            json!({"name": name, "type": column["type"]})
+        })
+        .collect()
+}
+
+/// [`FEED`] with the features of a model and items made of its golden rows.
+fn feed_for(client: &Client, manifest: &Value, model: &Value) {
+    feed(client);
+    let rows = manifest["golden"]["rows"].as_array().unwrap();
+    let item = |(at, row): (usize, &Value)| {
+        let fields = row.as_object().unwrap().iter();
+        let metadata: serde_json::Map<String, Value> =
+            fields.map(|(name, value)| (name.strip_prefix("item:").unwrap().to_owned(), value.clone())).collect();
+        json!({"item_id": format!("i{at}"), "metadata": metadata})
+    };
+    import(client, &rows.iter().enumerate().map(item).collect::<Vec<_>>());
+    configure(
+        client,
+        &json!({"features": {"item_features": item_features(manifest)},
+                "recall": {"strategies": [{"name": "latest", "limit": 200}]}, "rank": model}),
+    );
+}
+
+fn upload(client: &Client, onnx: &[u8]) -> Reply {
+    client.call("POST", "/api/v1/models?scenario_id=feed").body("application/octet-stream", onnx).send()
+}
+
+/// With a manifest beside the file.
+fn upload_form(client: &Client, onnx: &[u8], manifest: &Value) -> Reply {
+    let mut body = format!(
+        "--limit\r\nContent-Disposition: form-data; name=\"manifest\"\r\n\r\n{manifest}\r\n\
+         --limit\r\nContent-Disposition: form-data; name=\"model\"; filename=\"m.onnx\"\r\n\r\n"
+    )
+    .into_bytes();
+    body.extend_from_slice(onnx);
+    body.extend_from_slice(b"\r\n--limit--\r\n");
+    client.call("POST", "/api/v1/models?scenario_id=feed").body("multipart/form-data; boundary=limit", body).send()
+}
+
+fn activate(client: &Client, name: &str, version: &str) -> Reply {
+    client.call("POST", &format!("/api/v1/models/{name}/versions/{version}/activate?scenario_id=feed")).send()
+}
+
+/// The golden rows' items, best first by the golden scores.
+fn golden_order(manifest: &Value) -> Vec<String> {
+    let scores = manifest["golden"]["scores"].as_array().unwrap().iter().map(|score| score.as_f64().unwrap());
+    let mut order: Vec<(f64, String)> = scores.enumerate().map(|(at, score)| (score, format!("i{at}"))).collect();
+    order.sort_by(|one, other| other.0.total_cmp(&one.0));
+    order.into_iter().map(|(_, id)| id).collect()
+}
+
+fn rank_stage(reply: &Reply) -> Value {
+    let reply = reply.json();
+    let stages = reply["explain"]["stages"].as_array().unwrap().clone();
+    stages.into_iter().find(|stage| stage["component"] == "rank-onnx").unwrap_or_default()
+}
+
+#[test]
+fn the_next_request_is_ranked_by_what_was_activated() {
+    for name in ["deepfm", "wide_deep", "lightgbm"] {
+        let client = shared().tenant(&format!("models-{name}"));
+        let (onnx, model) = (file(name), json!({"model": name}));
+        let manifest = manifest(&onnx);
+        feed_for(&client, &manifest, &model);
+        // Nothing is uploaded yet: the linear ranker stands in, and the answer says so.
+        let degraded = recommend(&client, "ann", 5).json()["degraded"].clone();
+        assert!(degraded.to_string().contains(name), "{degraded}");
+
+        let added = upload(&client, &onnx);
+        added.assert_status(&[201]);
+        assert_eq!(added.header("location"), format!("/api/v1/models/{name}/versions/v1?scenario_id=feed"));
+        let version = added.json();
+        assert_eq!((&version["status"], &version["model_name"]), (&json!("ready"), &json!(name)));
+        assert_eq!(version["config"]["kind"], name);
+        assert!(version["config"]["trial"]["p50_us"].as_u64().unwrap() > 0, "{version}");
+        let degraded = recommend(&client, "ann", 5).json()["degraded"].clone();
+        assert!(degraded.to_string().contains("no version"), "{degraded}");
+
+        let active = activate(&client, name, "v1");
+        active.assert_status(&[200]);
+        assert_eq!(active.json()["status"], "active");
+        let body = json!({"scenario_id": FEED, "count": 20});
+        let reply = client.post("/api/v1/recommend?explain=true", &body).expect(200);
+        assert_eq!(reply.json()["degraded"], json!([]), "{name}");
+        assert_eq!(rank_stage(&reply)["status"], "ok", "{}", reply.text());
+        assert_eq!(slate(&reply), golden_order(&manifest)[..20], "{name}");
+        let known = client.get(&format!("/api/v1/models/{name}/versions/v1?scenario_id=feed")).expect(200).json();
+        assert!(known["usage"]["calls"].as_u64().unwrap() > 0, "{known}");
+    }
+}
+
+#[test]
+fn rows_are_scored_as_by_who_trained_the_model() {
+    let client = shared().tenant("models-predict");
+    let onnx = file("wide_deep");
+    let manifest = manifest(&onnx);
+    feed_for(&client, &manifest, &json!({"model": "wide_deep"}));
+    upload(&client, &onnx).assert_status(&[201]);
+    let predict = |query: &str, rows: &Value| {
+        client.post(&format!("/api/v1/models/wide_deep:predict?scenario_id=feed{query}"), &json!({"rows": rows}))
+    };
+    let rows = &manifest["golden"]["rows"];
+    assert_eq!(predict("", rows).expect(404).json_code(), "model_not_found");
+    let predicted = predict("&version=v1", rows).expect(200).json();
+    assert_eq!((&predicted["model"], &predicted["version"]), (&json!("wide_deep"), &json!("v1")));
+    let scores = predicted["scores"].as_array().unwrap();
+    assert_eq!(scores.len(), rows.as_array().unwrap().len());
+    for (score, golden) in scores.iter().zip(manifest["golden"]["scores"].as_array().unwrap()) {
+        let (score, golden) = (score.as_f64().unwrap(), golden.as_f64().unwrap());
+        assert!((score - golden).abs() < 1e-5, "{score} {golden}");
+    }
+    let again = predict("&version=v1", rows).expect(200).json();
+    assert_eq!(again["scores"], predicted["scores"], "the same bits");
+    let wrong = predict("&version=v1", &json!([{"item:c0": "c0-1"}, {"item:colour": 1}])).expect(400);
+    assert_eq!(wrong.json()["error"]["field"], "rows[1].item:colour");
+    assert_eq!(predict("&version=v1", &json!([])).expect(400).json()["error"]["field"], "rows");
+}
+
+#[test]
+fn versions_are_switched_back_and_forth_and_never_changed() {
+    let client = shared().tenant("models-versions");
+    let onnx = file("deepfm");
+    let mut manifest = manifest(&onnx);
+    feed_for(&client, &manifest, &json!({"model": "deepfm"}));
+    upload(&client, &onnx).assert_status(&[201]);
+    let same = upload(&client, &onnx);
+    same.assert_status(&[201]);
+    manifest["version"] = json!("v2");
+    upload_form(&client, &onnx, &manifest).assert_status(&[201]);
+    manifest["metrics"] = json!({"auc": 0.7});
+    assert_eq!(upload_form(&client, &onnx, &manifest).json_code(), "already_exists");
+
+    let of = |reply: Reply| {
+        let models = reply.json()["models"].as_array().unwrap().clone();
+        models.iter().map(|model| format!("{} {}", model["model_version"], model["status"])).collect::<Vec<_>>()
+    };
+    let versions = || of(client.get("/api/v1/models?scenario_id=feed").expect(200));
+    assert_eq!(versions(), [r#""v2" "ready""#, r#""v1" "ready""#]);
+    let roll_back = || client.call("POST", "/api/v1/models/deepfm/rollback?scenario_id=feed").send();
+    assert_eq!(roll_back().json_code(), "model_in_use");
+    activate(&client, "deepfm", "v1").assert_status(&[200]);
+    activate(&client, "deepfm", "v2").assert_status(&[200]);
+    assert_eq!(versions(), [r#""v2" "active""#, r#""v1" "ready""#]);
+    roll_back().assert_status(&[200]);
+    assert_eq!(versions(), [r#""v2" "ready""#, r#""v1" "active""#]);
+    assert_eq!(roll_back().json_code(), "model_in_use");
+
+    let delete =
+        |version: &str| client.delete(&format!("/api/v1/models/deepfm/versions/{version}?scenario_id=feed")).send();
+    assert_eq!(delete("v1").json_code(), "model_in_use");
+    // A config that names a version has it, active or not.
+    configure(&client, &json!({"rank": {"model": "deepfm", "version": "v2"}}));
+    assert_eq!(recommend(&client, "ann", 5).json()["degraded"], json!([]));
+    delete("v2").assert_status(&[204]);
+    let degraded = recommend(&client, "ann", 5).json()["degraded"].clone();
+    assert!(degraded.to_string().contains("v2"), "{degraded}");
+    assert_eq!(delete("v2").json_code(), "model_not_found");
+    assert_eq!(of(client.get("/api/v1/models/deepfm?scenario_id=feed").expect(200)), [r#""v1" "active""#]);
+}
+
+#[test]
+fn what_breaks_a_rule_is_refused_and_says_which() {
+    let client = shared().tenant("models-refused");
+    let onnx = file("wide_deep");
+    let sound = manifest(&onnx);
+    feed_for(&client, &sound, &json!({"model": "wide_deep"}));
+    let refused = |reply: Reply, field: &str, said: &str| {
+        reply.assert_status(&[422]);
+        let error = reply.json()["error"].clone();
+        assert_eq!((&error["code"], &error["field"]), (&json!("invalid_model"), &json!(field)), "{error}");
+        assert!(error["message"].as_str().unwrap().contains(said), "{error}");
+    };
+    refused(upload(&client, b""), "onnx", "");
+    refused(upload(&client, b"certainly no model"), "onnx", "");
+    refused(upload(&client, &onnx[..onnx.len() / 2]), "onnx", "");
+    let with = |pointer: &str, value: Value| {
+        let mut manifest = sound.clone();
+        *manifest.pointer_mut(pointer).unwrap() = value;
+        upload_form(&client, &onnx, &manifest)
+    };
+    refused(with("/format", json!(2)), "manifest.format", "");
+    refused(with("/name", json!("a:b")), "manifest.name", "");
+    refused(with("/golden/scores/3", json!(0.99)), "manifest.golden", "3");
+    refused(with("/inputs/0/columns/0/feature", json!("item:unheard")), "manifest.schema_hash", "");
+    // The scenario does not declare what the model reads.
+    let mut features = item_features(&sound);
+    let gone = features.pop().unwrap();
+    configure(&client, &json!({"features": {"item_features": features}}));
+    refused(upload(&client, &onnx), "manifest.inputs", gone["name"].as_str().unwrap());
+
+    let no_scenario =
+        client.call("POST", "/api/v1/models?scenario_id=none").body("application/octet-stream", onnx.clone());
+    assert_eq!(no_scenario.expect(404).json_code(), "scenario_not_found");
+    let as_json = client.post("/api/v1/models?scenario_id=feed", &json!({}));
+    assert_eq!(as_json.expect(415).json_code(), "unsupported_media_type");
+    let unknown = client.patch("/api/v1/scenarios/feed", &json!({"config": {"rank": {"model": "nobody_s"}}}));
+    assert_eq!(unknown.expect(422).json()["error"]["field"], "config.rank.model");
+    assert!(client.get("/api/v1/models?scenario_id=feed").expect(200).json()["models"].as_array().unwrap().is_empty());
+}
+
+#[test]
+fn a_model_is_its_tenant_s_and_outlives_the_process() {
+    let mut server = Server::start();
+    let (client, other) = (server.tenant("models-mine"), server.tenant("models-theirs"));
+    let onnx = file("deepfm");
+    let manifest = manifest(&onnx);
+    feed_for(&client, &manifest, &json!({"model": "deepfm"}));
+    feed_for(&other, &manifest, &json!({"model": "deepfm"}));
+    upload(&client, &onnx).assert_status(&[201]);
+    activate(&client, "deepfm", "v1").assert_status(&[200]);
+    assert!(other.get("/api/v1/models?scenario_id=feed").expect(200).json()["models"].as_array().unwrap().is_empty());
+    assert_eq!(activate(&other, "deepfm", "v1").json_code(), "model_not_found");
+    assert!(!recommend(&other, "ann", 5).json()["degraded"].as_array().unwrap().is_empty());
+
+    server.kill9();
+    server.restart();
+    let client = server.tenant("models-mine");
+    let reply = recommend(&client, "ann", 20);
+    assert_eq!((reply.json()["degraded"].clone(), slate(&reply)), (json!([]), golden_order(&manifest)[..20].to_vec()));
+
+    // Where its image is gone it is made again, beside the requests.
+    server.kill9();
+    for entry in fs::read_dir(server.data_dir().join("components")).unwrap() {
+        let path = entry.unwrap().path();
+        if path.file_name().unwrap().to_str().unwrap().starts_with("models-") {
+            // Other servers share the folder: theirs is read already, or made again as well.
+            fs::remove_file(path).unwrap();
+        }
+    }
+    server.restart();
+    let client = server.tenant("models-mine");
+    recommend(&client, "ann", 5);
+    eventually("the model ranks again", Duration::from_secs(60), || {
+        (recommend(&client, "ann", 5).json()["degraded"] == json!([])).then_some(())
+    });
+    client.delete("/api/v1/scenarios/feed").expect(204);
+    feed(&client);
+    assert!(client.get("/api/v1/models?scenario_id=feed").expect(200).json()["models"].as_array().unwrap().is_empty());
+}
