@@ -1,0 +1,56 @@
+//! One slate as it was shown.
+
+use funnelweb_core::scenario::FeatureKind;
+use serde::{Deserialize, Serialize};
+
+/// One slate, with the cells of its features at that moment.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Slate {
+    /// Of the request that it answered.
+    pub request_id: String,
+    /// Empty for a session, which is nobody's.
+    pub user_id: String,
+    /// Its scenario.
+    pub scenario_id: String,
+    /// The request's clock, in milliseconds since 1970.
+    pub shown_at_ms: u64,
+    /// Features that are the same for all items: `user:` and `context:`.
+    pub user_features: Vec<Feature>,
+    /// A cell for each of `user_features`.
+    pub user: Vec<Cell>,
+    /// Features that each item has its own of: `item:` and `derived:`.
+    pub item_features: Vec<Feature>,
+    /// In the order of their places.
+    pub items: Vec<Shown>,
+}
+
+/// A feature by its full name: `item:category`, `derived:category:affinity`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct Feature {
+    /// Its source and its name there.
+    pub name: String,
+    /// How it is a column.
+    pub kind: FeatureKind,
+}
+
+/// One item of a slate.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Shown {
+    /// Its id.
+    pub item_id: String,
+    /// A cell for each of the slate's `item_features`.
+    pub cells: Vec<Cell>,
+}
+
+/// One value of one feature. Words are hashes, as in the feature table.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub enum Cell {
+    /// There is none.
+    Missing,
+    /// A number, or an age in hours.
+    Number(f32),
+    /// A word.
+    Word(u32),
+    /// Any number of words.
+    Words(Vec<u32>),
+}
