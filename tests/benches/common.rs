@@ -33,7 +33,9 @@ pub fn scenario(world: &World, exposure: bool) -> Value {
         {"name": "latest", "weight": 0.2, "limit": 200},
     ]);
     scenario["config"]["rank"] = json!({"model": "linear", "objective": "watch_time"});
-    scenario["config"]["exposure"] = json!({"enabled": exposure});
+    // What is shown is remembered and logged, or neither.
+    let log_share = if exposure { 1.0 } else { 0.0 };
+    scenario["config"]["exposure"] = json!({"enabled": exposure, "log_share": log_share});
     scenario
 }
 

@@ -12,7 +12,7 @@ use crate::{
 
 /// A model of the ranker's own tests, with its manifest inside.
 fn file(name: &str) -> Vec<u8> {
-    fs::read(workspace().join("components/rank-onnx/fixtures").join(name).with_extension("onnx")).unwrap()
+    fs::read(workspace().join("components/ranker/fixtures").join(name).with_extension("onnx")).unwrap()
 }
 
 /// The manifest that a model has inside.

@@ -195,6 +195,17 @@ pub const INSTANCE_INSERTS: usize = 2;
 /// Time that an idle endpoint instance is kept.
 pub const INSTANCE_IDLE: Duration = Duration::from_secs(1);
 
+// --- the exposure log ---
+
+/// Slates on a page of the exposure log.
+pub const LOGGED_SLATES: u32 = 1000;
+/// Bytes of a logged slate.
+pub const LOGGED_SLATE_BYTES: usize = 1024 * 1024;
+/// How long a slate is kept: 30 days.
+pub const EXPOSURE_LOG_MS: u64 = 30 * 24 * 3600 * 1000;
+/// Slates that a tenant's log keeps.
+pub const EXPOSURE_LOG_SLATES: u64 = 2_000_000;
+
 // --- models ---
 
 /// Bytes of an uploaded model's ONNX file.

@@ -165,7 +165,8 @@ pub struct Rule {
     pub params: Map<String, Value>,
 }
 
-/// Exposure dedupe: what a user was shown is not shown again for a while.
+/// What is kept of slates: what a user was shown is not shown again for a while, and
+/// rankers are trained from it.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct Exposure {
@@ -173,15 +174,25 @@ pub struct Exposure {
     pub enabled: bool,
     /// For how long; 24 unless said otherwise.
     pub ttl_hours: f32,
+    /// The share of requests whose slates are logged with their features; 1 unless said
+    /// otherwise.
+    pub log_share: f32,
 }
 
 impl Default for Exposure {
     fn default() -> Self {
-        Self { enabled: true, ttl_hours: 24.0 }
+        Self { enabled: true, ttl_hours: 24.0, log_share: 1.0 }
     }
 }
 
 impl Exposure {
+    /// Whether the slate of the request with this seed is logged.
+    #[must_use]
+    pub fn logs(&self, seed: u64) -> bool {
+        // The seed's high bits as a number below 1.
+        (seed >> 40) as f32 / 16_777_216.0 < self.log_share
+    }
+
     /// `ttl_hours` in seconds.
     #[must_use]
     pub fn ttl_s(&self) -> u32 {

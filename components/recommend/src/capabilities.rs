@@ -73,6 +73,9 @@ pub trait Stages {
     /// Runs rerank rules on the table, one after the other.
     fn rerank(&self, candidates: &Candidates, rows: &[u32], calls: &[RerankCall], trace: bool) -> RerankOutcome;
 
+    /// Logs what is shown with its features; `rows` are those of the table.
+    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32]);
+
     /// The table.
     fn table(&self) -> Option<FeatureTable>;
 }
@@ -135,6 +138,10 @@ impl Stages for Funnel {
 
     fn rerank(&self, candidates: &Candidates, rows: &[u32], calls: &[RerankCall], trace: bool) -> RerankOutcome {
         self.rerank(candidates, rows, calls, trace)
+    }
+
+    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32]) {
+        self.shown(request_id, item_ids, rows);
     }
 
     fn table(&self) -> Option<FeatureTable> {

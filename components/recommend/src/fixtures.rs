@@ -21,6 +21,7 @@ pub(crate) struct Host {
     channels: Vec<(String, Vec<String>)>,
     /// Who was shown what.
     pub(crate) exposures: RefCell<Vec<(Option<String>, Vec<String>)>>,
+    pub(crate) logged: Logged,
     /// The context of the last request.
     pub(crate) context: Rc<RefCell<Option<RequestContext>>>,
 }
@@ -82,17 +83,23 @@ impl Capabilities for Host {
 
     fn stages(&self, context: &RequestContext) -> Written {
         *self.context.borrow_mut() = Some(context.clone());
-        Written(self.channels.clone())
+        Written { channels: self.channels.clone(), logged: Rc::clone(&self.logged) }
     }
 }
 
+/// Slates that were logged: items and their rows.
+type Logged = Rc<RefCell<Vec<(Vec<String>, Vec<u32>)>>>;
+
 /// The channels' answers.
-pub(crate) struct Written(Vec<(String, Vec<String>)>);
+pub(crate) struct Written {
+    channels: Vec<(String, Vec<String>)>,
+    logged: Logged,
+}
 
 impl Stages for Written {
     fn recall(&self, exclude: &[Handle], calls: &[RecallCall]) -> Vec<RecallOutcome> {
         let outcome = |call: &RecallCall| {
-            let items = self.0.iter().filter(|(name, _)| *name == call.stage).flat_map(|(_, items)| items);
+            let items = self.channels.iter().filter(|(name, _)| *name == call.stage).flat_map(|(_, items)| items);
             let handles: Vec<Handle> =
                 items.map(|item| id::handle(item)).filter(|handle| !exclude.contains(handle)).collect();
             let scores = (1..).take(handles.len()).map(|rank| 1.0 / rank as f32).collect();
@@ -111,6 +118,10 @@ impl Stages for Written {
 
     fn rerank(&self, candidates: &Candidates, _: &[u32], _: &[RerankCall], _: bool) -> RerankOutcome {
         RerankOutcome { reports: Vec::new(), steps: Vec::new(), candidates: candidates.clone() }
+    }
+
+    fn shown(&self, _: &str, item_ids: &[String], rows: &[u32]) {
+        self.logged.borrow_mut().push((item_ids.to_vec(), rows.to_vec()));
     }
 
     fn table(&self) -> Option<FeatureTable> {

@@ -2,6 +2,7 @@
 
 use funnelweb_core::{
     error::ApiError,
+    id,
     scenario::{Config, Exploration},
 };
 use funnelweb_guest::{
@@ -49,8 +50,10 @@ pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -
     let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
     let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
-    let (items, trace) = run(host, call, request, &plan, &context, &exclude)?;
+    let stages = host.stages(&context);
+    let Run { items, rows, trace } = run(host, &stages, call, request, &plan, &context, &exclude)?;
     remember(host, call.user_id, request, &plan.config, &items)?;
+    log(&stages, call, &plan.config, &items, &rows);
     respond(host, call, request, &plan.config, items, trace)
 }
 
@@ -68,7 +71,9 @@ pub fn recommend_to_session(
     let plan = Plan::load(host, &request.scenario_id)?;
     let user = session::user(host, &request.scenario_id, &done, &plan.config.behaviors)?;
     let context = request_context(call, &request, user, asked.context);
-    let (items, trace) = run(host, call, &request, &plan, &context, &asked.exclude)?;
+    let stages = host.stages(&context);
+    // It is nobody's: what they do next cannot be told to be theirs, so nothing is logged.
+    let Run { items, trace, .. } = run(host, &stages, call, &request, &plan, &context, &asked.exclude)?;
     remember(host, call.user_id, &request, &plan.config, &items)?;
     respond(host, call, &request, &plan.config, items, trace)
 }
@@ -84,35 +89,45 @@ pub(crate) fn offline(
     let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
     let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
-    run(host, call, request, plan, &context, &exclude)
+    let Run { items, trace, .. } = run(host, &host.stages(&context), call, request, plan, &context, &exclude)?;
+    Ok((items, trace))
+}
+
+/// What a run of the funnel came to.
+struct Run {
+    items: Vec<Item>,
+    /// The items of the feature table, row by row.
+    rows: Vec<Handle>,
+    trace: Trace,
 }
 
 /// The order of the design, §2.3, a line a step.
 fn run(
     host: &impl Capabilities,
+    stages: &impl Stages,
     call: &Call<'_>,
     request: &Request,
     plan: &Plan,
     context: &RequestContext,
     exclude: &[Handle],
-) -> Result<(Vec<Item>, Trace), ApiError> {
+) -> Result<Run, ApiError> {
     let needs = needs(host, plan);
-    let stages = host.stages(context);
     let mut trace = Trace::new(call.explain);
-    let recalled = recall(&stages, exclude, plan, &mut trace);
+    let recalled = recall(stages, exclude, plan, &mut trace);
     let candidates = combine(&recalled, exclude, plan, &needs, &mut trace);
     let evidence = evidence::of(&plan.evidence, &recalled, &candidates);
-    let ranked = match extract(&stages, candidates, evidence, plan, &needs, &mut trace) {
+    let (ranked, rows) = match extract(stages, candidates, evidence, plan, &needs, &mut trace) {
         Ok(candidates) => {
-            let (ranked, rows) = rank(&stages, candidates, plan, &mut trace);
-            rerank(&stages, ranked, &rows, plan, &mut trace)
+            let rows = candidates.handles.clone();
+            let (ranked, places) = rank(stages, candidates, plan, &mut trace);
+            (rerank(stages, ranked, &places, plan, &mut trace), rows)
         }
         // Without features nothing can be ranked: the order of recall stands.
-        Err(candidates) => candidates,
+        Err(candidates) => (candidates, Vec::new()),
     };
     let (ranked, explored) = explore(&recalled, ranked, plan, context, &mut trace);
     let items = slate(host, request, &plan.config, &ranked, &explored)?;
-    Ok((items, trace))
+    Ok(Run { items, rows, trace })
 }
 
 /// What the ranker and the rerank rules need of the feature table and of recall.
@@ -244,6 +259,22 @@ fn rerank(stages: &impl Stages, ranked: Candidates, rows: &[u32], plan: &Plan, t
     let outcome = stages.rerank(&ranked, rows, &plan.rerank, trace.wanted());
     trace.reranked(outcome.reports, outcome.steps);
     outcome.candidates
+}
+
+/// Logs the slate with its features, if there are any.
+fn log(stages: &impl Stages, call: &Call<'_>, config: &Config, items: &[Item], rows: &[Handle]) {
+    if !config.exposure.logs(call.seed) {
+        return;
+    }
+    let row = |item: &Item| {
+        let handle = id::handle(&item.item_id);
+        let row = rows.iter().position(|row| *row == handle)?;
+        Some((item.item_id.clone(), u32::try_from(row).ok()?))
+    };
+    let (ids, rows): (Vec<String>, Vec<u32>) = items.iter().filter_map(row).unzip();
+    if !ids.is_empty() {
+        stages.shown(call.request_id, &ids, &rows);
+    }
 }
 
 /// Gives places to what is explored; see [`exploration`].

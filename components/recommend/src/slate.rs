@@ -38,7 +38,7 @@ pub struct Response {
 /// One item of the slate.
 #[derive(Debug, Serialize)]
 pub struct Item {
-    item_id: String,
+    pub(crate) item_id: String,
     /// From 1.
     rank: usize,
     score: f32,

@@ -35,6 +35,8 @@ pub struct Funnel {
     pub context: std::sync::Arc<types::RequestContext>,
     /// As the feature stage made it; none before.
     pub table: Option<dispatch::FeatureTable>,
+    /// The features that the scenario declares, by their full names.
+    pub declared: Vec<(String, types::ColumnKind)>,
 }
 
 /// What stage components export.

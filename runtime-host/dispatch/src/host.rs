@@ -13,7 +13,7 @@ use funnelweb_bindings::{
 use funnelweb_tenant_store::Tenant;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
-use crate::{Dispatcher, runner::Runner};
+use crate::{Dispatcher, runner::Runner, shown};
 
 /// Requests that one instance may have stages at work for: it serves one at a
 /// time.
@@ -54,7 +54,7 @@ pub fn add_to_linker<T: Send + 'static>(
 
 impl HostFunnel for DispatchCtx {
     async fn new(&mut self, context: RequestContext) -> wasmtime::Result<Resource<Funnel>> {
-        Ok(self.funnels.push(Funnel { context: Arc::new(context), table: None })?)
+        Ok(self.funnels.push(Funnel { context: Arc::new(context), table: None, declared: Vec::new() })?)
     }
 
     async fn recall(
@@ -69,6 +69,7 @@ impl HostFunnel for DispatchCtx {
 
     async fn features(&mut self, funnel: Resource<Funnel>, call: FeaturesCall) -> wasmtime::Result<FeaturesOutcome> {
         let funnel = self.funnels.get_mut(&funnel)?;
+        funnel.declared = shown::declared(&call);
         let (report, features) = self.runner.features(RequestContext::clone(&funnel.context), call).await;
         let removed = features.as_ref().map(|features| features.removed.clone());
         funnel.table = features.map(|found| FeatureTable { items: found.items, user: found.user });
@@ -90,6 +91,19 @@ impl HostFunnel for DispatchCtx {
     ) -> wasmtime::Result<RerankOutcome> {
         let funnel = self.funnels.get(&funnel)?;
         Ok(self.runner.rerank(funnel, candidates, rows, calls, trace).await)
+    }
+
+    async fn shown(
+        &mut self,
+        funnel: Resource<Funnel>,
+        request_id: String,
+        item_ids: Vec<String>,
+        rows: Vec<u32>,
+    ) -> wasmtime::Result<()> {
+        if let Some(slate) = shown::slate(self.funnels.get(&funnel)?, request_id, item_ids, &rows) {
+            self.runner.log(slate).await;
+        }
+        Ok(())
     }
 
     async fn table(&mut self, funnel: Resource<Funnel>) -> wasmtime::Result<Option<FeatureTable>> {

@@ -14,6 +14,7 @@ pub mod contract;
 mod effort;
 mod host;
 mod runner;
+mod shown;
 mod stages;
 mod table;
 

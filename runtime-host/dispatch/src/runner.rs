@@ -16,6 +16,7 @@ use funnelweb_core::{
     handles::{HandleMap, HandleSet},
     limits,
 };
+use funnelweb_exposure_log::Slate;
 use funnelweb_tenant_store::Tenant;
 use futures::future::join_all;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -188,6 +189,14 @@ impl Runner {
             reports.push(report);
         }
         RerankOutcome { reports, steps, candidates: request.candidates }
+    }
+
+    /// Logs a slate. One that cannot be logged is missed by training and by nobody else.
+    pub(crate) async fn log(&self, slate: Slate) {
+        let Some(tenant) = &self.tenant else { return };
+        if let Err(error) = self.dispatcher.exposures().append(tenant, slate).await {
+            tracing::warn!(%tenant, %error, "a slate is not logged");
+        }
     }
 
     /// What of the context a stage asks for; nothing when it cannot say, and the

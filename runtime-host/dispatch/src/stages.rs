@@ -9,6 +9,7 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::{Limiter, Log};
+use funnelweb_exposure_log::store::ExposureLog;
 use funnelweb_factor_documents::{
     host::{self as documents, DocumentsCtx},
     store::Documents,
@@ -53,6 +54,8 @@ pub struct Capabilities {
     pub vectors: Arc<dyn Vectors>,
     /// What was learned, of all tenants.
     pub learned: Arc<dyn Learned>,
+    /// What users were shown; stages are not given it.
+    pub exposures: Arc<dyn ExposureLog>,
 }
 
 /// Why the stages of an application cannot be set up.
@@ -186,6 +189,10 @@ impl Dispatcher {
 
     pub(crate) fn rerank(&self, name: &str) -> Option<&Stage<RerankStagePre<StageState>>> {
         self.rerank.get(name)
+    }
+
+    pub(crate) fn exposures(&self) -> &dyn ExposureLog {
+        self.capabilities.exposures.as_ref()
     }
 
     pub(crate) fn models(&self) -> &Models {

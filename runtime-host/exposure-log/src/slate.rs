@@ -1,10 +1,10 @@
 //! One slate as it was shown.
 
+use bincode::{Decode, Encode};
 use funnelweb_core::scenario::FeatureKind;
-use serde::{Deserialize, Serialize};
 
 /// One slate, with the cells of its features at that moment.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Slate {
     /// Of the request that it answered.
     pub request_id: String,
@@ -25,7 +25,7 @@ pub struct Slate {
 }
 
 /// A feature by its full name: `item:category`, `derived:category:affinity`.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feature {
     /// Its source and its name there.
     pub name: String,
@@ -34,7 +34,7 @@ pub struct Feature {
 }
 
 /// One item of a slate.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub struct Shown {
     /// Its id.
     pub item_id: String,
@@ -43,7 +43,7 @@ pub struct Shown {
 }
 
 /// One value of one feature. Words are hashes, as in the feature table.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
 pub enum Cell {
     /// There is none.
     Missing,
@@ -53,4 +53,19 @@ pub enum Cell {
     Word(u32),
     /// Any number of words.
     Words(Vec<u32>),
+}
+
+impl Slate {
+    /// Bytes that it takes in memory, roughly.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        let names = self.user_features.iter().chain(&self.item_features).map(|feature| feature.name.len() + 32);
+        let items = self.items.iter().map(|item| item.item_id.len() + 48 + cells(&item.cells));
+        size_of::<Self>() + self.request_id.len() + cells(&self.user) + names.sum::<usize>() + items.sum::<usize>()
+    }
+}
+
+fn cells(cells: &[Cell]) -> usize {
+    let words = |cell: &Cell| if let Cell::Words(words) = cell { 4 * words.len() } else { 0 };
+    size_of_val(cells) + cells.iter().map(words).sum::<usize>()
 }

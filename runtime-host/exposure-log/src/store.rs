@@ -8,16 +8,19 @@ use crate::Slate;
 /// The slates of one deployment.
 #[async_trait]
 pub trait ExposureLog: Send + Sync + 'static {
-    /// Notes a slate. It is written down in the background, within a second or so: a
-    /// crash may lose those of the last moments, and so does a store that cannot keep up.
-    fn append(&self, tenant: &Tenant, slate: Slate);
+    /// Notes a slate. It is written down in the background, soon: a crash may lose those
+    /// of the last moments.
+    ///
+    /// `unavailable` when too many wait already, or the store cannot be asked.
+    async fn append(&self, tenant: &Tenant, slate: Slate) -> Result<(), Error>;
 
-    /// A scenario's slates in the order in which they were written down, from behind
-    /// `after` (the last page's `next`; none for the first).
+    /// A scenario's slates in the order in which they were written down, 1 to
+    /// [`funnelweb_core::limits::LOGGED_SLATES`] of them, from behind `after` (the last
+    /// page's `next`; none for the first).
     async fn read(&self, tenant: &Tenant, scenario_id: &str, after: Option<u64>, limit: u32) -> Result<Page, Error>;
 
     /// Has what was noted before be written down.
-    async fn settle(&self) -> Result<(), Error>;
+    async fn settle(&self, tenant: &Tenant) -> Result<(), Error>;
 }
 
 /// Some slates.

@@ -173,6 +173,7 @@ fn dispatcher(
         live: Arc::clone(&stores.live),
         vectors: Arc::clone(&stores.vectors),
         learned: Arc::clone(&stores.learned),
+        exposures: Arc::clone(&stores.exposures),
     };
     let mut dispatcher = Dispatcher::new(engines.stages(), capabilities, models.clone());
     if let Some(entry) = model_entry(manifest) {

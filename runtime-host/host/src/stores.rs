@@ -5,6 +5,7 @@ use std::{path::Path, sync::Arc};
 use anyhow::Context as _;
 use async_trait::async_trait;
 use funnelweb_blob_store::{FileBlobs, store::Blobs};
+use funnelweb_exposure_log::{SqliteExposureLog, store::ExposureLog};
 use funnelweb_factor_documents::{
     SqliteDocuments,
     store::{Dependent, Documents},
@@ -35,6 +36,8 @@ pub struct Stores {
     pub events: Arc<dyn Events>,
     /// `spin:key-value` and `wasi:keyvalue`.
     pub key_values: Arc<dyn KeyValues>,
+    /// What users were shown, and with which features.
+    pub exposures: Arc<dyn ExposureLog>,
     /// Vectors of items and users.
     pub vectors: Arc<dyn Vectors>,
     /// What training wrote.
@@ -55,6 +58,7 @@ struct Backends {
     live: Arc<dyn Live>,
     events: Arc<dyn Events>,
     key_values: Arc<dyn KeyValues>,
+    exposures: Arc<dyn ExposureLog>,
     vectors: Arc<dyn Vectors>,
     blobs: Arc<dyn Blobs>,
     jobs: Arc<dyn JobStore>,
@@ -139,12 +143,14 @@ impl Backends {
             let live = SqliteLive::new(Arc::clone(&files))?;
             let events = SqliteEvents::new(Arc::clone(&files), &documents, &live)?;
             let key_values = SqliteKeyValues::new(Arc::clone(&files))?;
+            let exposures = SqliteExposureLog::new(Arc::clone(&files))?;
             let jobs = SqliteJobs::new(files)?;
             Ok::<_, Error>(Self {
                 documents: Arc::new(documents),
                 live: Arc::new(live),
                 events: Arc::new(events),
                 key_values: Arc::new(key_values),
+                exposures: Arc::new(exposures),
                 vectors: Arc::new(EmbeddedVectors::new(data_dir)),
                 blobs: Arc::new(FileBlobs::new(data_dir)?),
                 jobs: Arc::new(jobs),
@@ -156,7 +162,7 @@ impl Backends {
     /// Has what was learned be served from where it is, and what is kept of items and
     /// scenarios follow their documents.
     fn together(self, lock: Option<Arc<DataDirLock>>) -> Stores {
-        let Self { documents, live, events, key_values, vectors, blobs, jobs } = self;
+        let Self { documents, live, events, key_values, exposures, vectors, blobs, jobs } = self;
         let learned: Arc<dyn Learned> = Arc::new(LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors)));
         let models = Arc::new(ModelFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
         let dependents = vec![
@@ -165,7 +171,7 @@ impl Backends {
             Arc::clone(&models) as Arc<dyn Dependent>,
         ];
         let documents = Arc::new(WithEmbeddings::new(documents, Arc::clone(&vectors)).with_dependents(dependents));
-        Stores { documents, live, events, key_values, vectors, blobs, learned, models, jobs, _lock: lock }
+        Stores { documents, live, events, key_values, exposures, vectors, blobs, learned, models, jobs, _lock: lock }
     }
 }
 

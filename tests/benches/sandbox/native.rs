@@ -262,6 +262,9 @@ impl Stages for NativeStages {
         RerankOutcome { reports, steps: Vec::new(), candidates: request.candidates }
     }
 
+    /// Logging is the host's, in a component or not: neither side of the comparison does it.
+    fn shown(&self, _: &str, _: &[String], _: &[u32]) {}
+
     fn table(&self) -> Option<FeatureTable> {
         self.table.borrow().clone()
     }

@@ -42,7 +42,7 @@ pub fn variants(scenario: &Scenario) -> Vec<Variant> {
     let config = &scenario.config;
     let strategies = &config.recall.strategies;
     let variant = |name: &str, kind, config: Config| {
-        let exposure = Exposure { enabled: false, ..config.exposure };
+        let exposure = Exposure { enabled: false, log_share: 0.0, ..config.exposure };
         let config = Config { exposure, ..config };
         Variant { name: name.to_owned(), kind, scenario: Scenario { config, ..scenario.clone() } }
     };

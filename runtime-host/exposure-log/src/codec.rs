@@ -1,0 +1,121 @@
+//! A slate as bytes: a byte that says how, then its fields, deflated. Most of it are
+//! names of features and words that the items share.
+
+use std::io::{Read, Write};
+
+use bincode::{Decode, Encode};
+use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
+use funnelweb_core::{limits, scenario::FeatureKind};
+use funnelweb_tenant_store::Error;
+
+use crate::{Cell, Feature, Shown, Slate};
+
+const VERSION: u8 = 1;
+/// Kinds by their number here, which never changes.
+const KINDS: [FeatureKind; 4] =
+    [FeatureKind::Numeric, FeatureKind::Categorical, FeatureKind::MultiCategorical, FeatureKind::Timestamp];
+
+/// What is not in columns of its own.
+#[derive(Encode, Decode)]
+struct Body {
+    request_id: String,
+    user_features: Vec<(String, u8)>,
+    user: Vec<Cell>,
+    item_features: Vec<(String, u8)>,
+    items: Vec<Shown>,
+}
+
+/// Whose slate it is, and where and when it was shown.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Place {
+    /// Its scenario.
+    pub scenario_id: String,
+    /// Its user.
+    pub user_id: String,
+    /// In milliseconds since 1970.
+    pub shown_at_ms: u64,
+}
+
+/// A slate's place and the rest of it.
+///
+/// # Errors
+/// `unavailable`, for the lack of memory.
+pub fn encode(slate: Slate) -> Result<(Place, Vec<u8>), Error> {
+    let Slate { request_id, user_id, scenario_id, shown_at_ms, user_features, user, item_features, items } = slate;
+    let body = Body {
+        request_id,
+        user_features: numbered(user_features),
+        user,
+        item_features: numbered(item_features),
+        items,
+    };
+    let failed = |error: &dyn std::fmt::Display| Error::Unavailable(format!("a slate cannot be written: {error}"));
+    let plain = bincode::encode_to_vec(&body, bincode::config::standard()).map_err(|error| failed(&error))?;
+    let mut deflate = DeflateEncoder::new(vec![VERSION], Compression::fast());
+    let bytes = deflate.write_all(&plain).and_then(|()| deflate.finish()).map_err(|error| failed(&error))?;
+    Ok((Place { scenario_id, user_id, shown_at_ms }, bytes))
+}
+
+/// The slate of a place; none when it cannot be read.
+#[must_use]
+pub fn decode(place: Place, bytes: &[u8]) -> Option<Slate> {
+    let (&VERSION, rest) = bytes.split_first()? else { return None };
+    let mut plain = Vec::new();
+    DeflateDecoder::new(rest).take(limits::LOGGED_SLATE_BYTES as u64).read_to_end(&mut plain).ok()?;
+    let config = bincode::config::standard().with_limit::<{ 4 * limits::LOGGED_SLATE_BYTES }>();
+    let (body, _): (Body, usize) = bincode::decode_from_slice(&plain, config).ok()?;
+    Some(Slate {
+        request_id: body.request_id,
+        user_id: place.user_id,
+        scenario_id: place.scenario_id,
+        shown_at_ms: place.shown_at_ms,
+        user_features: named(body.user_features)?,
+        user: body.user,
+        item_features: named(body.item_features)?,
+        items: body.items,
+    })
+}
+
+fn numbered(features: Vec<Feature>) -> Vec<(String, u8)> {
+    let number = |kind| KINDS.iter().zip(0..).find(|(known, _)| **known == kind).map_or(u8::MAX, |(_, number)| number);
+    features.into_iter().map(|feature| (feature.name, number(feature.kind))).collect()
+}
+
+fn named(features: Vec<(String, u8)>) -> Option<Vec<Feature>> {
+    let named = |(name, number): (String, u8)| Some(Feature { name, kind: *KINDS.get(usize::from(number))? });
+    features.into_iter().map(named).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::conformance::slate;
+
+    #[test]
+    fn what_is_encoded_is_read_as_it_was() {
+        let slate = slate("s", "ann", 7);
+        let (place, bytes) = encode(slate.clone()).unwrap();
+        assert_eq!((place.scenario_id.as_str(), place.user_id.as_str(), place.shown_at_ms), ("s", "ann", 7));
+        assert_eq!(decode(place, &bytes), Some(slate));
+    }
+
+    #[test]
+    fn what_is_damaged_is_not_read() {
+        let (_, bytes) = encode(slate("s", "ann", 7)).unwrap();
+        let place = || Place { scenario_id: "s".to_owned(), user_id: "ann".to_owned(), shown_at_ms: 7 };
+        assert_eq!(decode(place(), &[]), None);
+        assert_eq!(decode(place(), &bytes[..bytes.len() / 2]), None);
+        let mut later = bytes.clone();
+        later[0] = VERSION + 1;
+        assert_eq!(decode(place(), &later), None);
+    }
+
+    #[test]
+    fn a_slate_of_any_size_takes_no_more_memory_than_its_limit() {
+        let mut slate = slate("s", "ann", 7);
+        slate.request_id = "x".repeat(limits::LOGGED_SLATE_BYTES + 1);
+        let (place, bytes) = encode(slate).unwrap();
+        assert!(bytes.len() < limits::LOGGED_SLATE_BYTES / 100);
+        assert_eq!(decode(place, &bytes), None);
+    }
+}
