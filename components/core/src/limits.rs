@@ -234,8 +234,10 @@ pub const MODEL_TENSOR_BYTES: usize = 64 * 1024 * 1024;
 pub const MODEL_TREE_TARGETS: usize = 16;
 /// Versions of all models of a scenario.
 pub const MODEL_VERSIONS: usize = 1000;
+/// Uploads of models that are under way at once, over all tenants; of one tenant, one is.
+pub const MODEL_UPLOADS: usize = 8;
 /// Time for an uploaded model to be read and prepared.
-pub const MODEL_LOAD_TIMEOUT: Duration = Duration::from_secs(30);
+pub const MODEL_LOAD_TIMEOUT: Duration = Duration::from_secs(15);
 /// Linear memory of an instance that holds a model, in bytes.
 pub const MODEL_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 /// Rows that one call has a model predict.

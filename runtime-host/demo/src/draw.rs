@@ -18,6 +18,7 @@ pub(crate) enum Purpose {
     Embedding = 3,
     User = 4,
     Session = 5,
+    Visit = 6,
 }
 
 /// A sequence of draws.

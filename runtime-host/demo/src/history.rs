@@ -57,78 +57,86 @@ impl Event {
 
 /// The history of a world, made as it is read.
 pub struct Events<'w> {
-    world: &'w World,
-    /// Tells apart the ids of worlds of different seed or size.
-    mark: u32,
-    made: u64,
+    writer: Writer<'w>,
     session: u64,
-    queue: VecDeque<Event>,
+}
+
+/// Behaviours as they are put down.
+pub(crate) struct Writer<'w> {
+    world: &'w World,
+    /// What the ids of its behaviours begin with.
+    prefix: String,
+    /// Nothing happens later.
+    latest_ms: u64,
+    made: u64,
+    pub(crate) queue: VecDeque<Event>,
 }
 
 /// A session under way.
-struct Session {
-    draws: Draws,
-    taste: Taste,
-    context: Context,
-    time_ms: u64,
+pub(crate) struct Session {
+    pub(crate) draws: Draws,
+    pub(crate) taste: Taste,
+    pub(crate) context: Context,
+    pub(crate) time_ms: u64,
 }
 
 impl<'w> Events<'w> {
     pub(crate) fn new(world: &'w World) -> Self {
         let size = world.size;
         let marked = format!("{} {} {} {}", world.seed, size.items, size.users, size.events);
+        // Tells apart the ids of worlds of different seed or size.
         let mark = funnelweb_core::id::value_hash(&marked);
-        Self { world, mark, made: 0, session: 0, queue: VecDeque::new() }
+        let writer = Writer::new(world, format!("{}_{mark:08x}", world.kind.name()), world.now_ms);
+        Self { writer, session: 0 }
     }
 
     /// Queues the behaviours of one visit. How much of the history is made tells
     /// how far its time has come, so sessions follow each other evenly.
     fn visit(&mut self) {
-        let world = self.world;
+        let world = self.writer.world;
         let number = self.session;
         self.session += 1;
-        let mut draws = Draws::new(world.seed, Purpose::Session, number);
-        let user = visitor(&mut draws, number, world.size.users);
-        let taste = world.taste(user);
-        let context = Context {
-            device_type: draws.pick(&DEVICES),
-            location: CITIES.get(taste.city as usize).copied().unwrap_or_default(),
-        };
-        let left = 1.0 - self.made as f64 / world.size.events.max(1) as f64;
+        let left = 1.0 - self.writer.made as f64 / world.size.events.max(1) as f64;
         let before_ms = (left * world.kind.traits().history_ms as f64) as u64;
-        let mut session = Session { draws, taste, context, time_ms: world.now_ms - before_ms };
+        let mut session = Session::new(world, Purpose::Session, number, world.now_ms - before_ms);
         for _ in 0..5 + session.draws.below(8) {
-            let Some(item) = self.exposure(&mut session) else { continue };
-            self.expose(&mut session, &item);
+            let Some(item) = exposure(world, &mut session) else { continue };
+            self.writer.expose(&mut session, &item);
         }
     }
+}
 
-    /// What the user comes to see: popular, random, or searched for.
-    fn exposure(&self, session: &mut Session) -> Option<Latent> {
-        let world = self.world;
-        let (items, time_ms) = (world.size.items, session.time_ms);
-        let draws = &mut session.draws;
-        let source = draws.unit();
-        if source < 0.4 {
-            return published(world, draws, time_ms, |draws| world.permutation.item(draws.zipf(items)));
+/// What the user comes to see: popular, random, or searched for.
+fn exposure(world: &World, session: &mut Session) -> Option<Latent> {
+    let (items, time_ms) = (world.size.items, session.time_ms);
+    let draws = &mut session.draws;
+    let source = draws.unit();
+    if source < 0.4 {
+        return published(world, draws, time_ms, |draws| world.permutation.item(draws.zipf(items)));
+    }
+    if source < 0.6 {
+        return published(world, draws, time_ms, |draws| draws.below(items));
+    }
+    let mut best: Option<(f64, Latent)> = None;
+    for _ in 0..16 {
+        // What is popular is found first, by whatever is searched for.
+        let popular = |draws: &mut Draws| world.permutation.item(draws.zipf(items));
+        let Some(found) = published(world, draws, time_ms, popular) else { continue };
+        let score = session.taste.match_with(&found) + 0.1 * draws.gumbel();
+        if best.as_ref().is_none_or(|(most, _)| score > *most) {
+            best = Some((score, found));
         }
-        if source < 0.6 {
-            return published(world, draws, time_ms, |draws| draws.below(items));
-        }
-        let mut best: Option<(f64, Latent)> = None;
-        for _ in 0..16 {
-            // What is popular is found first, by whatever is searched for.
-            let popular = |draws: &mut Draws| world.permutation.item(draws.zipf(items));
-            let Some(found) = published(world, draws, time_ms, popular) else { continue };
-            let score = session.taste.match_with(&found) + 0.1 * draws.gumbel();
-            if best.as_ref().is_none_or(|(most, _)| score > *most) {
-                best = Some((score, found));
-            }
-        }
-        best.map(|(_, item)| item)
+    }
+    best.map(|(_, item)| item)
+}
+
+impl<'w> Writer<'w> {
+    pub(crate) fn new(world: &'w World, prefix: String, latest_ms: u64) -> Self {
+        Self { world, prefix, latest_ms, made: 0, queue: VecDeque::new() }
     }
 
-    fn expose(&mut self, session: &mut Session, item: &Latent) {
+    /// The user is shown an item and does what they are likely to.
+    pub(crate) fn expose(&mut self, session: &mut Session, item: &Latent) {
         let probability = self.world.click_probability(&session.taste, item, session.time_ms);
         self.push(session, item, "impression", Fields::new());
         session.pass(2.0, 8.0);
@@ -196,12 +204,12 @@ impl<'w> Events<'w> {
     fn push(&mut self, session: &Session, item: &Latent, action_type: &'static str, extra: Fields) {
         let world = self.world;
         self.queue.push_back(Event {
-            event_id: format!("{}_{:08x}_{:07}", world.kind.name(), self.mark, self.made),
+            event_id: format!("{}_{:07}", self.prefix, self.made),
             scenario_id: world.scenario_id(),
             user_id: world.user_id(session.taste.user),
             item_id: world.item_id(item.item),
             action_type,
-            timestamp: time::format_ms(session.time_ms.min(world.now_ms)),
+            timestamp: time::format_ms(session.time_ms.min(self.latest_ms)),
             context: session.context,
             extra,
         });
@@ -213,14 +221,14 @@ impl Iterator for Events<'_> {
     type Item = Event;
 
     fn next(&mut self) -> Option<Event> {
-        let told = self.made - self.queue.len() as u64;
-        if told >= self.world.size.events {
+        let told = self.writer.made - self.writer.queue.len() as u64;
+        if told >= self.writer.world.size.events {
             return None;
         }
         // A session in a world with nothing published yet is empty; time moves
         // on with what is made, so after a few the world counts as silent.
         for _ in 0..1000 {
-            if let Some(event) = self.queue.pop_front() {
+            if let Some(event) = self.writer.queue.pop_front() {
                 return Some(event);
             }
             self.visit();
@@ -230,6 +238,17 @@ impl Iterator for Events<'_> {
 }
 
 impl Session {
+    pub(crate) fn new(world: &World, purpose: Purpose, number: u64, time_ms: u64) -> Self {
+        let mut draws = Draws::new(world.seed, purpose, number);
+        let user = visitor(&mut draws, number, world.size.users);
+        let taste = world.taste(user);
+        let context = Context {
+            device_type: draws.pick(&DEVICES),
+            location: CITIES.get(taste.city as usize).copied().unwrap_or_default(),
+        };
+        Self { draws, taste, context, time_ms }
+    }
+
     fn pass(&mut self, least_s: f64, most_s: f64) {
         self.time_ms += (self.draws.between(least_s, most_s) * 1000.0) as u64;
     }

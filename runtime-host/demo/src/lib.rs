@@ -53,11 +53,13 @@ mod draw;
 mod history;
 mod kind;
 mod truth;
+mod visit;
 mod words;
 
 pub use catalogue::{Fields, Item};
 pub use history::{Context, Event, Events};
 pub use kind::Kind;
+pub use visit::Visit;
 
 use draw::{Draws, Purpose};
 

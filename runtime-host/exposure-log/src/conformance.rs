@@ -1,4 +1,5 @@
 //! What every backend must do.
+#![allow(clippy::unwrap_used, reason = "a test suite: a failed check is a panic")]
 
 use std::sync::Arc;
 

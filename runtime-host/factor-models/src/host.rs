@@ -15,18 +15,20 @@ use funnelweb_tenant_store::{Error as StoreError, Tenant, host::bound};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use crate::{
-    Missing, Models, Refusal,
+    Missing, Models, Place, Refusal,
     record::{Record, Status},
 };
 
 /// Uploads that one instance has under way: it serves one request at a time.
-const UPLOADS: usize = 2;
+const UPLOADS: usize = 1;
 
 /// What one instance may do: have models of one tenant, or of none.
 pub struct ModelsCtx {
     models: Models,
     tenant: Option<Tenant>,
     uploads: ResourceTable,
+    /// Held while there is an upload.
+    place: Option<Place>,
 }
 
 impl ModelsCtx {
@@ -35,7 +37,7 @@ impl ModelsCtx {
     pub fn new(models: Models, tenant: Option<Tenant>) -> Self {
         let mut uploads = ResourceTable::new();
         uploads.set_max_capacity(UPLOADS);
-        Self { models, tenant, uploads }
+        Self { models, tenant, uploads, place: None }
     }
 
     fn tenant(&self) -> Result<&Tenant, errors::Error> {
@@ -62,6 +64,10 @@ pub fn add_to_linker<T: Send + 'static>(
 
 impl HostUpload for ModelsCtx {
     async fn new(&mut self, scenario_id: String) -> wasmtime::Result<Resource<ModelUpload>> {
+        // Before a byte of it is taken. Without a tenant, `finish` says so.
+        if let Some(tenant) = &self.tenant {
+            self.place = Some(self.models.place(tenant).await);
+        }
         Ok(self.uploads.push(ModelUpload { scenario_id, ..ModelUpload::default() })?)
     }
 
@@ -97,11 +103,13 @@ impl HostUpload for ModelsCtx {
             Err(error) => return Ok(Err(wit::Refusal::Store(error))),
         };
         let added = self.models.add(tenant, &scenario_id, manifest, onnx.into()).await;
+        self.place = None;
         Ok(added.map(version).map_err(refusal))
     }
 
     async fn drop(&mut self, upload: Resource<ModelUpload>) -> wasmtime::Result<()> {
         self.uploads.delete(upload)?;
+        self.place = None;
         Ok(())
     }
 }

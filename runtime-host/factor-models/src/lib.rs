@@ -12,6 +12,7 @@
 
 mod files;
 pub mod host;
+mod idle;
 mod models;
 pub mod record;
 mod refusal;
@@ -21,7 +22,7 @@ mod trial;
 mod usage;
 
 pub use files::ModelFiles;
-pub use models::Models;
+pub use models::{Models, Place};
 pub use refusal::Refusal;
 pub use sandbox::Sandbox;
 pub use serving::{Missing, Ranker};

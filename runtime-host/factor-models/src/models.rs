@@ -1,6 +1,7 @@
 //! The models of all tenants.
 
 use std::{
+    convert::Infallible,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -19,7 +20,7 @@ use funnelweb_factor_documents::store::{Collection, Documents, Key, NewDocument,
 use funnelweb_tenant_store::{Error as StoreError, Tenant};
 use quick_cache::sync::Cache;
 use serde_json::{Map, Value};
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
     Refusal,
@@ -33,6 +34,9 @@ use crate::{
 
 /// Scenarios whose models are remembered.
 const SCENARIOS: usize = 10_000;
+/// Tenants whose uploads are kept apart. One that is forgotten during an upload may begin
+/// another; there are far fewer at once.
+const TENANTS: usize = 10_000;
 /// How long what another process activated may be unknown here.
 const STALE: Duration = Duration::from_secs(1);
 
@@ -45,6 +49,15 @@ pub struct Models {
     known: Arc<Cache<(Tenant, String), Known>>,
     /// An upload is checked after the other: each takes a core and memory.
     checking: Arc<Semaphore>,
+    /// Of all tenants together.
+    uploads: Arc<Semaphore>,
+    /// A tenant has one upload at a time.
+    of_tenants: Arc<Cache<Tenant, Arc<Semaphore>>>,
+}
+
+/// Room for one upload; it is given back when this goes.
+pub struct Place {
+    _held: Vec<OwnedSemaphorePermit>,
 }
 
 #[derive(Clone)]
@@ -63,7 +76,21 @@ impl Models {
             files,
             known: Arc::new(Cache::new(SCENARIOS)),
             checking: Arc::new(Semaphore::new(1)),
+            uploads: Arc::new(Semaphore::new(limits::MODEL_UPLOADS)),
+            of_tenants: Arc::new(Cache::new(TENANTS)),
         }
+    }
+
+    /// Waits until the tenant has no other upload, and there is room for one more.
+    pub async fn place(&self, tenant: &Tenant) -> Place {
+        let own = || Ok::<_, Infallible>(Arc::new(Semaphore::new(1)));
+        let Ok(own) = self.of_tenants.get_or_insert_with(tenant, own);
+        let mut held = Vec::with_capacity(2);
+        for semaphore in [own, Arc::clone(&self.uploads)] {
+            // They are never closed.
+            held.extend(semaphore.acquire_owned().await.ok());
+        }
+        Place { _held: held }
     }
 
     /// Takes an upload through its checks. The same content again is what is there
@@ -121,10 +148,8 @@ impl Models {
         check_features(loaded, scenario)?;
         let trial = trial::run(image, loaded).await?;
         let record = record_of(&scenario.scenario_id, loaded, files, trial)?;
-        let there = self.there_already(tenant, &record).await?.is_some();
-        if !there && self.read(tenant, &scenario.scenario_id).await?.len() >= limits::MODEL_VERSIONS {
-            let message = format!("a scenario has at most {} versions of models; delete one", limits::MODEL_VERSIONS);
-            return Err(Refusal::InUse(message));
+        if self.there_already(tenant, &record).await?.is_none() {
+            check_count(self.read(tenant, &scenario.scenario_id).await?.len())?;
         }
         Ok(record)
     }
@@ -338,6 +363,15 @@ fn chosen<'a>(records: &'a [Record], name: &str, version: &str) -> Result<&'a Re
     }
 }
 
+/// Whether there may be one version more.
+fn check_count(versions: usize) -> Result<(), Refusal> {
+    if versions < limits::MODEL_VERSIONS {
+        return Ok(());
+    }
+    let message = format!("a scenario has at most {} versions of models; delete one", limits::MODEL_VERSIONS);
+    Err(Refusal::InUse(message))
+}
+
 fn check_names(loaded: &Loaded) -> Result<(), Refusal> {
     for (field, text) in [("manifest.name", &loaded.name), ("manifest.version", &loaded.version)] {
         if !record::is_name(text) {
@@ -426,4 +460,23 @@ fn conflict(error: WriteError) -> Refusal {
 fn now_ms() -> u64 {
     let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
     u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_scenario_has_so_many_versions() {
+        assert!(check_count(limits::MODEL_VERSIONS - 1).is_ok());
+        let refused = check_count(limits::MODEL_VERSIONS).unwrap_err().to_string();
+        assert!(refused.contains(&limits::MODEL_VERSIONS.to_string()), "{refused}");
+    }
+
+    #[test]
+    fn a_pointer_is_shown_as_a_path() {
+        assert_eq!(path("/inputs/0/columns/12/feature"), ".inputs[0].columns[12].feature");
+        assert_eq!(path(""), "");
+        assert_eq!(path("/a~1b/~01"), ".a/b.~1");
+    }
 }

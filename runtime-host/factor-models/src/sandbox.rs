@@ -1,12 +1,6 @@
 //! Where models are read and rank: the ranker component and its two engines.
 
-use std::{
-    collections::VecDeque,
-    future::Future,
-    path::PathBuf,
-    sync::{Arc, Mutex, PoisonError},
-    time::{Duration, Instant},
-};
+use std::{future::Future, path::PathBuf, sync::Arc, time::Duration};
 
 use funnelweb_bindings::stages::{
     ModelStage, RankStage, RankStagePre,
@@ -22,6 +16,8 @@ use wasmtime::{
     component::{Component, Linker, ResourceTable},
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::idle::Idle;
 
 /// How much longer than a computing guest a waiting one is given.
 const GRACE: Duration = Duration::from_millis(5);
@@ -149,7 +145,7 @@ impl Sandbox {
     fn image(&self, component: &Component) -> Result<Image, Error> {
         let pre = self.linker.instantiate_pre(component).and_then(RankStagePre::new);
         let pre = pre.map_err(|error| Error::Host(format!("{error:#}")))?;
-        Ok(Image { engine: self.models.clone(), pre, idle: Mutex::default() })
+        Ok(Image { engine: self.models.clone(), pre, idle: Idle::new(limits::MODEL_IDLE_INSTANCES) })
     }
 }
 
@@ -193,14 +189,12 @@ fn failure(store: &Store<State>, error: &wasmtime::Error, timeout: Duration) -> 
 pub(crate) struct Image {
     engine: Engine,
     pre: RankStagePre<State>,
-    /// The last used one last.
-    idle: Mutex<VecDeque<Instance>>,
+    idle: Idle<Instance>,
 }
 
 struct Instance {
     store: Store<State>,
     stage: RankStage,
-    since: Instant,
 }
 
 impl Image {
@@ -217,20 +211,17 @@ impl Image {
 
     /// Linear memory of an instance, once one has ranked.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.back().map_or(0, |instance| instance.store.data().limiter.peak_bytes() as u64)
+        self.idle.last(|instance| instance.store.data().limiter.peak_bytes() as u64).unwrap_or_default()
     }
 
     /// Lets go of the instances that have not been used for so long.
     pub(crate) fn trim(&self, unused: Duration) {
-        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain(|instance| instance.since.elapsed() < unused);
+        self.idle.trim(unused);
     }
 
     async fn with<R>(&self, work: impl AsyncFnOnce(&mut Instance) -> wasmtime::Result<R>) -> Result<R, Failure> {
         let timeout = limits::STAGE_TIMEOUT;
-        let kept = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop_back();
-        let mut instance = match kept {
+        let mut instance = match self.idle.take() {
             Some(instance) => instance,
             None => self.instantiate(timeout).await?,
         };
@@ -239,11 +230,7 @@ impl Image {
         let answer = within(timeout, work(&mut instance)).await;
         match answer {
             Some(Ok(answer)) => {
-                instance.since = Instant::now();
-                let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-                if idle.len() < limits::MODEL_IDLE_INSTANCES {
-                    idle.push_back(instance);
-                }
+                self.idle.put(instance);
                 Ok(answer)
             }
             Some(Err(error)) => Err(failure(&instance.store, &error, timeout)),
@@ -255,7 +242,7 @@ impl Image {
         let mut store = store(&self.engine);
         deadline(&mut store, timeout);
         match self.pre.instantiate_async(&mut store).await {
-            Ok(stage) => Ok(Instance { store, stage, since: Instant::now() }),
+            Ok(stage) => Ok(Instance { store, stage }),
             Err(error) => Err(failure(&store, &error, timeout)),
         }
     }

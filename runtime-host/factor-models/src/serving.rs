@@ -192,3 +192,34 @@ impl Serving {
 fn preparing() -> Missing {
     Missing::NotReady("the model is being made ready".to_owned())
 }
+
+#[cfg(test)]
+mod tests {
+    use funnelweb_blob_store::FileBlobs;
+    use funnelweb_engine::{ComponentCache, Engines};
+    use funnelweb_factor_documents::SqliteDocuments;
+    use funnelweb_tenant_store::TenantStores;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn so_many_models_are_known_and_the_least_used_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let documents = SqliteDocuments::new(Arc::new(TenantStores::new(folder.path()).unwrap())).unwrap();
+        let files = ModelFiles::new(Arc::new(documents), Arc::new(FileBlobs::new(folder.path()).unwrap()));
+        let cache = Arc::new(ComponentCache::new(folder.path().join("components")).unwrap());
+        let sandbox = Sandbox::new(&Engines::new().unwrap(), cache, None).unwrap();
+        let serving = Serving::new(Arc::new(sandbox), Arc::new(files));
+        let of = |at: usize| (Tenant::new("t").unwrap(), format!("models/{at}"));
+        for at in 0..limits::MODEL_IMAGES + 100 {
+            serving.known.insert(of(at), State::Failed("no".to_owned(), Instant::now()));
+        }
+        assert!(serving.known.len() <= limits::MODEL_IMAGES, "{}", serving.known.len());
+        // One that fails is not tried again at once, and says why.
+        let last = of(limits::MODEL_IMAGES + 99);
+        assert_eq!(serving.get(&last.0, &last.1).await.err(), Some(Missing::NotReady("no".to_owned())));
+        // Without a component none is ever ready.
+        let missing = serving.get(&last.0, "models/new").await.err();
+        assert!(matches!(&missing, Some(Missing::NotReady(reason)) if reason.contains("role `model`")), "{missing:?}");
+    }
+}

@@ -280,6 +280,13 @@ pub struct Demo {
     /// Only this scenario.
     #[arg(long, value_enum)]
     pub world: Option<World>,
+    /// Visits of users who are then recommended to, in each scenario: what they are
+    /// shown and do is logged.
+    #[arg(long, default_value_t = 0)]
+    pub visits: u64,
+    /// Load nothing: the worlds are there already.
+    #[arg(long, requires = "visits")]
+    pub only_visits: bool,
     /// The tenant whose data it becomes.
     #[arg(long, default_value = funnelweb_demo::TENANT)]
     pub tenant: String,

@@ -197,6 +197,9 @@ fn import(args: Import) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Items of a slate that the demo's users are shown.
+const SLATE: u32 = 20;
+
 fn demo(args: &Demo) -> anyhow::Result<()> {
     let client = client(&args.server, &args.tenant)?;
     let size = Size { items: args.items, users: args.users, events: args.events };
@@ -204,8 +207,14 @@ fn demo(args: &Demo) -> anyhow::Result<()> {
     let mut show = shower(args.server.json);
     for kind in kinds {
         let world = World::new(kind, size, args.seed, now_ms())?;
-        let loaded = funnelweb_import::load_demo(&client, &world, &mut show)?;
-        println!("{}", json!({"scenario_id": world.scenario_id(), "loaded": loaded}));
+        if !args.only_visits {
+            let loaded = funnelweb_import::load_demo(&client, &world, &mut show)?;
+            println!("{}", json!({"scenario_id": world.scenario_id(), "loaded": loaded}));
+        }
+        if args.visits > 0 {
+            let visited = funnelweb_import::visit_demo(&client, &world, args.visits, SLATE, &mut show)?;
+            println!("{}", json!({"scenario_id": world.scenario_id(), "visited": visited}));
+        }
     }
     Ok(())
 }

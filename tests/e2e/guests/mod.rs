@@ -25,6 +25,7 @@ use serde_json::{Value, json};
 mod endpoints;
 mod keyvalue;
 mod manifests;
+mod models;
 mod redis;
 mod stages;
 
@@ -253,10 +254,14 @@ impl<'scope> Neighbour<'scope> {
 
 /// Runs `attacks` while a neighbour works.
 fn beside_a_neighbour(name: &str, attacks: impl FnOnce(&Server)) {
+    beside_a_neighbour_of(server(), name, attacks);
+}
+
+/// Runs `attacks` on a server of which a neighbour is another tenant.
+fn beside_a_neighbour_of(server: &Server, name: &str, attacks: impl FnOnce(&Server)) {
     // One at a time, so that each sees its own attacks only.
     static ONE: Mutex<()> = Mutex::new(());
     let _one = ONE.lock().unwrap_or_else(PoisonError::into_inner);
-    let server = server();
     let neighbour = tenant(server, name);
     let done = AtomicBool::new(false);
     thread::scope(|scope| {

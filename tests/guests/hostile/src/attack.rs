@@ -22,6 +22,7 @@ const MANY: usize = 1_000_000;
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct Params {
+    #[serde(default)]
     pub(crate) attack: Attack,
     #[serde(default)]
     check: Attack,

@@ -17,6 +17,7 @@ mod attack;
 use attack::{Attack, Params, table};
 use funnelweb_guest::{
     features::{self, FeatureTable, FeaturesRequest},
+    model::{self, LoadError, LoadRule, Loaded},
     rank::{self, RankRequest},
     recall::{self, RecallRequest, Recalled},
     rerank::{self, RerankRequest, Reranked},
@@ -75,6 +76,24 @@ impl rank::Guest for Stage {
     }
 }
 
+/// What it does when it is given a model stands in the manifest.
+impl model::Guest for Stage {
+    fn load(manifest: String, _: Vec<u8>) -> Result<Loaded, LoadError> {
+        Params::parse(&manifest).run().map_err(|error| LoadError { rule: LoadRule::Onnx, message: error.message })?;
+        Ok(Loaded {
+            name: "harm".to_owned(),
+            version: "v1".to_owned(),
+            kind: "lightgbm".to_owned(),
+            objective: "harm".to_owned(),
+            features: Vec::new(),
+            schema_hash: String::new(),
+            operators: 0,
+            parameter_bytes: 0,
+            metrics: "{}".to_owned(),
+        })
+    }
+}
+
 impl rerank::Guest for Stage {
     fn check(params: String) -> Result<Requirements, ParamError> {
         attack::check(&params)
@@ -94,5 +113,5 @@ impl rerank::Guest for Stage {
 
 funnelweb_guest::export_recall!(Stage);
 funnelweb_guest::export_features!(Stage);
-funnelweb_guest::export_rank!(Stage);
+funnelweb_guest::export_model!(Stage);
 funnelweb_guest::export_rerank!(Stage);
