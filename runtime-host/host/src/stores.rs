@@ -19,7 +19,7 @@ use funnelweb_factor_vectors::{EmbeddedVectors, WithEmbeddings, store::Vectors};
 use funnelweb_jobs::{SqliteJobs, store::JobStore};
 use funnelweb_migration::TenantStores;
 use funnelweb_store_milvus::MilvusVectors;
-use funnelweb_store_mongodb::{MongoBlobs, MongoDocuments, MongoEvents, MongoSettings, MongoStore};
+use funnelweb_store_mongodb::{MongoBlobs, MongoDocuments, MongoEvents, MongoExposureLog, MongoSettings, MongoStore};
 use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLive, RedisStore};
 use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantFiles};
 
@@ -124,6 +124,7 @@ impl Backends {
         let documents = MongoDocuments::new(Arc::clone(&mongo), Some(Arc::new(live.clone())));
         let documents = Arc::new(CachedDocuments::with_live(Arc::new(documents), redis.clone(), live.clone()));
         self.blobs = Arc::new(MongoBlobs::new(Arc::clone(&mongo)));
+        self.exposures = Arc::new(MongoExposureLog::new(Arc::clone(&mongo)));
         self.jobs = Arc::new(RedisJobs::new(redis));
         let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
         let sweeper = events.clone();

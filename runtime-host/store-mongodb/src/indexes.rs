@@ -8,6 +8,7 @@
 use std::time::Duration;
 
 use bson::{Document, doc};
+use funnelweb_core::limits;
 use funnelweb_factor_documents::store::Collection;
 use funnelweb_tenant_store::Error;
 use mongodb::{IndexModel, error::ErrorKind, options::IndexOptions};
@@ -17,6 +18,7 @@ use crate::{
     call::Failure,
     documents::{Shape, shape},
     events::INTERACTIONS,
+    exposures::EXPOSURES,
     server::MongoStore,
 };
 
@@ -101,14 +103,24 @@ pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
     create_in(store, INTERACTIONS, of_interactions(indexed_queries)).await?;
     // The versions of a blob, and the blobs of a scenario.
     create_in(store, HEADS, vec![index(doc! { "tenant_id": 1, "name": 1 }, Some("fw_by_name"))]).await?;
-    match store.settings.interactions_ttl_days {
-        Some(days) if store.abilities.ttl_indexes => ttl(store, u64::from(days) * DAY_S).await,
-        Some(_) => {
-            tracing::warn!(server = store.abilities.server, "no TTL indexes: interactions are kept");
-            Ok(())
+    // A scenario's slates in their order, and a user's.
+    let of_exposures = vec![
+        index(doc! { "tenant_id": 1, "scenario_id": 1, "_fw.offset": 1 }, Some("fw_log")),
+        index(doc! { "tenant_id": 1, "user_id": 1, "_fw.offset": 1 }, Some("fw_by_user")),
+    ];
+    create_in(store, EXPOSURES, of_exposures).await?;
+    let ttls = [
+        (INTERACTIONS, "timestamp", store.settings.interactions_ttl_days.map(|days| u64::from(days) * DAY_S)),
+        (EXPOSURES, "shown_at", Some(limits::EXPOSURE_LOG_MS / 1000)),
+    ];
+    for (collection, field, after_s) in ttls {
+        match after_s {
+            Some(after_s) if store.abilities.ttl_indexes => ttl(store, collection, field, after_s).await?,
+            Some(_) => tracing::warn!(server = store.abilities.server, collection, "no TTL indexes: all are kept"),
+            None => {}
         }
-        None => Ok(()),
     }
+    Ok(())
 }
 
 /// One at a time: FerretDB fails when it is given several that are there already.
@@ -127,18 +139,18 @@ async fn create_in(store: &MongoStore, collection: &str, indexes: Vec<IndexModel
     Ok(())
 }
 
-/// Has the server delete events after so long; changes the time of an index that
-/// is there.
-async fn ttl(store: &MongoStore, after_s: u64) -> Result<(), Error> {
+/// Has the server delete documents so long after the time in a field; changes the time
+/// of an index that is there.
+async fn ttl(store: &MongoStore, name: &str, field: &str, after_s: u64) -> Result<(), Error> {
     let options = IndexOptions::builder().name(TTL.to_owned()).expire_after(Duration::from_secs(after_s)).build();
-    let index = IndexModel::builder().keys(doc! { "timestamp": 1 }).options(options).build();
-    let interactions = store.collection(INTERACTIONS);
-    match store.once("create the TTL index", || async { interactions.create_index(index).await }).await {
+    let index = IndexModel::builder().keys(doc! { field: 1 }).options(options).build();
+    let collection = store.collection(name);
+    match store.once("create the TTL index", || async { collection.create_index(index).await }).await {
         Err(Failure::Refused(_, error)) if is_conflict(&error) => {}
         other => return other.map(|_| ()).map_err(Error::from),
     }
     let after = i64::try_from(after_s).unwrap_or(i64::MAX);
-    let change = doc! { "collMod": INTERACTIONS, "index": { "name": TTL, "expireAfterSeconds": after } };
+    let change = doc! { "collMod": name, "index": { "name": TTL, "expireAfterSeconds": after } };
     store.once("change the TTL index", || async { store.database().run_command(change).await }).await?;
     Ok(())
 }

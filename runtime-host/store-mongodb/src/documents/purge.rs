@@ -8,7 +8,7 @@ use funnelweb_factor_documents::store::{Collection, Error, Tenant};
 use funnelweb_factor_live::store::LiveEffects;
 
 use super::{Shape, shape, version};
-use crate::{call::Find, events::INTERACTIONS, server::MongoStore, state::integer};
+use crate::{call::Find, events::INTERACTIONS, exposures::EXPOSURES, server::MongoStore, state::integer};
 
 /// Documents or events deleted with one command.
 const PAGE: i64 = 2000;
@@ -30,7 +30,8 @@ impl MongoStore {
         }
         // Events first: a batch that was not applied yet counts those of its
         // events that are there.
-        let events = self.delete_events(&whose).await?;
+        let events = self.delete_log(INTERACTIONS, &whose).await?;
+        self.delete_log(EXPOSURES, &whose).await?;
         let profiles = self.delete_documents(tenant, Collection::UserProfiles, &whose, None).await?;
         Ok(events + profiles)
     }
@@ -45,7 +46,8 @@ impl MongoStore {
         if let Some(live) = live {
             live.forget_scenario(tenant, scenario, Vec::new()).await?;
         }
-        let mut count = self.delete_events(&of).await?;
+        let mut count = self.delete_log(INTERACTIONS, &of).await?;
+        self.delete_log(EXPOSURES, &of).await?;
         let collections = [
             Collection::Items,
             Collection::UserProfiles,
@@ -154,9 +156,9 @@ impl MongoStore {
         Ok(ids)
     }
 
-    /// Deletes the events that fit, a stretch of the log at a time; how many.
-    async fn delete_events(&self, filter: &BsonDocument) -> Result<u64, Error> {
-        let events = self.collection(INTERACTIONS);
+    /// Deletes what fits of a log (events, exposures), a stretch of it at a time; how many.
+    async fn delete_log(&self, name: &'static str, filter: &BsonDocument) -> Result<u64, Error> {
+        let log = self.collection(name);
         let mut count = 0;
         loop {
             let find = Find {
@@ -166,13 +168,13 @@ impl MongoStore {
                 skip: Some(PAGE.unsigned_abs()),
                 limit: Some(1),
             };
-            let next = self.find(INTERACTIONS, &find).await?;
+            let next = self.find(name, &find).await?;
             let next = next.first().and_then(|next| integer(next.get_document("_fw").ok()?, "offset"));
             let mut these = filter.clone();
             if let Some(next) = next {
                 these.insert("_fw.offset", doc! { "$lt": next });
             }
-            let deleted = self.once("delete", || async { events.delete_many(these).await }).await?;
+            let deleted = self.once("delete", || async { log.delete_many(these).await }).await?;
             count += deleted.deleted_count;
             if next.is_none() {
                 return Ok(count);

@@ -26,6 +26,8 @@ pub(crate) struct Params {
     pub(crate) attack: Attack,
     #[serde(default)]
     check: Attack,
+    #[serde(default)]
+    rank: Attack,
     /// How deep `recurse` goes; without end unless said otherwise.
     depth: Option<u64>,
     /// How much `complain` says.
@@ -46,6 +48,11 @@ impl Params {
     pub(crate) fn of_context(context: &[Attribute]) -> Self {
         let given = context.iter().find(|attribute| attribute.name == "attack").and_then(|given| given.values.first());
         Self::parse(&format!("{{\"attack\":\"{}\"}}", given.map_or("none", String::as_str)))
+    }
+
+    /// As a model, in a request.
+    pub(crate) fn begin_ranking(&self) -> Result<Attack, StageError> {
+        self.begin(self.rank).map(|()| self.rank)
     }
 
     /// The attacks that need no list.

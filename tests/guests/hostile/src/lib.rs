@@ -12,6 +12,8 @@
 //! column.
 #![allow(clippy::panic, clippy::print_stdout, reason = "its purpose")]
 
+use std::sync::{Mutex, PoisonError};
+
 mod attack;
 
 use attack::{Attack, Params, table};
@@ -67,19 +69,33 @@ impl rank::Guest for Stage {
     }
 
     fn rank(request: RankRequest) -> Result<Vec<f32>, StageError> {
-        let params = Params::parse(&request.params);
-        params.run()?;
-        let attack = params.attack;
+        let model = MODEL.lock().unwrap_or_else(PoisonError::into_inner);
+        let attack = match model.as_ref() {
+            // An upload is tried out for none.
+            Some(_) if request.context.scenario_id.is_empty() => Attack::None,
+            Some(params) => params.begin_ranking()?,
+            None => {
+                let params = Params::parse(&request.params);
+                params.run()?;
+                params.attack
+            }
+        };
         let mut scores = request.candidates.scores;
         attack.spoil(&mut Vec::new(), &mut scores);
         Ok(scores)
     }
 }
 
-/// What it does when it is given a model stands in the manifest.
+/// The params that it was given as a model.
+static MODEL: Mutex<Option<Params>> = Mutex::new(None);
+
+/// What it does when it is given a model stands in the manifest; so does what it does when
+/// it then ranks for a scenario, since models have no params.
 impl model::Guest for Stage {
     fn load(manifest: String, _: Vec<u8>) -> Result<Loaded, LoadError> {
-        Params::parse(&manifest).run().map_err(|error| LoadError { rule: LoadRule::Onnx, message: error.message })?;
+        let params = Params::parse(&manifest);
+        params.run().map_err(|error| LoadError { rule: LoadRule::Onnx, message: error.message })?;
+        *MODEL.lock().unwrap_or_else(PoisonError::into_inner) = Some(params);
         Ok(Loaded {
             name: "harm".to_owned(),
             version: "v1".to_owned(),

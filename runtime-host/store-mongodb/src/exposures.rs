@@ -1,0 +1,194 @@
+//! What users were shown: the collection `exposures`, written in batches behind the
+//! requests.
+
+use std::{sync::Arc, time::Duration};
+
+use async_trait::async_trait;
+use bson::{Binary, DateTime, Document, doc, spec::BinarySubtype};
+use funnelweb_core::limits;
+use funnelweb_exposure_log::{
+    Place, Slate, decode, encode,
+    store::{Error, ExposureLog, Page, Tenant},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use crate::{call::Find, server::MongoStore, state::integer};
+
+/// Slates.
+pub(crate) const EXPOSURES: &str = "exposures";
+/// Slates that wait to be written; some kilobytes each.
+const WAITING: usize = 4096;
+/// Slates that are written together.
+const BATCH: usize = 256;
+/// How long the first of them waits for others.
+const GATHER: Duration = Duration::from_millis(200);
+
+/// Slates in a MongoDB.
+#[derive(Clone)]
+pub struct MongoExposureLog {
+    store: Arc<MongoStore>,
+    queue: mpsc::Sender<Work>,
+}
+
+enum Work {
+    Slate(Tenant, Box<Slate>),
+    /// Says when all before it is written.
+    Settle(oneshot::Sender<()>),
+}
+
+impl MongoExposureLog {
+    /// Slates in `store`, written by a task that ends with the last of these. Must be
+    /// called within a runtime.
+    #[must_use]
+    pub fn new(store: Arc<MongoStore>) -> Self {
+        let (queue, work) = mpsc::channel(WAITING);
+        tokio::spawn(write(Arc::clone(&store), work));
+        Self { store, queue }
+    }
+}
+
+#[async_trait]
+impl ExposureLog for MongoExposureLog {
+    async fn append(&self, tenant: &Tenant, slate: Slate) -> Result<(), Error> {
+        let full = |_| Error::Unavailable(format!("mongodb: {WAITING} slates wait to be written"));
+        self.queue.try_send(Work::Slate(tenant.clone(), Box::new(slate))).map_err(full)
+    }
+
+    async fn read(&self, tenant: &Tenant, scenario_id: &str, after: Option<u64>, limit: u32) -> Result<Page, Error> {
+        Error::check_count("limit", limit as usize, 1, limits::LOGGED_SLATES as usize)?;
+        let mut filter = doc! { "tenant_id": tenant.as_str(), "scenario_id": scenario_id };
+        if let Some(after) = after {
+            filter.insert("_fw.offset", doc! { "$gt": after.cast_signed() });
+        }
+        let sort = Some(doc! { "_fw.offset": 1 });
+        let find = Find { filter, sort, limit: Some(limit.into()), ..Find::default() };
+        let found = self.store.find(EXPOSURES, &find).await?;
+        let next = found.last().and_then(offset).filter(|_| found.len() == limit as usize);
+        let slates = found.iter().filter_map(|document| {
+            let slate = read(document);
+            if slate.is_none() {
+                tracing::warn!(%tenant, scenario_id, "a logged slate is damaged and passed over");
+            }
+            slate
+        });
+        Ok(Page { slates: slates.collect(), next })
+    }
+
+    async fn settle(&self, _: &Tenant) -> Result<(), Error> {
+        let (done, is_done) = oneshot::channel();
+        let ended = || Error::Unavailable("mongodb: the writer of slates has ended".to_owned());
+        self.queue.send(Work::Settle(done)).await.map_err(|_| ended())?;
+        is_done.await.map_err(|_| ended())
+    }
+}
+
+/// Writes what comes until nobody is left who could send anything.
+async fn write(store: Arc<MongoStore>, mut work: mpsc::Receiver<Work>) {
+    let mut offsets = Offsets::new();
+    while let Some(first) = work.recv().await {
+        let (mut documents, mut settled) = (Vec::new(), Vec::new());
+        let gathered = tokio::time::sleep(GATHER);
+        tokio::pin!(gathered);
+        let mut next = Some(first);
+        while let Some(work_item) = next {
+            match work_item {
+                Work::Slate(tenant, slate) => match document(&tenant, *slate, offsets.next(store.now_ms())) {
+                    Ok(document) => documents.push(document),
+                    Err(error) => tracing::warn!(%tenant, %error, "a slate is not logged"),
+                },
+                Work::Settle(done) => {
+                    settled.push(done);
+                    break;
+                }
+            }
+            if documents.len() >= BATCH {
+                break;
+            }
+            next = tokio::select! {
+                next = work.recv() => next,
+                () = &mut gathered => None,
+            };
+        }
+        if !documents.is_empty() {
+            let (count, collection) = (documents.len(), store.collection(EXPOSURES));
+            let insert = store.once("insert", || async { collection.insert_many(documents).ordered(false).await });
+            if let Err(failure) = insert.await {
+                tracing::warn!(count, error = %Error::from(failure), "slates are not logged");
+            }
+        }
+        for done in settled {
+            // Whoever waits may have gone.
+            let _ = done.send(());
+        }
+    }
+}
+
+/// Numbers that grow, in this process without a gap for others to fall into: the time
+/// in milliseconds, ten bits of this process, ten that count.
+struct Offsets {
+    process: u64,
+    last: u64,
+}
+
+impl Offsets {
+    fn new() -> Self {
+        // The last bytes of an id count, those before are drawn once a process.
+        let drawn = bson::oid::ObjectId::new().bytes();
+        let process = u64::from(drawn[7]) | u64::from(drawn[8] & 3) << 8;
+        Self { process, last: 0 }
+    }
+
+    fn next(&mut self, now_ms: u64) -> u64 {
+        let beginning = |ms: u64| (ms << 20) | (self.process << 10);
+        // With all of a millisecond's given, on into the next one's.
+        let counted = self.last + 1;
+        let next = if counted & 1023 == 0 { beginning((self.last >> 20) + 1) } else { counted };
+        self.last = beginning(now_ms).max(next);
+        self.last
+    }
+}
+
+fn document(tenant: &Tenant, slate: Slate, offset: u64) -> Result<Document, Error> {
+    let (Place { scenario_id, user_id, shown_at_ms }, bytes) = encode(slate)?;
+    Ok(doc! {
+        "tenant_id": tenant.as_str(),
+        "scenario_id": scenario_id,
+        "user_id": user_id,
+        "shown_at": DateTime::from_millis(shown_at_ms.cast_signed()),
+        "slate": Binary { subtype: BinarySubtype::Generic, bytes },
+        "_fw": { "offset": offset.cast_signed() },
+    })
+}
+
+fn offset(document: &Document) -> Option<u64> {
+    integer(document.get_document("_fw").ok()?, "offset").map(i64::cast_unsigned)
+}
+
+fn read(document: &Document) -> Option<Slate> {
+    let text = |name: &str| Some(document.get_str(name).ok()?.to_owned());
+    let place = Place {
+        scenario_id: text("scenario_id")?,
+        user_id: text("user_id")?,
+        shown_at_ms: document.get_datetime("shown_at").ok()?.timestamp_millis().cast_unsigned(),
+    };
+    decode(place, document.get_binary_generic("slate").ok()?)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn offsets_grow_whatever_the_clock_does() {
+        let mut offsets = Offsets { process: 5, last: 0 };
+        let mut last = 0;
+        for now_ms in [1_000, 1_000, 999, 1_001, 1_001, 5, 2_000] {
+            for _ in 0..700 {
+                let next = offsets.next(now_ms);
+                assert!(next > last && next >> 10 & 1023 == 5, "{next}");
+                last = next;
+            }
+        }
+        assert_eq!(last >> 20, 2_000);
+    }
+}
