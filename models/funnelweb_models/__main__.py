@@ -50,6 +50,9 @@ def _add_evaluate(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--model", type=Path, required=True, help="model.onnx")
     parser.add_argument("--split", default="test")
+    parser.add_argument("--url", help="have a server score that the model was pushed to, not onnxruntime")
+    parser.add_argument("--tenant", help="with --url")
+    parser.add_argument("--token", default=os.environ.get("FUNNELWEB_TOKEN"), help="with --url; or FUNNELWEB_TOKEN")
     parser.set_defaults(run=_evaluate)
 
 
@@ -93,7 +96,12 @@ def _train(options: argparse.Namespace) -> None:
 
 
 def _evaluate(options: argparse.Namespace) -> None:
-    _print(scoring.evaluate(options.data, options.model, options.split))
+    server = None
+    if options.url is not None:
+        if options.tenant is None:
+            raise InputError("--url needs --tenant")
+        server = push.Server(options.url, options.tenant, options.token)
+    _print(scoring.evaluate(options.data, options.model, options.split, server))
 
 
 def _predict(options: argparse.Namespace) -> None:

@@ -46,5 +46,8 @@ MANIFEST_BYTES = 4 * 1024 * 1024
 ONNX_BYTES = 64 * 1024 * 1024
 """Bytes of an ONNX file that is taken for upload."""
 
+PREDICT_ROWS = 1000
+"""Rows that the server scores in one call."""
+
 HTTP_TIMEOUT_SECONDS = 300
 """Time for one call of an upload."""

@@ -1,4 +1,4 @@
-"""Uploads a trained model to a Funnelweb server, and activates it when asked to."""
+"""Uploads a trained model to a Funnelweb server, activates it when asked to, and has it score rows there."""
 
 import json
 import urllib.error
@@ -9,8 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from . import limits, manifest
 from .errors import InputError
+from .rows import Rows
 
 
 @dataclass(frozen=True)
@@ -21,12 +25,14 @@ class Server:
     tenant: str
     token: str | None
 
-    def post(self, path: str, query: dict[str, str], body: bytes) -> str:
+    def post(
+        self, path: str, query: dict[str, str], body: bytes, content_type: str = "application/octet-stream"
+    ) -> str:
         """One call; gives the answer's body."""
         address = f"{self.url.rstrip('/')}{path}?{urllib.parse.urlencode(query)}"
         if urllib.parse.urlsplit(address).scheme not in ("http", "https"):
             raise InputError(f"url {self.url!r} must begin with http:// or https://")
-        request = urllib.request.Request(address, data=body, headers=self._headers(), method="POST")
+        request = urllib.request.Request(address, data=body, headers=self._headers(content_type), method="POST")
         try:
             with urllib.request.urlopen(request, timeout=limits.HTTP_TIMEOUT_SECONDS) as answer:
                 return str(answer.read().decode())
@@ -35,9 +41,9 @@ class Server:
         except (urllib.error.URLError, OSError) as error:
             raise InputError(f"POST {path}: {getattr(error, 'reason', error)}") from None
 
-    def _headers(self) -> dict[str, str]:
+    def _headers(self, content_type: str) -> dict[str, str]:
         headers = {
-            "Content-Type": "application/octet-stream",
+            "Content-Type": content_type,
             "X-Tenant-Id": self.tenant,
             "X-Request-Id": str(uuid.uuid4()),
         }
@@ -62,3 +68,15 @@ def _scenario(folder: Path) -> str:
         return str(said["scenario_id"])
     except (OSError, ValueError, KeyError) as error:
         raise InputError(f"{path}: no `scenario_id` there ({error}); say it with --scenario") from None
+
+
+def predict(server: Server, scenario: str, said: manifest.Manifest, rows: Rows) -> NDArray[np.float32]:
+    """The score that the server's sandbox gives each row, by the uploaded version."""
+    path = f"/api/v1/models/{said.name}:predict"
+    query = {"scenario_id": scenario, "version": said.version}
+    scores: list[float] = []
+    for at in range(0, rows.count, limits.PREDICT_ROWS):
+        part = rows.take(np.arange(at, min(at + limits.PREDICT_ROWS, rows.count)))
+        answer = server.post(path, query, json.dumps({"rows": part.to_json()}).encode(), "application/json")
+        scores += json.loads(answer)["scores"]
+    return np.array(scores, np.float32)

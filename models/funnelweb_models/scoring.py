@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from . import log, manifest, metrics, objective
+from . import log, manifest, metrics, objective, push
 from .encode import Tensors, tensors
 from .errors import InputError
 from .features import FeatureType, Input
@@ -58,8 +58,8 @@ def predict(data: Path, model: Path, out: Path) -> int:
     return len(scores)
 
 
-def evaluate(data: Path, model: Path, split: str) -> dict[str, float]:
-    """The metrics of a written model on one part of a log."""
+def evaluate(data: Path, model: Path, split: str, server: push.Server | None = None) -> dict[str, float]:
+    """The metrics of a written model on one part of a log, as scored here or by a server that has it."""
     if split not in log.SPLITS:
         raise InputError(f"split {split!r} is none of: {', '.join(log.SPLITS)}")
     said, session = opened(model)
@@ -67,7 +67,11 @@ def evaluate(data: Path, model: Path, split: str) -> dict[str, float]:
     whole = log.read(data)
     _check_features(said, whole.types)
     part = whole.parts[split]
-    scores = session.score(part.rows)
+    if server is None:
+        scores = session.score(part.rows)
+    else:
+        read = Rows(part.rows.count, said.types, part.rows.numbers, part.rows.words)
+        scores = push.predict(server, whole.scenario_id, said, read)
     return metrics.measured(aim, said.is_order_only, scores, aim.labels(part), part.requests)
 
 

@@ -10,7 +10,9 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
+from funnelweb_models import scoring
 from funnelweb_models.__main__ import main
+from funnelweb_models.rows import Rows
 
 from . import synthetic
 from .conftest import Make
@@ -76,6 +78,10 @@ class Server(HTTPServer):
     calls: list[dict[str, Any]]
     status = 201
 
+    def answer(self, _: bytes) -> bytes:
+        """To a body."""
+        return b'{"told": true}'
+
 
 class Handler(BaseHTTPRequestHandler):
     """Answers every call with the server's status."""
@@ -87,7 +93,7 @@ class Handler(BaseHTTPRequestHandler):
         self.server.calls.append({"path": self.path, "headers": dict(self.headers), "body": body})
         self.send_response(self.server.status)
         self.end_headers()
-        self.wfile.write(b'{"told": true}')
+        self.wfile.write(self.server.answer(body))
 
     def log_message(self, *_: object) -> None:
         """Says nothing."""
@@ -131,3 +137,25 @@ def test_a_refusal_is_told(make: Make, server: Server, capsys: pytest.CaptureFix
     assert capsys.readouterr().err == 'error: POST /api/v1/models: 422 {"told": true}\n'
     assert push(server, tmp_path) == 1
     assert "model.onnx: there is no such file" in capsys.readouterr().err
+
+
+def test_a_server_may_score(
+    make: Make, log_path: Path, server: Server, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    made = make("deepfm")
+    said, session = scoring.opened(made.onnx)
+
+    def answer(body: bytes) -> bytes:
+        rows = Rows.from_json(json.loads(body)["rows"], said.types)
+        return json.dumps({"scores": session.score(rows).tolist()}).encode()
+
+    monkeypatch.setattr(server, "answer", answer)
+    command = ["evaluate", "--data", str(log_path), "--model", str(made.onnx)]
+    assert main(command) == 0
+    here = json.loads(capsys.readouterr().out)
+    assert main([*command, "--url", f"http://127.0.0.1:{server.server_port}", "--tenant", "acme"]) == 0
+    there = json.loads(capsys.readouterr().out)
+    assert there == pytest.approx(here, abs=1e-6)
+    assert {call["path"] for call in server.calls} == {"/api/v1/models/deepfm:predict?scenario_id=demo&version=v1"}
+    assert main([*command, "--url", "http://127.0.0.1:1"]) == 1
+    assert "--url needs --tenant" in capsys.readouterr().err

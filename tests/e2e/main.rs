@@ -25,6 +25,7 @@ mod migration;
 mod models;
 mod outage;
 mod precompute;
+mod ranking;
 mod related;
 mod remote;
 mod sync;

@@ -3,6 +3,7 @@
 
 use std::{fs, time::Duration};
 
+use funnelweb_core::limits;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -149,6 +150,11 @@ fn rows_are_scored_as_by_who_trained_the_model() {
     let wrong = predict("&version=v1", &json!([{"item:c0": "c0-1"}, {"item:colour": 1}])).expect(400);
     assert_eq!(wrong.json()["error"]["field"], "rows[1].item:colour");
     assert_eq!(predict("&version=v1", &json!([])).expect(400).json()["error"]["field"], "rows");
+    let many = |count: usize| predict("&version=v1", &json!(vec![rows[0].clone(); count]));
+    assert_eq!(many(limits::PREDICT_ROWS).expect(200).json()["scores"][limits::PREDICT_ROWS - 1], scores[0]);
+    let error = many(limits::PREDICT_ROWS + 1).expect(400).json()["error"].clone();
+    assert_eq!(error["field"], "rows");
+    assert!(error["message"].as_str().unwrap().contains(&limits::PREDICT_ROWS.to_string()), "{error}");
 }
 
 #[test]

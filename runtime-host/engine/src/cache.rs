@@ -81,6 +81,12 @@ impl ComponentCache {
         }
     }
 
+    /// Where functions compiled for `engine` are kept, under a name of the caller's.
+    #[must_use]
+    pub fn functions_file(&self, engine: &Engine, content: &str) -> PathBuf {
+        self.folder.join(name(engine, content)).with_extension("functions")
+    }
+
     /// Forgets what was compiled under a name of the caller's.
     pub fn forget(&self, engine: &Engine, content: &str) {
         let path = self.folder.join(name(engine, content));

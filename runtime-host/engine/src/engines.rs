@@ -1,13 +1,16 @@
 //! The engines, their clock, and how a store is given a deadline.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use funnelweb_core::limits;
 use wasmtime::{
     Config, Enabled, Engine, InstanceAllocationStrategy, OptLevel, PoolingAllocationConfig, Store, UpdateDeadline,
 };
 
-use crate::Error;
+use crate::{Error, Functions};
 
 /// How often a running guest looks at the clock.
 const TICK: Duration = Duration::from_millis(1);
@@ -28,10 +31,12 @@ const MODEL_INSTANCES: u32 = 500;
 
 /// The engines of a process, and the thread that ticks their epochs for as long
 /// as one of them is alive.
+#[derive(Clone)]
 pub struct Engines {
     stages: Engine,
     endpoints: Engine,
     models: Engine,
+    functions: Arc<Functions>,
     loading: Engine,
 }
 
@@ -57,16 +62,23 @@ impl Engines {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
             Engine::new(&config).map_err(Error::Engine)?
         };
+        let functions = Arc::new(Functions::default());
         let models = {
             let mut pool = pool(MODEL_INSTANCES, limits::MODEL_MEMORY_BYTES);
             pool.linear_memory_keep_resident(64 * 1024);
             let mut config = config();
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            config.enable_incremental_compilation(functions.clone()).map_err(Error::Engine)?;
             Engine::new(&config).map_err(Error::Engine)?
         };
-        let loading = Engine::new(&config()).map_err(Error::Engine)?;
+        let loading = {
+            let mut config = config();
+            // They are the same functions.
+            config.enable_incremental_compilation(functions.clone()).map_err(Error::Engine)?;
+            Engine::new(&config).map_err(Error::Engine)?
+        };
         tick(&[&stages, &endpoints, &models, &loading]);
-        Ok(Self { stages, endpoints, models, loading })
+        Ok(Self { stages, endpoints, models, functions, loading })
     }
 
     /// For stages with a fresh instance per call.
@@ -86,6 +98,12 @@ impl Engines {
     #[must_use]
     pub fn models(&self) -> &Engine {
         &self.models
+    }
+
+    /// Functions that were compiled for models, with them or without.
+    #[must_use]
+    pub fn functions(&self) -> &Arc<Functions> {
+        &self.functions
     }
 
     /// For giving a component its model before its image is kept. Its instances are few

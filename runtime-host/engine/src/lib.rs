@@ -22,6 +22,7 @@
 mod cache;
 mod engines;
 mod failure;
+mod functions;
 mod limiter;
 mod load;
 mod log;
@@ -30,6 +31,7 @@ mod template;
 pub use cache::ComponentCache;
 pub use engines::{Engines, TimedOut, deadline, give_way};
 pub use failure::{Failure, bounded};
+pub use functions::Functions;
 pub use limiter::Limiter;
 pub use log::Log;
 pub use template::Template;

@@ -8,12 +8,12 @@ use std::{fs, path::Path};
 
 use sha2::{Digest, Sha256};
 use wasmtime::{
-    Engine, Store,
+    Store,
     component::{Component, Instance, Lift, WasmList},
 };
 use wasmtime_wizer::{ComponentInstanceState, Wizer};
 
-use crate::{ComponentCache, Error};
+use crate::{ComponentCache, Engines, Error};
 
 /// A component before it is initialised.
 pub struct Template {
@@ -23,19 +23,20 @@ pub struct Template {
 }
 
 impl Template {
-    /// Reads a component; it is compiled for `engine`, now or earlier, in a form whose
-    /// state can be read.
+    /// Reads a component; it is compiled, now or earlier, in a form whose state can be
+    /// read, for the engine that models are loaded by.
     ///
     /// # Errors
     /// [`Error::File`] when it cannot be read, [`Error::Compile`] when it is no
     /// component or one whose state cannot be kept.
-    pub fn load(engine: &Engine, cache: &ComponentCache, path: &Path) -> Result<Self, Error> {
+    pub fn load(engines: &Engines, cache: &ComponentCache, path: &Path) -> Result<Self, Error> {
         let wasm = fs::read(path).map_err(|source| Error::File { path: path.to_owned(), source })?;
         let compile = |source| Error::Compile { path: path.to_owned(), source };
         let (_, readable) = wizer().instrument_component(&wasm).map_err(compile)?;
-        let component = cache.compiled(engine, &readable, path)?;
         let digest = Sha256::digest(&wasm);
-        let id = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let id: String = digest.iter().take(16).map(|byte| format!("{byte:02x}")).collect();
+        let file = cache.functions_file(engines.models(), &id);
+        let component = engines.functions().with_file(&file, || cache.compiled(engines.loading(), &readable, path))?;
         Ok(Self { wasm, id, component })
     }
 

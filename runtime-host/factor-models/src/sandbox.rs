@@ -24,8 +24,7 @@ const GRACE: Duration = Duration::from_millis(5);
 
 /// The ranker component before it is given a model.
 pub struct Sandbox {
-    models: Engine,
-    loading: Engine,
+    engines: Engines,
     cache: Arc<ComponentCache>,
     /// None where the application has no such component.
     source: Option<PathBuf>,
@@ -70,8 +69,7 @@ impl Sandbox {
     pub fn new(engines: &Engines, cache: Arc<ComponentCache>, source: Option<PathBuf>) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engines.models());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-        let (models, loading) = (engines.models().clone(), engines.loading().clone());
-        Ok(Self { models, loading, cache, source, template: OnceCell::new(), linker })
+        Ok(Self { engines: engines.clone(), cache, source, template: OnceCell::new(), linker })
     }
 
     /// Gives the component a model and keeps its image under `name`, from where
@@ -82,9 +80,15 @@ impl Sandbox {
     pub(crate) async fn load(&self, name: &str, manifest: &str, onnx: &[u8]) -> Result<(Loaded, Image), Error> {
         let template = self.template().await?;
         let (loaded, wasm) = self.initialise(&template, manifest, onnx).await?;
-        let (engine, name) = (self.models.clone(), self.content(&template, name));
+        let (engine, name) = (self.engines.models(), self.content(&template, name));
         // For seconds; and not among what serves requests.
-        let component = blocking(|| self.cache.compile_as(&engine, &name, &wasm).map_err(host))?;
+        let file = self.cache.functions_file(engine, template.id());
+        let component = blocking(|| match self.cache.known(engine, &name) {
+            Some(component) => Ok(component),
+            None => {
+                self.engines.functions().with_file(&file, || self.cache.compile_as(engine, &name, &wasm)).map_err(host)
+            }
+        })?;
         Ok((loaded, self.image(&component)?))
     }
 
@@ -92,14 +96,14 @@ impl Sandbox {
     /// another version of this program.
     pub(crate) async fn known(&self, name: &str) -> Result<Option<Image>, Error> {
         let template = self.template().await?;
-        let component = self.cache.known(&self.models, &self.content(&template, name));
+        let component = self.cache.known(self.engines.models(), &self.content(&template, name));
         component.map(|component| self.image(&component)).transpose()
     }
 
     /// Forgets an image.
     pub(crate) async fn forget(&self, name: &str) -> Result<(), Error> {
         let template = self.template().await?;
-        self.cache.forget(&self.models, &self.content(&template, name));
+        self.cache.forget(self.engines.models(), &self.content(&template, name));
         Ok(())
     }
 
@@ -108,7 +112,7 @@ impl Sandbox {
             .source
             .as_deref()
             .ok_or_else(|| Error::Host("there is no component of the role `model`".to_owned()))?;
-        let load = || blocking(|| Template::load(&self.loading, &self.cache, source).map(Arc::new).map_err(host));
+        let load = || blocking(|| Template::load(&self.engines, &self.cache, source).map(Arc::new).map_err(host));
         self.template.get_or_try_init(async || load()).await.map(Arc::clone)
     }
 
@@ -118,9 +122,9 @@ impl Sandbox {
     }
 
     async fn initialise(&self, template: &Template, manifest: &str, onnx: &[u8]) -> Result<(Loaded, Vec<u8>), Error> {
-        let mut linker = Linker::new(&self.loading);
+        let mut linker = Linker::new(self.engines.loading());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| Error::Host(error.to_string()))?;
-        let mut store = store(&self.loading);
+        let mut store = store(self.engines.loading());
         store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
         deadline(&mut store, limits::MODEL_LOAD_TIMEOUT);
         let work = async {
@@ -145,7 +149,7 @@ impl Sandbox {
     fn image(&self, component: &Component) -> Result<Image, Error> {
         let pre = self.linker.instantiate_pre(component).and_then(RankStagePre::new);
         let pre = pre.map_err(|error| Error::Host(format!("{error:#}")))?;
-        Ok(Image { engine: self.models.clone(), pre, idle: Idle::new(limits::MODEL_IDLE_INSTANCES) })
+        Ok(Image { engine: self.engines.models().clone(), pre, idle: Idle::new(limits::MODEL_IDLE_INSTANCES) })
     }
 }
 
