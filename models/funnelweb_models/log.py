@@ -22,7 +22,6 @@ from .rows import Rows, Words
 SPLITS = ("train", "valid", "test")
 LABELS = ("label_click", "label_watch_time", "label_conversion")
 
-_TYPE_KEY = b"funnelweb.type"
 _SCENARIO_KEY = b"funnelweb.scenario"
 
 
@@ -65,13 +64,13 @@ class Log:
 def read(path: Path) -> Log:
     """Reads and checks a whole log."""
     table = open_table(path)
-    types = feature_types(table.schema)
+    types = feature_types(table.schema, path)
     splits = _strings(table, "split").combine_chunks()
     unknown = set(pc.unique(splits).to_pylist()) - set(SPLITS)
     if unknown:
         raise InputError(f"{path}: column `split` has {min(map(repr, unknown))}; it is one of: {', '.join(SPLITS)}")
     return Log(
-        scenario_id=_scenario_id(table.schema, path),
+        scenario_id=str(_about(table.schema, path)["scenario_id"]),
         types=types,
         parts={split: _part(table.filter(pc.equal(splits, split)), types, split) for split in SPLITS},
     )
@@ -87,18 +86,19 @@ def open_table(path: Path) -> pa.Table:
         raise InputError(f"{path}: not a Parquet file that can be read: {str(error).splitlines()[0]}") from None
 
 
-def feature_types(schema: pa.Schema) -> dict[str, FeatureType]:
+def feature_types(schema: pa.Schema, path: Path) -> dict[str, FeatureType]:
     """The features among the columns, by name."""
+    said = _about(schema, path).get("features")
+    said = said if isinstance(said, dict) else {}
     types = {}
-    for field in schema:
-        if field.name.partition(":")[0] not in SOURCES or ":" not in field.name:
+    for name in schema.names:
+        if name.partition(":")[0] not in SOURCES or ":" not in name:
             continue
-        said = (field.metadata or {}).get(_TYPE_KEY)
-        if said is None:
-            raise InputError(f"column `{field.name}`: its field metadata lacks `funnelweb.type`")
-        if said.decode() not in set(FeatureType):
-            raise InputError(f"column `{field.name}`: `funnelweb.type` {said.decode()!r} is none of: {_type_names()}")
-        types[field.name] = FeatureType(said.decode())
+        if name not in said:
+            raise InputError(f"column `{name}`: the file metadata `funnelweb.scenario` has no type of it in `features`")
+        if said[name] not in list(FeatureType):
+            raise InputError(f"column `{name}`: its type {said[name]!r} is none of: {_type_names()}")
+        types[name] = FeatureType(said[name])
     if not types:
         raise InputError("no feature among the columns; their names begin with item:, user:, context: or derived:")
     return types
@@ -136,14 +136,18 @@ def _part(table: pa.Table, types: Mapping[str, FeatureType], split: str) -> Part
     )
 
 
-def _scenario_id(schema: pa.Schema, path: Path) -> str:
+def _about(schema: pa.Schema, path: Path) -> dict[str, Any]:
+    """What the file says of itself."""
     said = (schema.metadata or {}).get(_SCENARIO_KEY)
     if said is None:
         raise InputError(f"{path}: its file metadata lacks `funnelweb.scenario`")
     try:
-        return str(json.loads(said)["scenario_id"])
-    except (ValueError, KeyError, TypeError):
-        raise InputError(f"{path}: its file metadata `funnelweb.scenario` is no JSON with a `scenario_id`") from None
+        about = json.loads(said)
+    except ValueError:
+        about = None
+    if not isinstance(about, dict) or "scenario_id" not in about:
+        raise InputError(f"{path}: its file metadata `funnelweb.scenario` is no JSON with a `scenario_id`")
+    return about
 
 
 def _type_names() -> str:

@@ -52,7 +52,7 @@ def predict(data: Path, model: Path, out: Path) -> int:
     """Writes `request_id`, `item_id` and `score` of every row of a log; gives their number."""
     said, session = opened(model)
     table = log.open_table(data)
-    scores = session.score(_rows(table, said))
+    scores = session.score(_rows(table, data, said))
     kept = [name for name in ("request_id", "item_id") if name in table.column_names]
     pq.write_table(table.select(kept).append_column("score", pa.array(scores)), out)
     return len(scores)
@@ -75,8 +75,8 @@ def evaluate(data: Path, model: Path, split: str, server: push.Server | None = N
     return metrics.measured(aim, said.is_order_only, scores, aim.labels(part), part.requests)
 
 
-def _rows(table: pa.Table, said: manifest.Manifest) -> Rows:
-    types = log.feature_types(table.schema)
+def _rows(table: pa.Table, data: Path, said: manifest.Manifest) -> Rows:
+    types = log.feature_types(table.schema, data)
     _check_features(said, types)
     return log.rows_of(table, {name: types[name] for name in said.types})
 

@@ -97,14 +97,10 @@ TYPES = {
 }
 
 
-def with_types(table: pa.Table, scenario: str | None = "demo") -> pa.Table:
+def with_types(table: pa.Table, types: dict[str, str] = TYPES) -> pa.Table:
     """With the metadata that the exporter writes."""
-    fields = [
-        field.with_metadata({"funnelweb.type": TYPES[field.name]}) if field.name in TYPES else field
-        for field in table.schema
-    ]
-    metadata = {"funnelweb.scenario": json.dumps({"scenario_id": scenario, "exported_at_ms": START_MS})}
-    return pa.Table.from_arrays(table.columns, schema=pa.schema(fields, metadata=metadata if scenario else None))
+    about = {"scenario_id": "demo", "exported_at_ms": START_MS, "window_ms": 86_400_000, "features": types}
+    return table.replace_schema_metadata({"funnelweb.scenario": json.dumps(about)})
 
 
 def written(table: pa.Table, path: Path) -> Path:

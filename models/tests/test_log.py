@@ -19,23 +19,15 @@ Change = Callable[[pa.Table], pa.Table]
 def replaced(name: str, values: Callable[[pa.Table], pa.Array]) -> Change:
     def change(table: pa.Table) -> pa.Table:
         at = table.column_names.index(name)
-        field = pa.field(name, values(table).type, metadata=table.schema.field(name).metadata)
-        return table.set_column(at, field, values(table))
+        return table.set_column(at, name, values(table))
 
     return change
 
 
-def plain(name: str) -> Change:
-    """Without the field's metadata."""
-    return lambda table: table.set_column(table.column_names.index(name), pa.field(name, table[name].type), table[name])
-
-
-def typed(name: str, said: str) -> Change:
-    def change(table: pa.Table) -> pa.Table:
-        field = pa.field(name, table[name].type, metadata={"funnelweb.type": said})
-        return table.set_column(table.column_names.index(name), field, table[name])
-
-    return change
+def typed(name: str, said: object) -> Change:
+    """With another type of a feature, or none at all."""
+    types = {feature: kind for feature, kind in {**synthetic.TYPES, name: said}.items() if kind is not None}
+    return lambda table: synthetic.with_types(table, types)
 
 
 def first(name: str, value: object) -> Change:
@@ -64,8 +56,9 @@ WRONG: list[tuple[Change, str]] = [
     ),
     (replaced("item:category", lambda table: table["position"]), "column `item:category` is int32; it must be string"),
     (replaced("item:tags", lambda table: table["request_id"]), "column `item:tags` is string; it must be list<string>"),
-    (plain("item:tags"), "column `item:tags`: its field metadata lacks `funnelweb.type`"),
-    (typed("item:tags", "words"), "column `item:tags`: `funnelweb.type` 'words' is none of: numeric"),
+    (typed("item:tags", None), "column `item:tags`: the file metadata `funnelweb.scenario` has no type of it"),
+    (typed("item:tags", "words"), "column `item:tags`: its type 'words' is none of: numeric"),
+    (typed("item:tags", ["numeric"]), "column `item:tags`: its type ['numeric'] is none of: numeric"),
 ]
 
 

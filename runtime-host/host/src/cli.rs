@@ -1,6 +1,7 @@
 //! The arguments of every command.
 
 mod evaluate;
+mod export_training;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -9,6 +10,7 @@ use funnelweb_import::{Kind, OnDuplicate};
 use tracing_subscriber::EnvFilter;
 
 pub use evaluate::{Evaluate, Part};
+pub use export_training::ExportTraining;
 
 /// A recommender funnel of Wasm components.
 #[derive(Debug, Parser)]
@@ -44,6 +46,9 @@ pub enum Command {
     Evaluate(Box<Evaluate>),
     /// Write everything that a tenant has to a file, from whatever stores.
     Export(Export),
+    /// Write what a scenario has shown and what users did with it, to train rankers from;
+    /// its stores may be served meanwhile.
+    ExportTraining(Box<ExportTraining>),
     /// Put an export into stores that have nothing of the tenant, and compare.
     ImportAll(ImportAll),
     /// Copy the embedded stores of a data directory, which may be served meanwhile.

@@ -1,8 +1,10 @@
 //! What each command does.
 
 mod evaluate;
+mod export_training;
 mod jobs;
 mod moving;
+mod scenario;
 
 use std::{
     collections::BTreeMap,
@@ -39,6 +41,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Jobs(command) => jobs::run(&command),
         Command::Evaluate(args) => runtime()?.block_on(evaluate::evaluate(&args)),
         Command::Export(args) => runtime()?.block_on(moving::export(&args)),
+        Command::ExportTraining(args) => runtime()?.block_on(export_training::export(&args)),
         Command::ImportAll(args) => runtime()?.block_on(moving::import_all(&args)),
         Command::Backup(args) => moving::backup(&args),
         Command::Restore(args) => moving::restore(&args),

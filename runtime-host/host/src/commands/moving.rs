@@ -83,7 +83,8 @@ pub fn restore(args: &Restore) -> anyhow::Result<()> {
     report(args.json, &funnelweb_migration::restore(&args.folder, &args.data_dir, &mut show(args.json))?)
 }
 
-fn tenant(id: impl AsRef<str>) -> anyhow::Result<Tenant> {
+/// A tenant by its id.
+pub(super) fn tenant(id: impl AsRef<str>) -> anyhow::Result<Tenant> {
     let id = id.as_ref();
     Tenant::new(id).with_context(|| format!("tenant `{id}`"))
 }
@@ -106,7 +107,8 @@ fn show(json: bool) -> impl FnMut(&Moved<'_>) {
 /// Records after which progress is shown again.
 const STEP: u64 = 1000;
 
-fn report(json: bool, report: &impl Serialize) -> anyhow::Result<()> {
+/// Prints what came of it.
+pub(super) fn report(json: bool, report: &impl Serialize) -> anyhow::Result<()> {
     if json {
         println!("{}", json!({"report": report}));
     } else {

@@ -1,17 +1,17 @@
 //! What is evaluated: files, or a tenant's scenario; and how it is split.
 
 use anyhow::{Context as _, bail};
-use funnelweb::{runtime_config::RuntimeConfig, stores::Stores};
+use funnelweb::runtime_config::RuntimeConfig;
 use funnelweb_core::scenario::Scenario;
 use funnelweb_evaluation::{
     Material,
     split::{self, Config, Cut, Kind, Split},
 };
-use funnelweb_factor_documents::store::{Collection, Key};
+use funnelweb_factor_documents::store::Collection;
 use funnelweb_tenant_store::Tenant;
 use futures::TryStreamExt as _;
 
-use super::super::moving;
+use super::super::{moving, scenario};
 use crate::cli::{Evaluate, Part};
 
 /// What is evaluated.
@@ -45,20 +45,13 @@ pub(super) async fn load(args: &Evaluate) -> anyhow::Result<Evaluated> {
 fn scenario_file(args: &Evaluate) -> anyhow::Result<Option<Scenario>> {
     let Some(path) = &args.scenario else { return Ok(None) };
     let text = std::fs::read(path).with_context(|| format!("reading {}", path.display()))?;
-    parse(&text).with_context(|| path.display().to_string()).map(Some)
-}
-
-fn parse(text: &[u8]) -> anyhow::Result<Scenario> {
-    Scenario::parse(text).map_err(|error| match error.field {
-        Some(field) => anyhow::anyhow!("{field}: {}", error.message),
-        None => anyhow::anyhow!(error.message),
-    })
+    scenario::parse(&text).with_context(|| path.display().to_string()).map(Some)
 }
 
 fn from_files(args: &Evaluate) -> anyhow::Result<Evaluated> {
     let scenario = match scenario_file(args)? {
         Some(scenario) => scenario,
-        None => parse(DEFAULT_SCENARIO).context("the scenario of an evaluation")?,
+        None => scenario::parse(DEFAULT_SCENARIO).context("the scenario of an evaluation")?,
     };
     let mut material = Material::default();
     let mut places = Places::default();
@@ -86,11 +79,8 @@ async fn from_stores(args: &Evaluate, tenant: &str, scenario_id: &str) -> anyhow
     let tenant = Tenant::new(tenant).with_context(|| format!("tenant `{tenant}`"))?;
     let scratch = tempfile::tempdir().context("making a scratch folder")?;
     let stores = moving::snapshot(&config, &args.data_dir, &tenant, scratch.path()).await?;
-    let stored = stored_scenario(&stores, &tenant, scenario_id).await?;
-    let mut scenario = match scenario_file(args)? {
-        Some(scenario) => scenario,
-        None => parse(stored.as_bytes()).with_context(|| format!("scenario `{scenario_id}`"))?,
-    };
+    let stored = scenario::stored(&stores, &tenant, scenario_id).await?;
+    let mut scenario = scenario_file(args)?.unwrap_or(stored);
     scenario.scenario_id = scenario_id.to_owned();
     let mut material = Material::default();
     let mut items = stores.documents.walk(&tenant, Collection::Items);
@@ -113,19 +103,6 @@ async fn from_stores(args: &Evaluate, tenant: &str, scenario_id: &str) -> anyhow
     }
     let places = Places { train: (0..material.data.events.len()).collect(), ..Places::default() };
     Ok(Evaluated { title: format!("{}, scenario {scenario_id}", tenant.as_str()), scenario, material, places })
-}
-
-async fn stored_scenario(stores: &Stores, tenant: &Tenant, scenario_id: &str) -> anyhow::Result<String> {
-    let key = Key::new(scenario_id, scenario_id);
-    if let Some(found) = stores.documents.get(tenant, Collection::Scenarios, key).await? {
-        return Ok(found.body);
-    }
-    let pages: Vec<Vec<_>> = stores.documents.walk(tenant, Collection::Scenarios).try_collect().await?;
-    let names: Vec<String> = pages.into_iter().flatten().map(|document| document.key.id).collect();
-    match names.is_empty() {
-        true => bail!("the tenant `{}` has no scenario", tenant.as_str()),
-        false => bail!("the tenant `{}` has no scenario `{scenario_id}`; it has {}", tenant.as_str(), names.join(", ")),
-    }
 }
 
 /// Splits it.
