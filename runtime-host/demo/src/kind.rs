@@ -94,6 +94,16 @@ impl Kind {
         }
     }
 
+    /// The model that the scenario is ranked by: an ONNX file of `models/samples`.
+    #[must_use]
+    pub fn model(self) -> &'static [u8] {
+        match self {
+            Self::Vlog => include_bytes!("../../../models/samples/vlog.onnx"),
+            Self::News => include_bytes!("../../../models/samples/news.onnx"),
+            Self::Ecommerce => include_bytes!("../../../models/samples/ecommerce.onnx"),
+        }
+    }
+
     pub(crate) fn traits(self) -> &'static Traits {
         match self {
             Self::Vlog => &VLOG,

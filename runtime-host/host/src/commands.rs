@@ -118,6 +118,7 @@ async fn show_demo(address: SocketAddr, stores: &Stores) -> anyhow::Result<()> {
             let mut bar = Bar::default();
             for world in &absent {
                 funnelweb_import::load_demo(&client, world, &mut |progress| bar.show(progress))?;
+                funnelweb_import::load_demo_model(&client, world)?;
             }
             bar.finish();
             let scenario = funnelweb_demo::Kind::Vlog.scenario_id();
@@ -212,6 +213,7 @@ fn demo(args: &Demo) -> anyhow::Result<()> {
         let world = World::new(kind, size, args.seed, now_ms())?;
         if !args.only_visits {
             let loaded = funnelweb_import::load_demo(&client, &world, &mut show)?;
+            funnelweb_import::load_demo_model(&client, &world)?;
             println!("{}", json!({"scenario_id": world.scenario_id(), "loaded": loaded}));
         }
         if args.visits > 0 {

@@ -45,6 +45,23 @@ pub fn load(client: &Client, world: &World, progress: &mut dyn FnMut(&Progress<'
     Ok(Loaded { items, behaviors })
 }
 
+/// Uploads the model that a world's scenario is ranked by, and activates it. One that is
+/// there already stays as it is.
+///
+/// # Errors
+/// When the server cannot be reached or refuses it.
+pub fn load_model(client: &Client, world: &World) -> Result<()> {
+    const KIND: &str = "application/octet-stream";
+    let scenario_id = world.scenario_id();
+    let path = format!("/api/v1/models?scenario_id={scenario_id}");
+    let answer = client.call("POST", &path, KIND, world.kind().model(), None)?;
+    let version: Value = client.read(&path, &answer)?;
+    let text = |field: &str| version.get(field).and_then(Value::as_str).unwrap_or_default();
+    let (name, version) = (text("model_name"), text("model_version"));
+    let path = format!("/api/v1/models/{name}/versions/{version}/activate?scenario_id={scenario_id}");
+    client.call("POST", &path, KIND, &[], None).map(drop)
+}
+
 /// What became of visits.
 #[derive(Debug, Clone, Default, PartialEq, Eq, serde::Serialize)]
 pub struct Visited {

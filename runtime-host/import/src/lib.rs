@@ -32,7 +32,7 @@ mod source;
 mod state;
 
 pub use client::{Batch, CHUNK_BYTES, CHUNK_LINES, Client, LineError, Retry};
-pub use demo::{Loaded, Visited, load as load_demo, visit as visit_demo};
+pub use demo::{Loaded, Visited, load as load_demo, load_model as load_demo_model, visit as visit_demo};
 pub use error::Error;
 pub use jobs::{Run, follow};
 pub use mapping::{Kind, Mapping, PlainFormat, SHIPPED};

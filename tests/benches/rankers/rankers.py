@@ -102,8 +102,10 @@ def bench(rows, seconds):
         ["cargo", "build", "--profile", "guest", "--target", "wasm32-wasip2", "-p", "rank-onnx"], check=True, cwd=ROOT
     )
     component = TARGET / "wasm32-wasip2/guest/rank_onnx.wasm"
-    command = ["cargo", "run", "--release", "--quiet", "-p", "funnelweb-ranker-bench", "--"]
-    command += [component, folder, str(rows), str(seconds)]
+    # With the features that all others are built with.
+    build = ["cargo", "build", "--release", "--quiet", "--workspace", "--bin", "funnelweb-ranker-bench"]
+    subprocess.run(build, check=True, cwd=ROOT)
+    command = [TARGET / "release/funnelweb-ranker-bench", component, folder, str(rows), str(seconds)]
     ours = subprocess.run(command, check=True, cwd=ROOT, stdout=subprocess.PIPE, text=True).stdout
     ours = [json.loads(line) for line in ours.splitlines()]
     print(f"\n{rows} candidates, ms, the fastest of the runs of {seconds} s; one thread\n")
