@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     fs,
     hash::{DefaultHasher, Hash, Hasher},
+    io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
 };
@@ -119,9 +120,15 @@ fn compile(engine: &Engine, wasm: &[u8], origin: &Path, cached: &Path) -> Result
     // Renamed into place, so that no reader sees half a file; another process
     // that compiles it as well writes to a file of its own.
     let part = cached.with_extension(format!("{}.part", std::process::id()));
-    fs::write(&part, &code).map_err(file)?;
-    fs::rename(&part, cached).map_err(file)?;
+    write(&part, &code).and_then(|()| fs::rename(&part, cached)).map_err(file)?;
     load::component(engine, cached).map_err(refused)
+}
+
+/// In pieces: what is written at once may be cached in one piece, and is then mapped as
+/// one when a byte of it is touched. Of machine code most is never touched.
+fn write(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = fs::File::create(path)?;
+    bytes.chunks(16 * 1024).try_for_each(|piece| file.write_all(piece))
 }
 
 fn name(engine: &Engine, content: &str) -> String {

@@ -118,6 +118,8 @@ fn config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config.cranelift_opt_level(OptLevel::Speed);
+    // Where in a component a trap was is told by functions' names; lines are not kept.
+    config.generate_address_map(false);
     config.max_wasm_stack(limits::STACK_BYTES);
     config.async_stack_size(limits::STACK_BYTES + 512 * 1024);
     config
