@@ -9,8 +9,10 @@ program of ours (a release build), and what was measured, from which a run that 
 off goes on as long as program, scripts and threads are the same. `--fresh` forgets all
 of it, environment included. Both sides get the same data, split and threads, no more
 settings for ours than for theirs (`grids.py`), and one implementation of the metrics.
-Settings are chosen on the validation part by NDCG; of the test part each model is
-measured once, with those.
+Settings are chosen on the validation part by NDCG, and then each side's model; of the
+test part each model is measured once, with its settings. What is the same in the four
+digits that are printed is no better: of such the simpler is chosen, which is what
+`grids.py` has first, and any single model before a fusion.
 
 Prints Markdown tables, and to stderr what is measured as it goes. The last tables
 compare, with the settings that are best on the validation part at that size, ALS at the
@@ -33,6 +35,7 @@ HERE = Path(__file__).resolve().parent
 ROOT = HERE.parent.parent
 WORK = Path(os.environ.get("CARGO_TARGET_DIR", ROOT / "target")) / "comparison"
 THEIRS, OURS = "implicit/numpy", "ours"
+DIGITS = 4
 FACTORS, SEEDS, EPOCHS = (64, 128), (1, 2, 3, 4, 5), 15
 
 
@@ -107,7 +110,7 @@ def tune(dataset, sides, results):
             tried = [
                 (measured(results, dataset, side, model, "validation", of, run)[2], of) for of in specifications
             ]
-            tried.sort(key=lambda of: -of[0])
+            tried.sort(key=lambda of: -round(of[0], DIGITS))  # stable: the first of equals
             test = measured(results, dataset, side, model, "test", tried[0][1], run)
             tuned[side, model] = (tried, test)
     return tuned
@@ -131,6 +134,16 @@ def table(dataset, tuned):
                  for value, bar in zip((recall, ndcg), bars)]
         print(f"| {side} | {model} | {len(tried)} | {best_ndcg:.4f} | {marks[0]} | {marks[1]} | {seconds:.1f} "
               f"| {described(best)} |")
+
+
+def chosen(dataset, tuned):
+    """A line of what each side finds with the model that is best on the validation part."""
+    cells = []
+    for side in (THEIRS, OURS):
+        models = [(model, *of) for (by, model), of in tuned.items() if by == side]
+        model, _, (_, recall, ndcg, _) = max(models, key=lambda of: round(of[1][0][0], DIGITS))  # the first of equals
+        cells += [model, f"{recall:.4f}", f"{ndcg:.4f}"]
+    print(f"| {dataset.name} | {dataset.cut} | {' | '.join(cells)} |")
 
 
 def same_factors(dataset, ours, threads, tuned, results):
@@ -195,6 +208,10 @@ def main():
     }
     results = Results(results_file(built, arguments.threads))
     all_tuned = [tune(dataset, sides, results) for dataset in sets]
+    print("\n### What validation chooses\n")
+    print("| set | cut | theirs | Recall or HR | NDCG | ours | Recall or HR | NDCG |\n|---|---|---|---|---|---|---|---|")
+    for dataset, tuned in zip(sets, all_tuned):
+        chosen(dataset, tuned)
     for dataset, tuned in zip(sets, all_tuned):
         table(dataset, tuned)
     print(f"\n### ALS at the same factors, {EPOCHS} epochs, {len(SEEDS)} seeds\n")

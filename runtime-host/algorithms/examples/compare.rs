@@ -131,11 +131,13 @@ fn run(interactions: &Interactions, spec: &Spec<'_>) -> Outcome<(Duration, Vec<R
 }
 
 /// Reciprocal ranks (Cormack, Clarke and Büttcher, SIGIR 2009) of several models, as
-/// a funnel merges its channels: Σ 1 / (constant + rank) over the lists of 200.
+/// a funnel merges its channels: Σ weight / (constant + rank) over the lists of 200.
 fn fuse(interactions: &Interactions, spec: &Spec<'_>) -> Outcome<(Duration, Vec<Ranked>)> {
     let (mut took, constant) = (Duration::ZERO, spec.number("constant", 60.0));
     let mut sums = vec![BTreeMap::<u32, f32>::new(); interactions.rows() as usize];
-    for part in spec.0.get("of").and_then(Value::as_array).ok_or("a fusion needs `of`")? {
+    let list = |name: &str| spec.0.get(name).and_then(Value::as_array).ok_or("a fusion needs `of` and `weights`");
+    for (part, weight) in list("of")?.iter().zip(list("weights")?) {
+        let weight = weight.as_f64().ok_or("a weight is a number")? as f32;
         let mut part = part.clone();
         if let Some(fields) = part.as_object_mut() {
             fields.insert("top".to_owned(), json!(200));
@@ -145,7 +147,7 @@ fn fuse(interactions: &Interactions, spec: &Spec<'_>) -> Outcome<(Duration, Vec<
         took += of_part;
         for (sums, ranked) in sums.iter_mut().zip(ranked) {
             for (rank, id) in (1_u16..).zip(ranked.ids) {
-                *sums.entry(id).or_default() += 1.0 / (constant + f32::from(rank));
+                *sums.entry(id).or_default() += weight / (constant + f32::from(rank));
             }
         }
     }

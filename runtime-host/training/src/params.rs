@@ -32,6 +32,10 @@ pub struct SimilarityParams {
     /// `knn`: shared users that halve the mistrust of a similarity, 0 to 1e6; 0 for
     /// `bm25` and 5 for the others unless said otherwise.
     pub shrinkage: Option<f32>,
+    /// `knn` and `rp3beta`: by which power of their sum an item's similarities are
+    /// divided, 0 to 1, so that an item with many similar ones has no more say than
+    /// others; 0 unless said otherwise. What an item is most similar to stays the same.
+    pub normalisation: Option<f32>,
     /// `rp3beta`: the exponent of a transition, 0 to 5; 0.8 unless said otherwise.
     pub alpha: Option<f32>,
     /// `rp3beta`: the exponent of popularity, 0 to 5; 0.3 unless said otherwise.
@@ -84,6 +88,7 @@ impl Default for SimilarityParams {
             k1: None,
             b: None,
             shrinkage: None,
+            normalisation: None,
             alpha: None,
             beta: None,
             regularisation: None,
@@ -113,6 +118,7 @@ impl SimilarityParams {
             ("k1", params.k1, 0.001..=1e6, bm25, "weighting `bm25`"),
             ("b", params.b, 0.0..=1.0, bm25, "weighting `bm25`"),
             ("shrinkage", params.shrinkage, 0.0..=1e6, knn, "algorithm `knn`"),
+            ("normalisation", params.normalisation, 0.0..=1.0, knn || walk, "algorithms `knn` and `rp3beta`"),
             ("alpha", params.alpha, 0.0..=5.0, walk, "algorithm `rp3beta`"),
             ("beta", params.beta, 0.0..=5.0, walk, "algorithm `rp3beta`"),
             ("regularisation", params.regularisation, 1e-6..=1e9, ease, "algorithm `ease`"),
@@ -313,6 +319,8 @@ mod tests {
             ("/k1", json!({"k1": 0})),
             ("/b", json!({"b": 1.5})),
             ("/shrinkage", json!({"algorithm": "rp3beta", "shrinkage": 5})),
+            ("/normalisation", json!({"algorithm": "ease", "normalisation": 0.5})),
+            ("/normalisation", json!({"normalisation": 1.5})),
             ("/alpha", json!({"alpha": 0.8})),
             ("/beta", json!({"algorithm": "rp3beta", "beta": -1})),
             ("/regularisation", json!({"algorithm": "ease", "regularisation": 0})),

@@ -137,7 +137,7 @@ impl Learning {
                 ease::Ease::train(&even, &config)?.neighbours(neighbours)?
             }
         };
-        table(&found)
+        table(&found.normalised(params.normalisation.unwrap_or_default())?)
     }
 
     fn weighting(&self, items: usize) -> (knn::Weighting, f32) {

@@ -20,7 +20,7 @@ async fn those_alike_are_neighbours_whatever_finds_them() {
         json!({"weighting": "tf_idf", "shrinkage": 0}),
         json!({"weighting": "bm25", "b": 0.5}),
         json!({"k1": 2}),
-        json!({"algorithm": "rp3beta", "alpha": 1, "beta": 0.1}),
+        json!({"algorithm": "rp3beta", "alpha": 1, "beta": 0.1, "normalisation": 0.5}),
         json!({"algorithm": "ease", "regularisation": 2, "dropout": 0.1, "threads": 1}),
     ];
     for (version, params) in (1..).zip(all) {
@@ -38,6 +38,18 @@ async fn those_alike_are_neighbours_whatever_finds_them() {
     }
     // What is served, and what was before.
     assert_eq!(it.versions("similarity").await, [5, 6]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn each_item_has_the_same_say_if_asked_for() {
+    let it = Fixture::new().await;
+    it.two_tastes().await;
+    it.similarity(1, json!({"normalisation": 1})).await.unwrap();
+    for item in ["a1", "b2"] {
+        let of = [handle(item)];
+        let alike = it.context.learned.related(&it.t, "feed", Relation::SimilarItems, &of, 99).await.unwrap();
+        assert!((alike.scores.iter().sum::<f32>() - 1.0).abs() < 1e-5, "{:?}", alike.scores);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
