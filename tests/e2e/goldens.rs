@@ -91,8 +91,8 @@ pub fn normalise(value: &mut Value) {
     match value {
         Value::Object(fields) => {
             for (name, inner) in fields {
-                if name == "elapsed_us" || (matches!(name.as_str(), "publish_time" | "created_at") && inner.is_number())
-                {
+                let is_time = matches!(name.as_str(), "publish_time" | "created_at" | "context:hour");
+                if name == "elapsed_us" || (is_time && inner.is_number()) {
                     *inner = json!("(masked)");
                 } else {
                     normalise(inner);
