@@ -92,7 +92,7 @@ impl ComponentCache {
     pub fn forget(&self, engine: &Engine, content: &str) {
         let path = self.folder.join(name(engine, content));
         if let Err(error) = fs::remove_file(&path)
-            && error.kind() != std::io::ErrorKind::NotFound
+            && error.kind() != io::ErrorKind::NotFound
         {
             tracing::warn!(path = %path.display(), %error, "compiled component stays");
         }
