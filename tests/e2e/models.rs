@@ -122,6 +122,13 @@ fn the_next_request_is_ranked_by_what_was_activated() {
         assert_golden_order(&slate(&reply), &manifest);
         let known = client.get(&format!("/api/v1/models/{name}/versions/v1?scenario_id=feed")).expect(200).json();
         assert!(known["usage"]["calls"].as_u64().unwrap() > 0, "{known}");
+
+        // What it reads is no longer declared: it would take that for missing.
+        let mut features = item_features(&manifest);
+        let gone = features.remove(0)["name"].as_str().unwrap().to_owned();
+        configure(&client, &json!({"features": {"item_features": features}}));
+        let degraded = recommend(&client, "ann", 5).json()["degraded"].to_string();
+        assert!(degraded.contains(&format!("reads `item:{gone}`")), "{degraded}");
     }
 }
 

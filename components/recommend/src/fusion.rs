@@ -43,9 +43,6 @@ fn by_scores(outcomes: &[RecallOutcome], weights: &[f32], by: Normalization) -> 
     outcomes.iter().zip(weights).map(channel).collect()
 }
 
-/// How many standard deviations from the mean still count.
-const DEVIATIONS: f64 = 2.0;
-
 /// Scores in 0 to 1. Those of a channel whose items are all alike are all 1, or with
 /// [`Normalization::Sum`] equal shares of 1, or with [`Normalization::ZScore`] 0.5.
 fn normalised(scores: &[f32], by: Normalization) -> Vec<f32> {
@@ -69,7 +66,7 @@ fn normalised(scores: &[f32], by: Normalization) -> Vec<f32> {
             let deviation = (scores.iter().map(|score| (score - mean).powi(2)).sum::<f64>() / count).sqrt();
             scaled(&|score| {
                 let z = if deviation > 0.0 { (score - mean) / deviation } else { 0.0 };
-                (z.clamp(-DEVIATIONS, DEVIATIONS) + DEVIATIONS) / (2.0 * DEVIATIONS)
+                1.0 / (1.0 + (-z).exp())
             })
         }
     }
@@ -120,10 +117,12 @@ pub(crate) mod tests {
         let of = |scores: &[f32], by| normalised(scores, by);
         assert_eq!(of(&[3.0, 2.0, 1.0], Normalization::MinMax), [1.0, 0.5, 0.0]);
         assert_eq!(of(&[4.0, 2.0, 1.0], Normalization::Sum), [0.75, 0.25, 0.0]);
-        // Mean 0, deviation 1; one far above counts as 2 deviations.
-        assert_eq!(of(&[1.0, -1.0], Normalization::ZScore), [0.75, 0.25]);
-        let far: Vec<f32> = std::iter::once(100.0).chain([0.0; 24]).collect();
-        assert_eq!(of(&far, Normalization::ZScore)[0], 1.0);
+        // Mean 0, deviation 1.
+        assert_eq!(of(&[1.0, -1.0], Normalization::ZScore), [0.731_058_6, 0.268_941_43]);
+        // However far above the others some are, their order stays.
+        let far: Vec<f32> = [101.0, 100.0].into_iter().chain([0.0; 98]).collect();
+        let far = of(&far, Normalization::ZScore);
+        assert!(far[0] > far[1] && far[1] > 0.99 && far[2] < 0.5, "{far:?}");
     }
 
     #[test]

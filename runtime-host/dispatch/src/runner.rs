@@ -10,7 +10,7 @@ use funnelweb_bindings::{
         RerankOutcome, RerankStep, Role, StageReport,
     },
     stages::{features, rank, recall, rerank},
-    types::{Candidates, Personal, RequestContext, StageError, User},
+    types::{Candidates, ColumnKind, Personal, RequestContext, StageError, User},
 };
 use funnelweb_core::{
     handles::{HandleMap, HandleSet},
@@ -116,6 +116,7 @@ impl Runner {
     /// the candidates' own scores.
     pub(crate) async fn rank(&self, funnel: &mut Funnel, call: RankCall) -> RankOutcome {
         let count = call.candidates.handles.len();
+        let declared = &funnel.declared;
         let Some(table) = funnel.table.as_mut().filter(|table| table.items.rows as usize == count) else {
             let failure = Failure::failed("there is no feature row for every candidate");
             let report = Timer::start(&call.stage, "", count).failed(failure, count);
@@ -142,7 +143,7 @@ impl Runner {
             }
             let personal = self.personal(Role::Rank, stage, &request.params).await;
             request.context = part(&funnel.context, personal);
-            scores = self.rank_one(stage, &call.version, &request, &mut reports).await;
+            scores = self.rank_one(stage, &call.version, &request, declared, &mut reports).await;
             if scores.is_some() || call.stage == FALLBACK_RANKER {
                 break;
             }
@@ -236,6 +237,7 @@ impl Runner {
         name: &str,
         version: &str,
         request: &rank::RankRequest,
+        declared: &[(String, ColumnKind)],
         reports: &mut Vec<StageReport>,
     ) -> Option<Vec<f32>> {
         let count = request.candidates.handles.len();
@@ -252,7 +254,7 @@ impl Runner {
             }
             None => {
                 let timer = Timer::start(name, self.dispatcher.model_component(), count);
-                (timer, self.rank_by_model(name, version, request).await)
+                (timer, self.rank_by_model(name, version, request, declared).await)
             }
         };
         match answer.and_then(|answer| checked(answer, |scores: &Vec<f32>| contract::scores(scores, count))) {
@@ -273,12 +275,23 @@ impl Runner {
         name: &str,
         version: &str,
         request: &rank::RankRequest,
+        declared: &[(String, ColumnKind)],
     ) -> Result<Result<Vec<f32>, StageError>, Failure> {
         let Some(tenant) = &self.tenant else { return Err(Failure::unknown(name)) };
         // It is never closed.
         let _place = self.share.acquire().await;
         let ranker = self.dispatcher.models().ranker(tenant, &request.context.scenario_id, name, version).await;
         let ranker = ranker.map_err(|missing| Failure::no_model(name, version, missing))?;
+        // The config may have changed since the upload, and what a model misses it would
+        // take for missing values.
+        if let Some(feature) = ranker.undeclared(declared) {
+            return Err(Failure::failed(format!(
+                "version `{}` reads `{}` as {}, which the scenario does not declare any more",
+                ranker.version(),
+                feature.name,
+                feature.kind
+            )));
+        }
         ranker.rank(request).await.map_err(Into::into)
     }
 

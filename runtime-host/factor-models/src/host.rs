@@ -224,7 +224,7 @@ async fn scores(
         Missing::NotReady(reason) => wit::Refusal::Store(errors::Error::Unavailable(reason)),
     })?;
     match ranker.rank(&request(items, user)).await {
-        Ok(Ok(scores)) => Ok(wit::Predicted { version: ranker.version.to_string(), scores }),
+        Ok(Ok(scores)) => Ok(wit::Predicted { version: ranker.version().to_owned(), scores }),
         Ok(Err(error)) => Err(wit::Refusal::Invalid(("rows".to_owned(), error.message))),
         Err(failure) => Err(wit::Refusal::Store(errors::Error::Unavailable(failure.reason))),
     }

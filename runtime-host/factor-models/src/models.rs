@@ -62,7 +62,7 @@ pub struct Place {
 
 #[derive(Clone)]
 struct Known {
-    records: Arc<[Record]>,
+    records: Arc<[Arc<Record>]>,
     since: Instant,
 }
 
@@ -248,7 +248,7 @@ impl Models {
         let records = self.recent(tenant, scenario_id).await.map_err(|error| Missing::NotReady(error.to_string()))?;
         let record = chosen(&records, name, version)?;
         let served = self.serving.get(tenant, record.file()).await?;
-        Ok(Ranker::new(record.model_version.as_str().into(), served))
+        Ok(Ranker::new(Arc::clone(record), served))
     }
 
     /// Whether the tenant has a model of that name in any scenario.
@@ -260,13 +260,13 @@ impl Models {
     }
 
     /// What is written is known at once; what another process writes, soon.
-    async fn recent(&self, tenant: &Tenant, scenario_id: &str) -> Result<Arc<[Record]>, StoreError> {
+    async fn recent(&self, tenant: &Tenant, scenario_id: &str) -> Result<Arc<[Arc<Record>]>, StoreError> {
         let of = (tenant.clone(), scenario_id.to_owned());
         if let Some(known) = self.known.get(&of).filter(|known| known.since.elapsed() < STALE) {
             return Ok(known.records);
         }
         let since = Instant::now();
-        let records: Arc<[Record]> = self.read(tenant, scenario_id).await?.into();
+        let records: Arc<[Arc<Record>]> = self.read(tenant, scenario_id).await?.into_iter().map(Arc::new).collect();
         self.known.insert(of, Known { records: Arc::clone(&records), since });
         Ok(records)
     }
@@ -324,7 +324,7 @@ fn record_of(scenario_id: &str, loaded: &Loaded, files: &Files, trial: record::T
         .map_err(|error| Refusal::invalid("manifest.metrics", error.to_string()))?;
     let feature = |feature: &funnelweb_bindings::stages::model::ModelFeature| Feature {
         name: feature.name.clone(),
-        kind: kind(feature.kind).map_or("embedding", FeatureKind::as_str).to_owned(),
+        kind: feature_kind(feature.kind).map_or("embedding", FeatureKind::as_str).to_owned(),
     };
     Ok(Record {
         scenario_id: scenario_id.to_owned(),
@@ -353,7 +353,7 @@ fn record_of(scenario_id: &str, loaded: &Loaded, files: &Files, trial: record::T
 }
 
 /// The version asked for, or else the active one.
-fn chosen<'a>(records: &'a [Record], name: &str, version: &str) -> Result<&'a Record, Missing> {
+fn chosen<'a>(records: &'a [Arc<Record>], name: &str, version: &str) -> Result<&'a Arc<Record>, Missing> {
     let mut of_name = records.iter().filter(|record| record.model_name == name).peekable();
     of_name.peek().ok_or(Missing::NoModel)?;
     if version.is_empty() {
@@ -385,7 +385,7 @@ fn check_names(loaded: &Loaded) -> Result<(), Refusal> {
 fn check_features(loaded: &Loaded, scenario: &Scenario) -> Result<(), Refusal> {
     for feature in &loaded.features {
         let declared = scenario.config.features.kind(&feature.name);
-        let read = kind(feature.kind);
+        let read = feature_kind(feature.kind);
         let name = &feature.name;
         let message = match (declared, read) {
             (Some(declared), Some(read)) if declared == read => continue,
@@ -410,7 +410,8 @@ fn place(name: &str) -> &'static str {
     }
 }
 
-fn kind(kind: ColumnKind) -> Option<FeatureKind> {
+/// The type of a column; none of an embedding.
+pub(crate) fn feature_kind(kind: ColumnKind) -> Option<FeatureKind> {
     match kind {
         ColumnKind::Numeric => Some(FeatureKind::Numeric),
         ColumnKind::Categorical => Some(FeatureKind::Categorical),

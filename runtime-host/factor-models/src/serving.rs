@@ -2,14 +2,19 @@
 
 use std::{sync::Arc, time::Instant};
 
-use funnelweb_bindings::{stages::rank::RankRequest, types::StageError};
-use funnelweb_core::limits;
+use funnelweb_bindings::{
+    stages::rank::RankRequest,
+    types::{ColumnKind, StageError},
+};
+use funnelweb_core::{limits, scenario::FeatureKind};
 use funnelweb_engine::Failure;
 use funnelweb_tenant_store::Tenant;
 use quick_cache::sync::Cache;
 
 use crate::{
     files::ModelFiles,
+    models::feature_kind,
+    record::{Feature, Record},
     sandbox::{Error, Image, Sandbox},
     usage::{Counters, Usage},
 };
@@ -28,8 +33,7 @@ pub enum Missing {
 /// A version of a model, ready to rank.
 #[derive(Clone)]
 pub struct Ranker {
-    /// The version.
-    pub version: Arc<str>,
+    record: Arc<Record>,
     served: Arc<Served>,
 }
 
@@ -43,8 +47,24 @@ pub(crate) struct Served {
 }
 
 impl Ranker {
-    pub(crate) fn new(version: Arc<str>, served: Arc<Served>) -> Self {
-        Self { version, served }
+    pub(crate) fn new(record: Arc<Record>, served: Arc<Served>) -> Self {
+        Self { record, served }
+    }
+
+    /// The version.
+    #[must_use]
+    pub fn version(&self) -> &str {
+        &self.record.model_version
+    }
+
+    /// A feature that it reads and that is not among these, as what it reads it.
+    #[must_use]
+    pub fn undeclared(&self, declared: &[(String, ColumnKind)]) -> Option<&Feature> {
+        let kind = |kind: ColumnKind| feature_kind(kind).map(FeatureKind::as_str);
+        let is_declared = |feature: &Feature| {
+            declared.iter().any(|(name, of)| *name == feature.name && kind(*of) == Some(feature.kind.as_str()))
+        };
+        self.record.config.features.iter().find(|feature| !is_declared(feature))
     }
 
     /// The scores of a request's candidates, or what the model says instead.

@@ -39,8 +39,7 @@ pub enum Normalization {
     /// The lowest to 0, the highest to 1.
     #[default]
     MinMax,
-    /// The mean to 0.5, two standard deviations below it and less to 0, as many above
-    /// it and more to 1.
+    /// The mean to 0.5, z standard deviations above it to 1 / (1 + e^-z).
     ZScore,
     /// The lowest to 0, and all together to 1.
     Sum,
