@@ -206,6 +206,51 @@ fn versions_are_switched_back_and_forth_and_never_changed() {
     assert_eq!(of(client.get("/api/v1/models/deepfm?scenario_id=feed").expect(200)), [r#""v1" "active""#]);
 }
 
+/// A model with a constant of so many bytes that nothing reads. (A message that stands in
+/// a file twice is one with the fields of both.)
+fn padded(onnx: &[u8], bytes: usize) -> Vec<u8> {
+    let field = |number: u8, content: &[u8]| {
+        let mut length = content.len();
+        let mut field = vec![number << 3 | 2];
+        while length > 127 {
+            field.push((length & 127) as u8 | 128);
+            length >>= 7;
+        }
+        [field, vec![length as u8], content.to_vec()].concat()
+    };
+    // A tensor: dimensions (1), type float (2), name (8), bytes (9).
+    let mut dimensions = Vec::new();
+    let mut rest = bytes / 4;
+    while rest > 127 {
+        dimensions.push((rest & 127) as u8 | 128);
+        rest >>= 7;
+    }
+    dimensions.push(rest as u8);
+    let tensor =
+        [field(1, &dimensions), vec![2 << 3, 1], field(8, b"padding"), field(9, &vec![0; bytes / 4 * 4])].concat();
+    // A graph's constants are its field 5, a model's graph its field 7.
+    [onnx.to_vec(), field(7, &field(5, &tensor))].concat()
+}
+
+#[test]
+fn a_file_may_be_as_large_as_its_limit() {
+    let client = shared().tenant("models-large");
+    let onnx = file("deepfm");
+    let manifest = manifest(&onnx);
+    feed_for(&client, &manifest, &json!({"model": "deepfm"}));
+    let most = limits::MODEL_BYTES - onnx.len() - 64;
+    upload(&client, &padded(&onnx, most)).assert_status(&[201]);
+    activate(&client, "deepfm", "v1").assert_status(&[200]);
+    let reply = recommend(&client, "ann", 20);
+    assert_eq!(reply.json()["degraded"], json!([]));
+    assert_golden_order(&slate(&reply), &manifest);
+    let refused = upload(&client, &padded(&onnx, limits::MODEL_BYTES));
+    refused.assert_status(&[422]);
+    let error = refused.json()["error"].clone();
+    assert_eq!((&error["code"], &error["field"]), (&json!("invalid_model"), &json!("onnx")), "{error}");
+    assert!(error["message"].as_str().unwrap().contains(&limits::MODEL_BYTES.to_string()), "{error}");
+}
+
 #[test]
 fn what_breaks_a_rule_is_refused_and_says_which() {
     let client = shared().tenant("models-refused");

@@ -26,8 +26,9 @@ const STAGE_INSTANCES: u32 = 1000;
 /// Endpoint instances that exist at once: as many as requests, and idle ones.
 const ENDPOINT_INSTANCES: u32 = 2 * limits::CONCURRENT_REQUESTS as u32;
 
-/// Instances of models that exist at once.
-const MODEL_INSTANCES: u32 = 500;
+/// Instances of models that exist at once: those that wait for work, of as many models
+/// as are ready, and one for every request. They are address space until they are used.
+const MODEL_INSTANCES: u32 = (limits::MODEL_IMAGES * limits::MODEL_IDLE_INSTANCES + limits::CONCURRENT_REQUESTS) as u32;
 
 /// The engines of a process, and the thread that ticks their epochs for as long
 /// as one of them is alive.

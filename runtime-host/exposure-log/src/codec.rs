@@ -39,7 +39,7 @@ pub struct Place {
 /// A slate's place and the rest of it.
 ///
 /// # Errors
-/// `unavailable`, for the lack of memory.
+/// `invalid` when it has more bytes than a logged slate may have.
 pub fn encode(slate: Slate) -> Result<(Place, Vec<u8>), Error> {
     let Slate { request_id, user_id, scenario_id, shown_at_ms, user_features, user, item_features, items } = slate;
     let body = Body {
@@ -51,6 +51,10 @@ pub fn encode(slate: Slate) -> Result<(Place, Vec<u8>), Error> {
     };
     let failed = |error: &dyn std::fmt::Display| Error::Unavailable(format!("a slate cannot be written: {error}"));
     let plain = bincode::encode_to_vec(&body, bincode::config::standard()).map_err(|error| failed(&error))?;
+    if plain.len() > limits::LOGGED_SLATE_BYTES {
+        let rule = format!("must be at most {} bytes, got {}", limits::LOGGED_SLATE_BYTES, plain.len());
+        return Err(Error::invalid("slate", rule));
+    }
     let mut deflate = DeflateEncoder::new(vec![VERSION], Compression::fast());
     let bytes = deflate.write_all(&plain).and_then(|()| deflate.finish()).map_err(|error| failed(&error))?;
     Ok((Place { scenario_id, user_id, shown_at_ms }, bytes))
@@ -111,11 +115,12 @@ mod tests {
     }
 
     #[test]
-    fn a_slate_of_any_size_takes_no_more_memory_than_its_limit() {
-        let mut slate = slate("s", "ann", 7);
-        slate.request_id = "x".repeat(limits::LOGGED_SLATE_BYTES + 1);
-        let (place, bytes) = encode(slate).unwrap();
-        assert!(bytes.len() < limits::LOGGED_SLATE_BYTES / 100);
-        assert_eq!(decode(place, &bytes), None);
+    fn a_slate_that_could_not_be_read_is_not_written() {
+        let with = |bytes: usize| Slate { request_id: "x".repeat(bytes), ..slate("s", "ann", 7) };
+        let large = with(limits::LOGGED_SLATE_BYTES - 1000);
+        let (place, bytes) = encode(large.clone()).unwrap();
+        assert_eq!(decode(place, &bytes), Some(large));
+        let refused = encode(with(limits::LOGGED_SLATE_BYTES)).unwrap_err().to_string();
+        assert!(refused.contains(&limits::LOGGED_SLATE_BYTES.to_string()), "{refused}");
     }
 }

@@ -43,6 +43,15 @@ impl ModelsCtx {
     fn tenant(&self) -> Result<&Tenant, errors::Error> {
         bound(self.tenant.as_ref())
     }
+
+    /// The tenant, when there is room for the upload.
+    fn has_place(&self) -> Result<&Tenant, wit::Refusal> {
+        let tenant = self.tenant().map_err(wit::Refusal::Store)?;
+        match self.place {
+            Some(_) => Ok(tenant),
+            None => Err(wit::Refusal::InUse("other uploads of models are under way; try again later".to_owned())),
+        }
+    }
 }
 
 struct HasModels;
@@ -66,7 +75,7 @@ impl HostUpload for ModelsCtx {
     async fn new(&mut self, scenario_id: String) -> wasmtime::Result<Resource<ModelUpload>> {
         // Before a byte of it is taken. Without a tenant, `finish` says so.
         if let Some(tenant) = &self.tenant {
-            self.place = Some(self.models.place(tenant).await);
+            self.place = self.models.place(tenant).await;
         }
         Ok(self.uploads.push(ModelUpload { scenario_id, ..ModelUpload::default() })?)
     }
@@ -76,6 +85,9 @@ impl HostUpload for ModelsCtx {
         upload: Resource<ModelUpload>,
         text: String,
     ) -> wasmtime::Result<Result<(), wit::Refusal>> {
+        if let Err(refusal) = self.has_place() {
+            return Ok(Err(refusal));
+        }
         if text.len() > limits::MODEL_MANIFEST_BYTES {
             return Ok(Err(too_large("manifest", limits::MODEL_MANIFEST_BYTES)));
         }
@@ -88,6 +100,9 @@ impl HostUpload for ModelsCtx {
         upload: Resource<ModelUpload>,
         bytes: Vec<u8>,
     ) -> wasmtime::Result<Result<(), wit::Refusal>> {
+        if let Err(refusal) = self.has_place() {
+            return Ok(Err(refusal));
+        }
         let upload = self.uploads.get_mut(&upload)?;
         if upload.onnx.len() + bytes.len() > limits::MODEL_BYTES {
             return Ok(Err(too_large("onnx", limits::MODEL_BYTES)));
@@ -98,9 +113,9 @@ impl HostUpload for ModelsCtx {
 
     async fn finish(&mut self, upload: Resource<ModelUpload>) -> wasmtime::Result<Result<wit::Version, wit::Refusal>> {
         let ModelUpload { scenario_id, manifest, onnx } = std::mem::take(self.uploads.get_mut(&upload)?);
-        let tenant = match self.tenant() {
+        let tenant = match self.has_place() {
             Ok(tenant) => tenant,
-            Err(error) => return Ok(Err(wit::Refusal::Store(error))),
+            Err(refusal) => return Ok(Err(refusal)),
         };
         let added = self.models.add(tenant, &scenario_id, manifest, onnx.into()).await;
         self.place = None;
@@ -284,7 +299,7 @@ fn refusal(refusal: Refusal) -> wit::Refusal {
     match refusal {
         Refusal::Store(error) => wit::Refusal::Store(error.into()),
         Refusal::NoScenario(_) => wit::Refusal::NoScenario,
-        Refusal::NoVersion { .. } => wit::Refusal::NoVersion(text),
+        Refusal::NoModel(_) | Refusal::NoVersion { .. } => wit::Refusal::NoVersion(text),
         Refusal::Exists { .. } => wit::Refusal::Exists(text),
         Refusal::InUse(_) => wit::Refusal::InUse(text),
         Refusal::Invalid { field, message } => wit::Refusal::Invalid((field, message)),

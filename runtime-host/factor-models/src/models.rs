@@ -37,6 +37,10 @@ const SCENARIOS: usize = 10_000;
 /// Tenants whose uploads are kept apart. One that is forgotten during an upload may begin
 /// another; there are far fewer at once.
 const TENANTS: usize = 10_000;
+/// How long an upload waits for those before it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Bytes of a model's metrics, which are read with everything else that is known of it.
+const METRICS_BYTES: usize = 16 * 1024;
 /// How long what another process activated may be unknown here.
 const STALE: Duration = Duration::from_secs(1);
 
@@ -81,8 +85,13 @@ impl Models {
         }
     }
 
-    /// Waits until the tenant has no other upload, and there is room for one more.
-    pub async fn place(&self, tenant: &Tenant) -> Place {
+    /// Waits until the tenant has no other upload, and there is room for one more; not
+    /// for long, since a request that waits is one that others cannot make.
+    pub async fn place(&self, tenant: &Tenant) -> Option<Place> {
+        tokio::time::timeout(PATIENCE, self.place_some_time(tenant)).await.ok()
+    }
+
+    async fn place_some_time(&self, tenant: &Tenant) -> Place {
         let own = || Ok::<_, Infallible>(Arc::new(Semaphore::new(1)));
         let Ok(own) = self.of_tenants.get_or_insert_with(tenant, own);
         let mut held = Vec::with_capacity(2);
@@ -119,11 +128,14 @@ impl Models {
                 return Err(refusal);
             }
         };
+        let held = self.files.hold().await;
+        // Also where the record is there already: its files may have been lost.
+        self.files.put(tenant, &files).await?;
         if let Some(same) = self.there_already(tenant, &record).await? {
+            drop(held);
+            self.serving.put((tenant.clone(), name), image);
             return Ok(same);
         }
-        let held = self.files.hold().await;
-        self.files.put(tenant, &files).await?;
         let new = NewDocument { key: record.key(), body: record.body() };
         self.documents.insert_many(tenant, Collection::ModelConfigs, vec![new], false).await?;
         drop(held);
@@ -199,6 +211,7 @@ impl Models {
     pub async fn roll_back(&self, tenant: &Tenant, scenario_id: &str, name: &str) -> Result<Record, Refusal> {
         let records = self.read(tenant, scenario_id).await?;
         let of_name = || records.iter().filter(|record| record.model_name == name);
+        of_name().next().ok_or_else(|| Refusal::NoModel(name.to_owned()))?;
         let active = of_name().find(|record| record.status == record::Status::Active);
         let active = active.ok_or_else(|| Refusal::InUse(format!("no version of `{name}` is active")))?;
         let previous = active.previous.as_deref().ok_or_else(|| {
@@ -320,6 +333,10 @@ impl Models {
 }
 
 fn record_of(scenario_id: &str, loaded: &Loaded, files: &Files, trial: record::Trial) -> Result<Record, Refusal> {
+    if loaded.metrics.len() > METRICS_BYTES {
+        let message = format!("must be at most {METRICS_BYTES} bytes, got {}", loaded.metrics.len());
+        return Err(Refusal::invalid("manifest.metrics", message));
+    }
     let metrics: Map<String, Value> = serde_json::from_str(&loaded.metrics)
         .map_err(|error| Refusal::invalid("manifest.metrics", error.to_string()))?;
     let feature = |feature: &funnelweb_bindings::stages::model::ModelFeature| Feature {

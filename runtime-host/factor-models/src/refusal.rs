@@ -11,6 +11,9 @@ pub enum Refusal {
     /// The scenario is not there.
     #[error("no scenario `{0}`")]
     NoScenario(String),
+    /// No version of that name.
+    #[error("no model `{0}`")]
+    NoModel(String),
     /// No version of that name and version.
     #[error("no version `{version}` of a model `{name}`")]
     NoVersion {

@@ -140,7 +140,8 @@ impl Sandbox {
             Some(Ok(answer)) => answer,
         };
         let loaded = answer.map_err(Error::Refused)?;
-        // What reads the memory are calls of the component's, too.
+        // What reads the memory are calls of the component's, too; they answer all of it.
+        store.set_hostcall_fuel(2 * limits::MODEL_MEMORY_BYTES);
         deadline(&mut store, limits::MODEL_LOAD_TIMEOUT);
         let wasm = template.image(&mut store, instance).await.map_err(host)?;
         Ok((loaded, wasm))

@@ -10,6 +10,7 @@ use funnelweb_core::{limits, scenario::FeatureKind};
 use funnelweb_engine::Failure;
 use funnelweb_tenant_store::Tenant;
 use quick_cache::sync::Cache;
+use tokio::sync::Semaphore;
 
 use crate::{
     files::ModelFiles,
@@ -101,11 +102,14 @@ pub(crate) struct Serving {
     sandbox: Arc<Sandbox>,
     files: Arc<ModelFiles>,
     known: Cache<Of, State>,
+    /// One is made ready after the other: each takes a core and memory.
+    preparing: Semaphore,
 }
 
 impl Serving {
     pub(crate) fn new(sandbox: Arc<Sandbox>, files: Arc<ModelFiles>) -> Arc<Self> {
-        let serving = Arc::new(Self { sandbox, files, known: Cache::new(limits::MODEL_IMAGES) });
+        let serving =
+            Arc::new(Self { sandbox, files, known: Cache::new(limits::MODEL_IMAGES), preparing: Semaphore::new(1) });
         let weak = Arc::downgrade(&serving);
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // Ends with what it looks after.
@@ -166,6 +170,12 @@ impl Serving {
     }
 
     async fn prepare(&self, of: Of) {
+        // It is never closed.
+        let _turn = self.preparing.acquire().await;
+        if let Some(State::Ready(_)) = self.known.get(&of) {
+            // Several requests asked for it at the same moment.
+            return;
+        }
         let (tenant, name) = &of;
         let image = async {
             let files = self.files.get(tenant, name).await.map_err(|error| Error::Host(error.to_string()))?;

@@ -57,7 +57,7 @@ watch = ["src/**/*.rs"]
 "wasi:logging" = ">= 0.1.0"
 [component.items.tool.funnelweb]
 role = "endpoint"
-grants = ["documents", "live", "events", "vectors", "learned", "jobs", "dispatch"]
+grants = ["documents", "live", "events", "vectors", "learned", "jobs", "models", "dispatch"]
 streaming = true
 user_header = "required"
 [component.items.tool.other]

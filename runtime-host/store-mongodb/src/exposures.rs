@@ -56,7 +56,11 @@ impl ExposureLog for MongoExposureLog {
 
     async fn read(&self, tenant: &Tenant, scenario_id: &str, after: Option<u64>, limit: u32) -> Result<Page, Error> {
         Error::check_count("limit", limit as usize, 1, limits::LOGGED_SLATES as usize)?;
-        let mut filter = doc! { "tenant_id": tenant.as_str(), "scenario_id": scenario_id };
+        let oldest_ms = self.store.now_ms().saturating_sub(limits::EXPOSURE_LOG_MS);
+        let oldest = DateTime::from_millis(oldest_ms.cast_signed());
+        // A server without TTL indexes keeps older ones.
+        let mut filter =
+            doc! { "tenant_id": tenant.as_str(), "scenario_id": scenario_id, "shown_at": { "$gte": oldest } };
         if let Some(after) = after {
             filter.insert("_fw.offset", doc! { "$gt": after.cast_signed() });
         }

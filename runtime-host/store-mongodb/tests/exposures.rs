@@ -10,7 +10,10 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use async_trait::async_trait;
 use funnelweb_exposure_log::{
@@ -21,7 +24,9 @@ use funnelweb_factor_documents::store::Documents;
 use funnelweb_store_mongodb::{MongoDocuments, MongoExposureLog};
 use support::Server;
 
-const NOW_MS: u64 = 1_700_000_000_000;
+fn now_ms() -> u64 {
+    u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap()
+}
 
 struct Deleting(MongoDocuments);
 
@@ -42,7 +47,7 @@ async fn conforms() {
         let store = server.store().await;
         let documents = MongoDocuments::new(Arc::clone(&store), None);
         let log = Arc::new(MongoExposureLog::new(store));
-        conformance::run(log, &Deleting(documents), NOW_MS).await;
+        conformance::run(log, &Deleting(documents), now_ms()).await;
     })
     .await;
 }
@@ -52,13 +57,14 @@ async fn many_are_written_and_nobody_waits_for_a_server_that_is_gone() {
     let mut server = Server::ferretdb().await;
     let log = MongoExposureLog::new(server.store().await);
     let tenant = Tenant::new("t").unwrap();
-    let written: Vec<_> = (0..600).map(|at| slate("feed", "ann", NOW_MS + at)).collect();
+    let now = now_ms();
+    let written: Vec<_> = (0..600).map(|at| slate("feed", "ann", now + at)).collect();
     for slate in &written {
         log.append(&tenant, slate.clone()).await.unwrap();
     }
     assert_eq!(all(&log, &tenant, "feed").await, written);
     server.stop();
-    let append = async || log.append(&tenant, slate("feed", "ann", NOW_MS)).await;
+    let append = async || log.append(&tenant, slate("feed", "ann", now)).await;
     tokio::time::timeout(Duration::from_millis(100), append()).await.unwrap().unwrap();
     // In the end there is no room for more, which is said.
     let full = tokio::time::timeout(Duration::from_secs(5), async {

@@ -48,7 +48,8 @@ impl ExposureLog for SqliteExposureLog {
         check::limit(limit)?;
         let file = self.stores.open(tenant).await?;
         let scenario = scenario_id.to_owned();
-        file.read(move |tx| read(tx, scenario, after.unwrap_or_default(), limit)).await
+        let oldest_ms = oldest_ms(self.stores.now_ms());
+        file.read(move |tx| read(tx, scenario, after.unwrap_or_default(), oldest_ms, limit)).await
     }
 
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
@@ -63,21 +64,26 @@ fn insert(connection: &Connection, slate: Slate, now_ms: u64) -> Result<(), Erro
         .prepare_cached("INSERT INTO exposure_log (scenario, user, shown_at_ms, slate) VALUES (?, ?, ?, ?)")?
         .execute(params![scenario_id, user_id, shown_at_ms.cast_signed(), bytes])?;
     let too_many = connection.last_insert_rowid() - limits::EXPOSURE_LOG_SLATES.cast_signed();
-    let too_old = now_ms.saturating_sub(limits::EXPOSURE_LOG_MS).cast_signed();
     connection
         .prepare_cached(
             "DELETE FROM exposure_log WHERE seq IN (SELECT seq FROM exposure_log ORDER BY seq LIMIT ?)
              AND (seq <= ? OR shown_at_ms < ?)",
         )?
-        .execute(params![EXPIRED, too_many, too_old])?;
+        .execute(params![EXPIRED, too_many, oldest_ms(now_ms)])?;
     Ok(())
 }
 
-fn read(connection: &Connection, scenario: String, after: u64, limit: u32) -> Result<Page, Error> {
+/// What was shown before is kept no more, though it may still be there.
+fn oldest_ms(now_ms: u64) -> i64 {
+    now_ms.saturating_sub(limits::EXPOSURE_LOG_MS).cast_signed()
+}
+
+fn read(connection: &Connection, scenario: String, after: u64, oldest_ms: i64, limit: u32) -> Result<Page, Error> {
     let mut select = connection.prepare_cached(
-        "SELECT seq, user, shown_at_ms, slate FROM exposure_log WHERE scenario = ? AND seq > ? ORDER BY seq LIMIT ?",
+        "SELECT seq, user, shown_at_ms, slate FROM exposure_log
+         WHERE scenario = ? AND seq > ? AND shown_at_ms >= ? ORDER BY seq LIMIT ?",
     )?;
-    let mut rows = select.query(params![scenario, after.cast_signed(), limit])?;
+    let mut rows = select.query(params![scenario, after.cast_signed(), oldest_ms, limit])?;
     let (mut page, mut count) = (Page::default(), 0);
     while let Some(row) = rows.next()? {
         let place = Place {

@@ -47,6 +47,10 @@ async fn old_slates_go_as_new_ones_come() {
     }
     let left: Vec<u64> = all(&log, &tenant, "feed").await.iter().map(|slate| slate.shown_at_ms).collect();
     assert_eq!(left, [NOW_MS + 2, NOW_MS + 3, later, later + 1, later + 2]);
+    // Nobody is shown anything any more: what is still there is not given out.
+    clock.store(later + 1 + limits::EXPOSURE_LOG_MS, Ordering::Relaxed);
+    let left: Vec<u64> = all(&log, &tenant, "feed").await.iter().map(|slate| slate.shown_at_ms).collect();
+    assert_eq!(left, [later + 1, later + 2]);
 }
 
 #[tokio::test]
