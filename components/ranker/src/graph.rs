@@ -9,6 +9,7 @@ use tract_hir::internal::*;
 
 use crate::{
     attributes::tensor,
+    dense::Layers,
     manifest::{Element, Input, Kind, Manifest},
     onnx::File,
     operators::{self, Wiring},
@@ -23,6 +24,7 @@ pub struct Graph<'a> {
     manifest: &'a Manifest,
     /// By name; all plans share them.
     constants: HashMap<&'a str, Arc<Tensor>>,
+    layers: Layers,
 }
 
 impl<'a> Graph<'a> {
@@ -44,7 +46,13 @@ impl<'a> Graph<'a> {
             let refuse = |error| refusal::onnx(format!("constant `{}`: {error:#}", constant.name));
             Ok((constant.name.as_str(), tensor(constant).map_err(refuse)?.into_arc_tensor()))
         });
-        Ok(Self { proto, opset: file.opset, manifest, constants: constants.collect::<Result<_, _>>()? })
+        Ok(Self {
+            proto,
+            opset: file.opset,
+            manifest,
+            constants: constants.collect::<Result<_, _>>()?,
+            layers: Layers::default(),
+        })
     }
 
     /// Operators in it.
@@ -86,7 +94,7 @@ impl<'a> Graph<'a> {
         let nodes = self.proto.node.iter().enumerate();
         for (place, node) in nodes.filter(|(place, _)| needed.contains(place)) {
             let inputs = node.input.iter().map(|name| resolve(node, name, &values)).collect::<Result<_, _>>()?;
-            let outputs = operators::wire(Wiring::new(&mut model, node, self.opset, inputs, place))
+            let outputs = operators::wire(Wiring::new(&mut model, node, self.opset, inputs, place, &self.layers))
                 .map_err(|error| refusal::onnx(format!("{}: {error:#}", title(node))))?;
             for (name, outlet) in operators::outputs(node).iter().zip(outputs) {
                 if values.insert(name, outlet).is_some() && !name.is_empty() {

@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! load: file → manifest → graph → plans → golden rows     proto, onnx, manifest, graph, operators, golden
-//! rank: tables → cells → plan → scores                    tensors, vocabulary, scorer, trees
+//! rank: tables → cells → plan → scores                    tensors, vocabulary, scorer, trees, dense, embedding
 //! ```
 //!
 //! The format of models is described in `models/README.md`.
 
 mod attributes;
+mod dense;
+mod embedding;
 mod golden;
 mod graph;
 mod manifest;

@@ -1,8 +1,8 @@
 //! A model that was read, and what it answers.
 //!
 //! Rows are scored in tiles of a fixed number, the last one filled up with zeros: one
-//! plan, optimised for that number, then serves every request. A few rows take a
-//! plan of their own, or they would cost as much as a whole tile.
+//! plan, optimised for that number, then serves every request. Up to half a tile takes
+//! smaller ones, or a few rows would cost as much as many.
 
 use std::ops::Range;
 
@@ -24,9 +24,9 @@ use crate::{
 };
 
 /// Rows of a tile.
-pub const TILE_ROWS: usize = 64;
+pub const TILE_ROWS: usize = 96;
 /// Rows of the small tile.
-pub const SMALL_TILE_ROWS: usize = 8;
+pub const SMALL_TILE_ROWS: usize = 16;
 
 /// A model, ready to score.
 pub struct Model {
@@ -103,7 +103,7 @@ impl Model {
         let mut scores = Vec::with_capacity(count);
         while scores.len() < count {
             let (from, left) = (scores.len(), count - scores.len());
-            let tile = if left <= self.small.rows { &mut self.small } else { &mut self.large };
+            let tile = if left <= TILE_ROWS / 2 { &mut self.small } else { &mut self.large };
             tile.score(&self.inputs, &bound, from..from + left.min(tile.rows), &mut scores)
                 .map_err(|error| ScoreError::Graph(format!("{error:#}")))?;
         }

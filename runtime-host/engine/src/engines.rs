@@ -119,6 +119,8 @@ fn config() -> Config {
     let mut config = Config::new();
     config.epoch_interruption(true);
     config.cranelift_opt_level(OptLevel::Speed);
+    // The same bits on every processor.
+    config.relaxed_simd_deterministic(true);
     // Where in a component a trap was is told by functions' names; lines are not kept.
     config.generate_address_map(false);
     config.max_wasm_stack(limits::STACK_BYTES);

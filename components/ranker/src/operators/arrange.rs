@@ -7,6 +7,7 @@ use tract_hir::{
 };
 
 use super::{Wiring, wiring::check_shape};
+use crate::embedding::{Embedding, check_places};
 
 pub fn concat(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
     let (inputs, name) = (w.inputs()?, w.name());
@@ -34,6 +35,9 @@ pub fn gather(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
     let rows = shape.get(axis).map_or(0, |rows| *rows as i64);
     let places = w.cast(places, i64::datum_type())?;
     let name = w.node.input.first().cloned().unwrap_or_default();
+    if let Some(table) = w.constant(table).filter(|table| Embedding::fits(table, axis)) {
+        return w.op(Embedding { table, name }, &[places]);
+    }
     let places = w.one(Places { rows, table: name }, &[places])?;
     w.op(Gather::new(axis), &[table, places])
 }
@@ -58,11 +62,7 @@ impl EvalOp for Places {
 
     fn eval(&self, _context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
         for places in &inputs {
-            let cells = places.try_as_plain_ram()?;
-            let outside = cells.as_slice::<i64>()?.iter().find(|place| !(-self.rows..self.rows).contains(place));
-            if let Some(place) = outside {
-                bail!("place {place} is not in `{}`, which has {} rows", self.table, self.rows);
-            }
+            check_places(places.try_as_plain_ram()?.as_slice::<i64>()?, self.rows, &self.table)?;
         }
         Ok(inputs)
     }

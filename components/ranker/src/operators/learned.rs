@@ -10,10 +10,14 @@ use tract_hir::{
 };
 
 use super::{Wiring, wiring::check_shape};
+use crate::dense::Dense;
 
 pub fn mat_mul(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
     let (a, b) = (w.input(0)?, w.input(1)?);
-    Ok(tvec!(product(w, a, b, MatMulInference::default())?))
+    match dense(w, a, b, false, None)? {
+        Some(layer) => w.op(layer, &[a]),
+        None => Ok(tvec!(product(w, a, b, MatMulInference::default())?)),
+    }
 }
 
 /// `alpha · a · b + beta · c`
@@ -21,6 +25,11 @@ pub fn gemm(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
     let (a, b) = (w.input(0)?, w.input(1)?);
     ensure!(w.shape(a)?.len() == 2 && w.shape(b)?.len() == 2, "its inputs must have 2 dimensions");
     let (a_trans, b_trans) = (w.int("transA", 0)? != 0, w.int("transB", 0)? != 0);
+    let plain = !a_trans && (w.float("alpha", 1.0)?, w.float("beta", 1.0)?) == (1.0, 1.0);
+    let layer = if plain { dense(w, a, b, b_trans, w.optional(2))? } else { None };
+    if let Some(layer) = layer {
+        return w.op(layer, &[a]);
+    }
     let mut sum = product(w, a, b, MatMulInference { a_trans, b_trans, c_trans: false })?;
     sum = scaled(w, sum, "alpha")?;
     if let Some(c) = w.optional(2) {
@@ -28,6 +37,40 @@ pub fn gemm(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
         sum = w.pair(Box::new(math::Add), sum, c)?;
     }
     Ok(tvec!(sum))
+}
+
+/// The layer that a product with a learned matrix is, where that is the faster way.
+fn dense(
+    w: &Wiring<'_>,
+    input: OutletId,
+    matrix: OutletId,
+    transposed: bool,
+    bias: Option<OutletId>,
+) -> TractResult<Option<Dense>> {
+    let of_input = w.model.outlet_fact(input)?;
+    // Outside the sandbox only in tests, whose products are those of the sandbox then.
+    let here = cfg!(any(target_arch = "wasm32", test));
+    let Some(matrix) = w.constant(matrix).filter(|_| here) else { return Ok(None) };
+    let (&[_, inner], (&[inputs, columns], false) | (&[columns, inputs], true)) =
+        (w.shape(input)?.as_slice(), (matrix.shape(), transposed))
+    else {
+        return Ok(None);
+    };
+    let floats = of_input.datum_type == f32::datum_type() && matrix.datum_type() == f32::datum_type();
+    if !floats || inner != inputs || inputs == 0 || columns == 0 {
+        return Ok(None);
+    }
+    let bias = match bias.map(|bias| w.constant(bias)) {
+        None => None,
+        // One number per column, the same for all rows.
+        Some(Some(bias))
+            if matches!(*bias.shape(), [n] | [1, n] if n == columns) && bias.datum_type() == f32::datum_type() =>
+        {
+            Some(bias)
+        }
+        Some(_) => return Ok(None),
+    };
+    w.layers.dense(matrix, transposed, bias).map(Some)
 }
 
 fn scaled(w: &mut Wiring<'_>, outlet: OutletId, attribute: &str) -> TractResult<OutletId> {

@@ -11,7 +11,7 @@ use tract_hir::{
     },
 };
 
-use crate::proto::NodeProto;
+use crate::{dense::Layers, proto::NodeProto};
 
 /// One operator that is being wired.
 pub struct Wiring<'a> {
@@ -21,6 +21,8 @@ pub struct Wiring<'a> {
     pub node: &'a NodeProto,
     /// The version of the standard operators.
     pub opset: i64,
+    /// The graph's, for all its plans.
+    pub layers: &'a Layers,
     inputs: TVec<Option<OutletId>>,
     prefix: String,
     steps: usize,
@@ -35,8 +37,9 @@ impl<'a> Wiring<'a> {
         opset: i64,
         inputs: TVec<Option<OutletId>>,
         place: usize,
+        layers: &'a Layers,
     ) -> Self {
-        Self { model, node, opset, inputs, prefix: format!("{place}:{}", node.op_type), steps: 0 }
+        Self { model, node, opset, layers, inputs, prefix: format!("{place}:{}", node.op_type), steps: 0 }
     }
 
     /// A name for the next step.
