@@ -232,6 +232,10 @@ pub const MODEL_TENSOR_DIMENSIONS: usize = 8;
 pub const MODEL_TENSOR_BYTES: usize = 64 * 1024 * 1024;
 /// Targets (of a classifier, classes) of a tree ensemble.
 pub const MODEL_TREE_TARGETS: usize = 16;
+/// Bytes of what is said of a model that is refused, which may quote it.
+pub const MODEL_MESSAGE_BYTES: usize = 1024;
+/// Names of unknown operators that are listed then.
+pub const MODEL_MESSAGE_NAMES: usize = 16;
 /// Versions of all models of a scenario.
 pub const MODEL_VERSIONS: usize = 1000;
 /// Uploads of models that are under way at once, over all tenants; of one tenant, one is.

@@ -2,7 +2,7 @@
 //! anything is made of it.
 
 use funnelweb_core::limits;
-use funnelweb_guest::model::{LoadError, LoadRule};
+use funnelweb_guest::model::LoadError;
 use prost::{Message, bytes::Bytes};
 
 use crate::{
@@ -67,8 +67,7 @@ fn check(graph: &GraphProto) -> Result<(), LoadError> {
     unknown.sort_unstable();
     unknown.dedup();
     if !unknown.is_empty() {
-        let message = format!("these operators are not supported: {}", unknown.join(", "));
-        return Err(LoadError { rule: LoadRule::Operator(unknown), message });
+        return Err(refusal::operators(unknown));
     }
     graph.initializer.iter().chain(graph.node.iter().flat_map(tensors)).try_for_each(check_tensor)
 }

@@ -105,7 +105,7 @@ impl Model {
             let (from, left) = (scores.len(), count - scores.len());
             let tile = if left <= TILE_ROWS / 2 { &mut self.small } else { &mut self.large };
             tile.score(&self.inputs, &bound, from..from + left.min(tile.rows), &mut scores)
-                .map_err(|error| ScoreError::Graph(format!("{error:#}")))?;
+                .map_err(|error| ScoreError::Graph(refusal::cut(format!("{error:#}"))))?;
         }
         match scores.iter().position(|score| !score.is_finite()) {
             Some(row) => Err(ScoreError::NotFinite { row, score: scores.get(row).copied().unwrap_or(f32::NAN) }),

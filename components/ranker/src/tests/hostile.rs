@@ -354,3 +354,29 @@ fn trees_that_are_none_are_refused() {
     let message = refused(|all| of(all, "n_targets").r#type = AttributeType::Float as i32);
     assert!(message.contains("n_targets"), "{message}");
 }
+
+#[test]
+fn a_refusal_does_not_grow_with_the_file() {
+    let long = "n".repeat(100_000);
+    let short = |error: LoadError| {
+        assert!(error.message.len() <= limits::MODEL_MESSAGE_BYTES, "{} bytes", error.message.len());
+        match error.rule {
+            LoadRule::Manifest(text) | LoadRule::Input(text) => assert!(text.len() <= limits::MODEL_MESSAGE_BYTES),
+            LoadRule::Operator(names) => assert!(names.len() <= limits::MODEL_MESSAGE_NAMES),
+            LoadRule::Onnx | LoadRule::Golden(_) | LoadRule::NotFinite(_) => {}
+        }
+    };
+    short(refused(|proto| graph(proto).input[0].name.clone_from(&long)));
+    short(refused(|proto| graph(proto).node[0].input[0].clone_from(&long)));
+    let many = refused(|proto| {
+        let unknown = (0..20).map(|at| node(&format!("Unknown{at}"), &["each"], &format!("a{at}"))).collect();
+        appended(proto, unknown, vec![]);
+    });
+    assert!(many.message.ends_with(", and 4 more"), "{}", many.message);
+    short(refused(|proto| {
+        let unknown = (0..1000).map(|at| node(&format!("{at}{long}"), &["each"], &format!("a{at}"))).collect();
+        appended(proto, unknown, vec![]);
+    }));
+    short(refused(|proto| with_manifest(proto, |manifest| manifest[&long] = 1.into())));
+    short(refused(|proto| with_manifest(proto, |manifest| manifest["output"]["tensor"] = long.clone().into())));
+}
