@@ -135,6 +135,7 @@ pub fn reduce(w: &mut Wiring<'_>, reducer: Reducer) -> TractResult<TVec<OutletId
     }
     axes.sort_unstable();
     axes.dedup();
+    w.some(input, &axes)?;
     let name = w.name();
     let mut reduced = reducer.wire(axes.clone(), &name, w.model, input)?;
     if w.int("keepdims", 1)? == 0 {

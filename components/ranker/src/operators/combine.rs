@@ -18,6 +18,19 @@ pub fn fold(w: &mut Wiring<'_>, op: fn() -> Box<dyn BinMiniOp>) -> TractResult<T
     Ok(tvec!(all))
 }
 
+/// Whole numbers only by a constant, so that it is known not to be 0: by that, tract
+/// would end the instance.
+pub fn div(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
+    let whole = |outlet| TractResult::Ok(w.model.outlet_fact(outlet)?.datum_type.is_integer());
+    let divisor = w.input(1)?;
+    if whole(w.input(0)?)? && whole(divisor)? {
+        let cells = w.constant(divisor).context("whole numbers are divided by a constant only")?;
+        let cells = cells.cast_to::<i64>()?;
+        ensure!(!cells.try_as_plain_ram()?.as_slice::<i64>()?.contains(&0), "whole numbers are not divided by 0");
+    }
+    w.binary(Box::new(math::Div))
+}
+
 pub fn mean(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
     let count = w.inputs()?.len();
     let sum = fold(w, || Box::new(math::Add))?;

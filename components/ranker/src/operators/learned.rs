@@ -124,8 +124,11 @@ pub fn softmax(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
 pub fn dropout(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
     let training =
         w.optional(2).map(|outlet| w.constant(outlet).context("training_mode must be constant")).transpose()?;
-    let training = training.map(|flag| flag.cast_to_scalar::<bool>()).transpose()?;
-    ensure!(training != Some(true), "training_mode must be false");
+    if let Some(flag) = training {
+        // tract reads a cell where there is none.
+        ensure!(flag.len() == 1, "training_mode must be one flag, got {}", flag.len());
+        ensure!(!flag.cast_to_scalar::<bool>()?, "training_mode must be false");
+    }
     ensure!(w.node.output.len() < 2, "its mask is not supported");
     Ok(tvec!(w.input(0)?))
 }
@@ -166,6 +169,7 @@ pub fn layer_normalization(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
     let (input, scale) = (w.input(0)?, w.input(1)?);
     let rank = w.shape(input)?.len();
     let axes: TVec<usize> = (w.axis(w.int("axis", -1)?, rank)?..rank).collect();
+    w.some(input, &axes)?;
     let epsilon = w.float("epsilon", 1e-5)?;
     let epsilon = w.add(tensor0(epsilon))?;
     let name = w.name();

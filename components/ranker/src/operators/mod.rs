@@ -103,7 +103,7 @@ fn standard(name: &str) -> Option<Wire> {
         "Constant" => shape::constant,
         "ConstantOfShape" => shape::constant_of_shape,
         "Cos" => |w| unary(w, math::cos()),
-        "Div" => |w| w.binary(Box::new(math::Div)),
+        "Div" => combine::div,
         "Dropout" => learned::dropout,
         "Elu" => |w| activation(w, |w| Ok(Elu(w.float("alpha", 1.0)?))),
         "Equal" => |w| w.binary(Box::new(logic::CompEq)),

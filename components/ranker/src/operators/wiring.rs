@@ -126,6 +126,16 @@ impl<'a> Wiring<'a> {
         place.with_context(|| format!("axis must be one of {rank} dimensions, got {axis}"))
     }
 
+    /// Checks that there are cells along these dimensions: tract divides by their number.
+    ///
+    /// # Errors
+    /// With the shape when there are none.
+    pub fn some(&self, outlet: OutletId, axes: &[usize]) -> TractResult<()> {
+        let shape = self.shape(outlet)?;
+        ensure!(axes.iter().all(|axis| shape.get(*axis) != Some(&0)), "of {shape:?} no cells are left to reduce");
+        Ok(())
+    }
+
     /// Adds a constant.
     ///
     /// # Errors

@@ -356,6 +356,56 @@ fn trees_that_are_none_are_refused() {
 }
 
 #[test]
+fn whole_numbers_are_divided_by_a_constant_that_is_not_0() {
+    let divided = |by: &str| {
+        let mut proto = sound();
+        let constants = vec![ints("some", &[3, 0, 1]), ints("less", &[-1]), ints("lowest", &[i64::MIN])];
+        let mut cast = node("Cast", &["b"], "c");
+        let float = AttributeProto {
+            name: "to".to_owned(),
+            i: 1,
+            r#type: AttributeType::Int as i32,
+            ..AttributeProto::default()
+        };
+        cast.attribute.push(float);
+        appended(&mut proto, vec![node("Div", &["lowest", by], "a"), node("ReduceMax", &["a"], "b"), cast], constants);
+        load(&proto)
+    };
+    assert_onnx(&divided("some").err().unwrap(), "whole numbers are not divided by 0");
+    assert_onnx(&divided("ids").err().unwrap(), "whole numbers are divided by a constant only");
+    // That is 2^63, which there is not: it wraps around, and the score is another.
+    assert!(matches!(divided("less").err().unwrap().rule, LoadRule::Golden(_)));
+}
+
+#[test]
+fn what_has_no_cells_is_not_reduced() {
+    for op in ["ReduceMean", "ReduceSum", "ReduceMax", "ReduceL2"] {
+        let error = refused(|proto| {
+            let shape = ints("shape", &[3, 0]);
+            appended(proto, vec![node("ConstantOfShape", &["shape"], "a"), node(op, &["a"], "b")], vec![shape]);
+        });
+        assert_onnx(&error, "no cells are left");
+    }
+    let error = refused(|proto| {
+        let nodes = vec![
+            node("ConstantOfShape", &["shape"], "a"),
+            node("LayerNormalization", &["a", "a"], "b"),
+            node("ReduceSum", &["b"], "c"),
+        ];
+        appended(proto, nodes, vec![ints("shape", &[3, 0])]);
+    });
+    assert_onnx(&error, "operator LayerNormalization `b`");
+}
+
+#[test]
+fn a_flag_is_one_cell() {
+    let error = refused(|proto| {
+        appended(proto, vec![node("Dropout", &["each", "", "flag"], "a")], vec![ints("flag", &[])]);
+    });
+    assert_onnx(&error, "training_mode must be one flag, got 0");
+}
+
+#[test]
 fn a_refusal_does_not_grow_with_the_file() {
     let long = "n".repeat(100_000);
     let short = |error: LoadError| {
