@@ -1,7 +1,7 @@
 //! What is tried with an input, and what must hold. A test of `components/ranker` does
 //! the same with every input that is kept.
 
-use funnelweb_core::id::value_hash;
+use funnelweb_core::{id::value_hash, limits};
 use funnelweb_guest::{
     model::{LoadError, LoadRule},
     types::{ColumnKind, Table},
@@ -30,9 +30,6 @@ const ODD: [f32; 14] = [
     0.5,
     -9.3e18,
 ];
-
-/// Bytes of a message: an answer to a request, which must not grow with the file.
-const MESSAGE_BYTES: usize = 8 * 1024;
 
 /// An ONNX file with its manifest inside: loaded, and scored if it loads. `manifest` is
 /// the one inside, for a caller that can read it.
@@ -135,13 +132,17 @@ fn assert_sound(error: &LoadError) {
     match &error.rule {
         LoadRule::Manifest(pointer) => assert_short(pointer),
         LoadRule::Input(name) => assert_short(name),
-        LoadRule::Operator(names) => names.iter().for_each(|name| assert_short(name)),
+        LoadRule::Operator(names) => {
+            assert!(names.len() <= limits::MODEL_MESSAGE_NAMES, "{} names", names.len());
+            names.iter().for_each(|name| assert_short(name));
+        }
         LoadRule::Onnx | LoadRule::Golden(_) | LoadRule::NotFinite(_) => {}
     }
 }
 
+/// It is an answer to a request, which must not grow with the file.
 fn assert_short(message: &str) {
-    assert!(message.len() <= MESSAGE_BYTES, "a message of {} bytes", message.len());
+    assert!(message.len() <= limits::MODEL_MESSAGE_BYTES, "a message of {} bytes", message.len());
 }
 
 /// A table of the columns that the model reads, of items or of the user.
