@@ -90,7 +90,9 @@ fn check_tensor(tensor: &TensorProto) -> Result<(), LoadError> {
             tensor.dims.len()
         )));
     }
-    let volume = tensor.dims.iter().try_fold(1_usize, |volume, dim| volume.checked_mul(usize::try_from(*dim).ok()?));
+    // A dimension of 0 counts as 1: beside it the others still make the strides.
+    let mut dims = tensor.dims.iter().map(|dim| usize::try_from(*dim).ok());
+    let volume = dims.try_fold(1_usize, |volume, dim| volume.checked_mul(dim?.max(1)));
     if volume.is_none_or(|volume| volume > limits::MODEL_TENSOR_BYTES) {
         return Err(refusal::onnx(format!("constant `{name}` has dimensions that cannot be: {:?}", tensor.dims)));
     }

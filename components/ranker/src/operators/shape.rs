@@ -81,9 +81,16 @@ pub fn tile(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
 
 pub fn reshape(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {
     let (input, shape, name) = (w.input(0)?, w.input(1)?, w.name());
+    let (whole, allowzero) = (w.shape(input)?, w.int("allowzero", 0)? != 0);
     let wanted = w.ints("shape", 1)?.unwrap_or_default();
-    check_shape(&wanted.iter().map(|dim| usize::try_from(*dim).unwrap_or(1)).collect::<TVec<_>>())?;
-    array::Reshape::new(w.int("allowzero", 0)? != 0).wire(&name, w.model, &[input, shape])
+    // -1 is what is left for it; 0 is the input's dimension.
+    let dims = wanted.iter().enumerate().map(|(at, dim)| match usize::try_from(*dim) {
+        Ok(0) if !allowzero => whole.get(at).copied().unwrap_or(0),
+        Ok(dim) => dim,
+        Err(_) => 1,
+    });
+    check_shape(&dims.collect::<TVec<_>>())?;
+    array::Reshape::new(allowzero).wire(&name, w.model, &[input, shape])
 }
 
 pub fn flatten(w: &mut Wiring<'_>) -> TractResult<TVec<OutletId>> {

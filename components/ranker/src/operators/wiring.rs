@@ -220,8 +220,9 @@ pub fn check_shape(shape: &[usize]) -> TractResult<()> {
         limits::MODEL_TENSOR_DIMENSIONS,
         shape.len()
     );
-    // Of the widest type, so that it holds for all.
-    let bytes = shape.iter().try_fold(size_of::<i64>(), |bytes, dim| bytes.checked_mul(*dim));
+    // Of the widest type, so that it holds for all. A dimension of 0 counts as 1: beside
+    // it the others still make the strides.
+    let bytes = shape.iter().try_fold(size_of::<i64>(), |bytes, dim| bytes.checked_mul((*dim).max(1)));
     ensure!(
         bytes.is_some_and(|bytes| bytes <= limits::MODEL_TENSOR_BYTES),
         "a tensor may have at most {} bytes, not those of {shape:?}",

@@ -398,6 +398,29 @@ fn what_has_no_cells_is_not_reduced() {
 }
 
 #[test]
+fn a_tensor_of_no_cells_is_not_large_beside_them() {
+    let error = refused(|proto| {
+        let mut none = ints("none", &[]);
+        none.dims = vec![0, 1 << 62, 1 << 62];
+        appended(proto, vec![node("Shape", &["none"], "a"), node("ReduceMax", &["a"], "b")], vec![none]);
+    });
+    assert_onnx(&error, "dimensions that cannot be");
+    for shape in [[0, 1 << 62], [1 << 62, 0]] {
+        let error = refused(|proto| {
+            let nodes = vec![
+                node("ConstantOfShape", &["empty"], "a"),
+                node("Reshape", &["a", "large"], "b"),
+                node("Expand", &["b", "one"], "c"),
+                node("Shape", &["c"], "d"),
+                node("ReduceMax", &["d"], "e"),
+            ];
+            appended(proto, nodes, vec![ints("empty", &[8, 0]), ints("large", &shape), ints("one", &[1])]);
+        });
+        assert_onnx(&error, "operator Reshape `b`: a tensor may have at most");
+    }
+}
+
+#[test]
 fn a_flag_is_one_cell() {
     let error = refused(|proto| {
         appended(proto, vec![node("Dropout", &["each", "", "flag"], "a")], vec![ints("flag", &[])]);
