@@ -144,6 +144,14 @@ fn rows_are_scored_as_by_who_trained_the_model() {
     };
     let rows = &manifest["golden"]["rows"];
     assert_eq!(predict("", rows).expect(404).json_code(), "model_not_found");
+    let unknown = |path: &str| {
+        let error = client.get(&format!("/api/v1/models/{path}?scenario_id=feed")).expect(404).json()["error"].clone();
+        assert_eq!(error["code"], "model_not_found");
+        error["message"].as_str().unwrap().to_owned()
+    };
+    assert_eq!(unknown("nobody_s"), "no model `nobody_s`");
+    assert_eq!(unknown("nobody_s/versions/v1"), "no model `nobody_s`");
+    assert_eq!(unknown("wide_deep/versions/v2"), "no version `v2` of the model `wide_deep`");
     let predicted = predict("&version=v1", rows).expect(200).json();
     assert_eq!((&predicted["model"], &predicted["version"]), (&json!("wide_deep"), &json!("v1")));
     let scores = predicted["scores"].as_array().unwrap();

@@ -51,8 +51,12 @@ pub enum Code {
     JobActive,
     /// The version of the model is the one that ranks, or none was before it.
     ModelInUse,
-    /// An uploaded model breaks a rule.
+    /// The scenario has as many versions of models as it may have.
+    TooManyModels,
+    /// A model breaks a rule, at its upload or when it is asked.
     InvalidModel,
+    /// The model is being made ready, or could not be.
+    ModelNotReady,
     /// More requests than the host takes at once.
     Overloaded,
     /// A store did not answer.
@@ -65,7 +69,7 @@ pub enum Code {
 
 impl Code {
     /// Every code with its HTTP status and its meaning, for the documentation.
-    pub const TABLE: [(Self, u16, &'static str); 27] = [
+    pub const TABLE: [(Self, u16, &'static str); 29] = [
         (Self::MissingHeader, 400, "a gateway header is absent"),
         (Self::InvalidHeader, 400, "a gateway header is malformed"),
         (Self::InvalidJson, 400, "the body is not JSON; the message gives line and column"),
@@ -88,7 +92,9 @@ impl Code {
         (Self::ScenarioInactive, 409, "the scenario is not active"),
         (Self::JobActive, 409, "a run of this job waits or is at work; Location is where it is"),
         (Self::ModelInUse, 409, "the version is active, or none was active before it"),
+        (Self::TooManyModels, 409, "the scenario has as many versions of models as it may have; delete one"),
         (Self::InvalidModel, 422, "the model breaks a rule; field is where, in the manifest or the ONNX file"),
+        (Self::ModelNotReady, 503, "the model is being made ready, or could not be; try again"),
         (Self::Overloaded, 503, "more requests than are taken at once; try again"),
         (Self::StoreUnavailable, 503, "a store did not answer; try again"),
         (Self::Timeout, 504, "the request took too long"),

@@ -35,10 +35,15 @@ pub(crate) fn refused(refusal: Refusal) -> ApiError {
     match refusal {
         Refusal::Store(error) => error.into(),
         Refusal::NoScenario => ApiError::field(Code::ScenarioNotFound, "scenario_id", "the scenario does not exist"),
+        Refusal::NoModel(message) => ApiError::field(Code::ModelNotFound, "name", message),
         Refusal::NoVersion(message) => ApiError::field(Code::ModelNotFound, "version", message),
         Refusal::Exists(message) => ApiError::field(Code::AlreadyExists, "version", message),
         Refusal::InUse(message) => ApiError::field(Code::ModelInUse, "version", message),
+        Refusal::TooMany(message) => ApiError::new(Code::TooManyModels, message),
+        Refusal::Busy(message) => ApiError::new(Code::Overloaded, message),
+        Refusal::NotReady(message) => ApiError::new(Code::ModelNotReady, message),
         Refusal::Invalid((field, message)) => ApiError::field(Code::InvalidModel, field, message),
+        Refusal::Late(message) => ApiError::new(Code::Timeout, message),
     }
 }
 
@@ -67,8 +72,13 @@ mod tests {
         let invalid = refused(Refusal::Invalid(("manifest.inputs[0]".to_owned(), "no".to_owned())));
         assert_eq!((invalid.code, invalid.field.as_deref()), (Code::InvalidModel, Some("manifest.inputs[0]")));
         assert_eq!(refused(Refusal::NoScenario).code, Code::ScenarioNotFound);
+        assert_eq!(refused(Refusal::NoModel(String::new())).field.as_deref(), Some("name"));
         assert_eq!(refused(Refusal::NoVersion(String::new())).code, Code::ModelNotFound);
         assert_eq!(refused(Refusal::Exists(String::new())).code, Code::AlreadyExists);
         assert_eq!(refused(Refusal::InUse(String::new())).code, Code::ModelInUse);
+        assert_eq!(refused(Refusal::TooMany(String::new())).code, Code::TooManyModels);
+        assert_eq!(refused(Refusal::Busy(String::new())).code, Code::Overloaded);
+        assert_eq!(refused(Refusal::NotReady(String::new())).code, Code::ModelNotReady);
+        assert_eq!(refused(Refusal::Late(String::new())).code, Code::Timeout);
     }
 }

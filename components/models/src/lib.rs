@@ -78,7 +78,7 @@ fn one(head: &Head, name: &str) -> Result<Reply, ApiError> {
     let mut versions = models::list(&scenario(head)?)?;
     versions.retain(|version| version.name == name);
     if versions.is_empty() {
-        return Err(missing(name, None));
+        return Err(missing(&versions, name, None));
     }
     Ok(answer::list(&versions))
 }
@@ -98,14 +98,46 @@ fn find(scenario_id: &str, name: &str, version: Option<&str>) -> Result<Version,
                 None => found.active,
             }
     };
-    models::list(scenario_id)?.into_iter().find(is_it).ok_or_else(|| missing(name, version))
+    let mut versions = models::list(scenario_id)?;
+    match versions.iter().position(is_it) {
+        Some(at) => Ok(versions.swap_remove(at)),
+        None => Err(missing(&versions, name, version)),
+    }
 }
 
-fn missing(name: &str, version: Option<&str>) -> ApiError {
+/// Which of it is not among the scenario's versions.
+fn missing(versions: &[Version], name: &str, version: Option<&str>) -> ApiError {
+    let missing = |field: &str, message: String| ApiError::field(Code::ModelNotFound, field, message);
     match version {
-        Some(version) => {
-            ApiError::field(Code::ModelNotFound, "version", format!("no version `{version}` of a model `{name}`"))
-        }
-        None => ApiError::field(Code::ModelNotFound, "name", format!("no version of a model `{name}` is active")),
+        _ if !versions.iter().any(|known| known.name == name) => missing("name", format!("no model `{name}`")),
+        Some(version) => missing("version", format!("no version `{version}` of the model `{name}`")),
+        None => missing("version", format!("no version of the model `{name}` is active")),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_missing_is_named() {
+        let known = Version {
+            scenario_id: "feed".to_owned(),
+            name: "deepfm".to_owned(),
+            version: "v1".to_owned(),
+            active: false,
+            document: String::new(),
+            features: Vec::new(),
+        };
+        let said = |name: &str, version: Option<&str>| {
+            let error = missing(std::slice::from_ref(&known), name, version);
+            assert_eq!(error.code, Code::ModelNotFound);
+            (error.field.unwrap_or_default(), error.message)
+        };
+        let expected = |field: &str, message: &str| (field.to_owned(), message.to_owned());
+        assert_eq!(said("other", None), expected("name", "no model `other`"));
+        assert_eq!(said("other", Some("v1")), expected("name", "no model `other`"));
+        assert_eq!(said("deepfm", Some("v2")), expected("version", "no version `v2` of the model `deepfm`"));
+        assert_eq!(said("deepfm", None), expected("version", "no version of the model `deepfm` is active"));
     }
 }

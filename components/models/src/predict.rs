@@ -1,6 +1,8 @@
 //! Scores for rows: each an object of features by their full names, as in a golden
 //! batch of the format (`models/README.md`).
 
+use std::time::Instant;
+
 use funnelweb_core::{
     error::{ApiError, Code},
     id, limits,
@@ -38,8 +40,14 @@ pub(crate) fn predict(head: &Head, name: &str, body: &[u8]) -> Result<Reply, Api
     let mut scores = Vec::with_capacity(rows.len());
     let is_of_user = |feature: &&Feature| feature.name.starts_with("user:") || feature.name.starts_with("context:");
     let (user, items): (Vec<&Feature>, Vec<&Feature>) = version.features.iter().partition(is_of_user);
+    let start = Instant::now();
     // A model is given one user at a time.
     for same in rows.chunk_by(|one, other| user.iter().all(|feature| one.get(feature) == other.get(feature))) {
+        if start.elapsed() > limits::REQUEST_TIMEOUT {
+            // An upload may take longer, by the same route.
+            let seconds = limits::REQUEST_TIMEOUT.as_secs();
+            return Err(ApiError::new(Code::Timeout, format!("the rows were not scored within {seconds} s")));
+        }
         let (items, user) = (table(same, &items), table(same.get(..1).unwrap_or_default(), &user));
         let predicted = models::predict(&scenario_id, name, Some(&version.version), &items, &user).map_err(refused)?;
         scores.extend(predicted.scores);

@@ -80,6 +80,7 @@ fn stage(
             let inner = path_of_pointer(&error.path);
             ApiError::field(Code::InvalidConfig, format!("{path}.params{inner}"), error.message)
         }
+        CheckError::Unavailable(message) => ApiError::new(Code::StoreUnavailable, message),
     })
 }
 
@@ -169,6 +170,12 @@ mod tests {
         assert_eq!(error.message, "no recall strategy is called `hot_items`; known: hot_items2, latest");
         let error = refused("linear", CheckError::Unknown(vec![]));
         assert_eq!(error.field.as_deref(), Some("config.rank.model"));
+    }
+
+    #[test]
+    fn that_nobody_could_tell_is_no_fault_of_the_config() {
+        let error = refused("linear", CheckError::Unavailable("no answer".to_owned()));
+        assert_eq!((error.code, error.field, &*error.message), (Code::StoreUnavailable, None, "no answer"));
     }
 
     #[test]

@@ -33,10 +33,13 @@ impl Failure {
     /// A ranker that is not there, or not now.
     pub(crate) fn no_model(name: &str, version: &str, missing: Missing) -> Self {
         let reason = match missing {
-            Missing::NoModel if version.is_empty() => format!("no version of a model `{name}` is active"),
-            Missing::NoModel => format!("no model `{name}` is uploaded"),
+            Missing::NoModel | Missing::NoneActive if version.is_empty() => {
+                format!("no version of a model `{name}` is active")
+            }
+            Missing::NoModel | Missing::NoneActive => format!("no model `{name}` is uploaded"),
             Missing::NoVersion => format!("no version `{version}` of the model `{name}` is uploaded"),
-            Missing::NotReady(reason) => return Self::failed(bounded(reason)),
+            Missing::NotReady(reason) | Missing::Broken(reason) => return Self::failed(bounded(reason)),
+            Missing::Store(error) => return Self::failed(bounded(error.to_string())),
         };
         Self { status: StageStatus::Unavailable, reason }
     }

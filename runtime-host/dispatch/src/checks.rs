@@ -9,7 +9,7 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::bounded;
-use funnelweb_tenant_store::bounded_cache;
+use funnelweb_tenant_store::{Error as StoreError, bounded_cache};
 use quick_cache::{Weighter, sync::Cache};
 
 use crate::{call::Failure, runner::Runner};
@@ -58,6 +58,7 @@ impl Weighter<CheckKey, Remembered> for Bytes {
             }
             Err(CheckError::Unknown(names)) => names.iter().map(|name| 24 + name.len()).sum(),
             Err(CheckError::Invalid(error)) => error.path.len() + error.message.len(),
+            Err(CheckError::Unavailable(reason)) => reason.len(),
         };
         (200 + name.len() + params.len() + answer) as u64
     }
@@ -65,8 +66,12 @@ impl Weighter<CheckKey, Remembered> for Bytes {
 
 impl Runner {
     pub(crate) async fn check(&self, role: Role, stage: String, params: String) -> Result<Requirements, CheckError> {
-        if role == Role::Rank && self.is_own_model(&stage).await {
-            return model_params(&params).map_err(CheckError::Invalid);
+        if role == Role::Rank {
+            match self.is_own_model(&stage).await {
+                Ok(true) => return model_params(&params).map_err(CheckError::Invalid),
+                Ok(false) => {}
+                Err(error) => return Err(CheckError::Unavailable(bounded(error.to_string()))),
+            }
         }
         let key = (role as u8, stage, params);
         let checks = &self.dispatcher.checks;
@@ -86,13 +91,13 @@ impl Runner {
 
     /// Whether it is the name of a model of the tenant's that is no stage's name: the
     /// only answer that is about one tenant, and so not remembered.
-    async fn is_own_model(&self, name: &str) -> bool {
+    async fn is_own_model(&self, name: &str) -> Result<bool, StoreError> {
         let dispatcher = &self.dispatcher;
         if dispatcher.rank(name).is_some() || dispatcher.is_model_name(name) {
-            return false;
+            return Ok(false);
         }
-        let Some(tenant) = &self.tenant else { return false };
-        dispatcher.models().has(tenant, name).await.unwrap_or(false)
+        let Some(tenant) = &self.tenant else { return Ok(false) };
+        dispatcher.models().has(tenant, name).await
     }
 
     /// The error is a stage's that gave no answer.

@@ -17,6 +17,7 @@ use funnelweb_core::{
     limits,
 };
 use funnelweb_exposure_log::Slate;
+use funnelweb_factor_models::in_turn;
 use funnelweb_tenant_store::Tenant;
 use futures::future::join_all;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -203,6 +204,10 @@ impl Runner {
     /// What of the context a stage asks for; nothing when it cannot say, and the
     /// call that follows reports why.
     async fn personal(&self, role: Role, stage: &str, params: &str) -> Personal {
+        if role == Role::Rank && self.dispatcher.rank(stage).is_none() {
+            // A model is given the features that the scenario declares.
+            return Personal::empty();
+        }
         let requirements = self.check(role, stage.to_owned(), params.to_owned()).await;
         requirements.map_or(Personal::empty(), |requirements| requirements.personal)
     }
@@ -278,8 +283,18 @@ impl Runner {
         declared: &[(String, ColumnKind)],
     ) -> Result<Result<Vec<f32>, StageError>, Failure> {
         let Some(tenant) = &self.tenant else { return Err(Failure::unknown(name)) };
-        // It is never closed.
-        let _place = self.share.acquire().await;
+        let ranked = self.rank_by_model_of(tenant, name, version, request, declared);
+        in_turn(&self.share, ranked).await.unwrap_or_else(|late| Err(late.into()))
+    }
+
+    async fn rank_by_model_of(
+        &self,
+        tenant: &Tenant,
+        name: &str,
+        version: &str,
+        request: &rank::RankRequest,
+        declared: &[(String, ColumnKind)],
+    ) -> Result<Result<Vec<f32>, StageError>, Failure> {
         let ranker = self.dispatcher.models().ranker(tenant, &request.context.scenario_id, name, version).await;
         let ranker = ranker.map_err(|missing| Failure::no_model(name, version, missing))?;
         // The config may have changed since the upload, and what a model misses it would
@@ -310,6 +325,7 @@ impl Runner {
             Ok(requirements) => requirements,
             Err(CheckError::Invalid(error)) => return (timer, Err(Failure::failed(checks::describe(&error)))),
             Err(CheckError::Unknown(_)) => return (timer, Err(Failure::failed("the stage is gone"))),
+            Err(CheckError::Unavailable(reason)) => return (timer, Err(Failure::failed(reason))),
         };
         let Some(table) = &funnel.table else {
             return (timer, Err(Failure::failed("there is no feature table")));

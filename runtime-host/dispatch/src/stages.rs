@@ -162,8 +162,9 @@ impl Dispatcher {
         Ok(())
     }
 
-    /// What bounds the stages that one tenant has at work at once.
-    pub(crate) fn share(&self, tenant: Option<&Tenant>) -> Arc<Semaphore> {
+    /// What bounds the stages, and models, that one tenant has at work at once.
+    #[must_use]
+    pub fn share(&self, tenant: Option<&Tenant>) -> Arc<Semaphore> {
         let make = || Ok::<_, Infallible>(Arc::new(Semaphore::new(limits::TENANT_STAGES)));
         match self.shares.get_or_insert_with(&tenant.cloned(), make) {
             Ok(share) => share,

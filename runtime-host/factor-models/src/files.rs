@@ -69,7 +69,34 @@ impl ModelFiles {
 
     /// The records of a scenario, or of all, the newest first.
     pub(crate) async fn records(&self, tenant: &Tenant, scenario_id: Option<&str>) -> Result<Vec<Record>, StoreError> {
-        let (mut records, mut cursor) = (Vec::new(), None);
+        let mut records = Vec::new();
+        self.read(tenant, scenario_id, |page| {
+            records.extend(page);
+            true
+        })
+        .await?;
+        Ok(records)
+    }
+
+    /// Whether it holds of a record of any scenario. No more are read than it takes.
+    pub(crate) async fn any(&self, tenant: &Tenant, holds: impl Fn(&Record) -> bool) -> Result<bool, StoreError> {
+        let mut found = false;
+        self.read(tenant, None, |page| {
+            found = page.iter().any(&holds);
+            !found
+        })
+        .await?;
+        Ok(found)
+    }
+
+    /// Reads page by page for as long as `goes_on`.
+    async fn read(
+        &self,
+        tenant: &Tenant,
+        scenario_id: Option<&str>,
+        mut goes_on: impl FnMut(Vec<Record>) -> bool,
+    ) -> Result<(), StoreError> {
+        let mut cursor = None;
         loop {
             let query = Query {
                 scenario_id: scenario_id.map(str::to_owned),
@@ -78,10 +105,9 @@ impl ModelFiles {
                 ..Query::default()
             };
             let page = self.documents.query(tenant, Collection::ModelConfigs, query).await?;
-            records.extend(page.documents.iter().filter_map(Record::read));
             cursor = page.next;
-            if cursor.is_none() {
-                return Ok(records);
+            if !goes_on(page.documents.iter().filter_map(Record::read).collect()) || cursor.is_none() {
+                return Ok(());
             }
         }
     }

@@ -1,6 +1,8 @@
 //! The WIT interface `models` over [`Models`]: conversions, limits, and the tenant,
 //! which no call names.
 
+use std::sync::Arc;
+
 use funnelweb_bindings::{
     ModelUpload,
     capabilities::{
@@ -11,11 +13,13 @@ use funnelweb_bindings::{
     types::{Candidates, ColumnKind, RequestContext, Table, User},
 };
 use funnelweb_core::limits;
+use funnelweb_engine::Failure;
 use funnelweb_tenant_store::{Error as StoreError, Tenant, host::bound};
+use tokio::sync::Semaphore;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
 use crate::{
-    Missing, Models, Place, Refusal,
+    Missing, Models, Place, Refusal, in_turn,
     record::{Record, Status},
 };
 
@@ -26,18 +30,21 @@ const UPLOADS: usize = 1;
 pub struct ModelsCtx {
     models: Models,
     tenant: Option<Tenant>,
+    /// What the tenant may have at work at once.
+    share: Arc<Semaphore>,
     uploads: ResourceTable,
     /// Held while there is an upload.
     place: Option<Place>,
 }
 
 impl ModelsCtx {
-    /// Without a tenant every call is denied.
+    /// Without a tenant every call is denied. Of `share`, which is the tenant's stages',
+    /// what ranks takes a place.
     #[must_use]
-    pub fn new(models: Models, tenant: Option<Tenant>) -> Self {
+    pub fn new(models: Models, tenant: Option<Tenant>, share: Arc<Semaphore>) -> Self {
         let mut uploads = ResourceTable::new();
         uploads.set_max_capacity(UPLOADS);
-        Self { models, tenant, uploads, place: None }
+        Self { models, tenant, share, uploads, place: None }
     }
 
     fn tenant(&self) -> Result<&Tenant, errors::Error> {
@@ -49,7 +56,7 @@ impl ModelsCtx {
         let tenant = self.tenant().map_err(wit::Refusal::Store)?;
         match self.place {
             Some(_) => Ok(tenant),
-            None => Err(wit::Refusal::InUse("other uploads of models are under way; try again later".to_owned())),
+            None => Err(wit::Refusal::Busy("other uploads of models are under way; try again later".to_owned())),
         }
     }
 }
@@ -200,7 +207,12 @@ impl Host for ModelsCtx {
     ) -> wasmtime::Result<Result<wit::Predicted, wit::Refusal>> {
         let version = version.unwrap_or_default();
         Ok(match self.tenant() {
-            Ok(tenant) => scores(&self.models, tenant, &scenario_id, &name, &version, items, user).await,
+            Ok(tenant) => {
+                let asked = Asked { tenant, scenario_id: &scenario_id, name: &name, version: &version };
+                in_turn(&self.share, scores(&self.models, asked, items, user))
+                    .await
+                    .unwrap_or_else(|late| Err(failed(late)))
+            }
             Err(error) => Err(wit::Refusal::Store(error)),
         })
     }
@@ -220,28 +232,59 @@ async fn usage(
     Ok(wit::Usage { calls, failures, rows, p50_us, p99_us })
 }
 
-async fn scores(
-    models: &Models,
-    tenant: &Tenant,
-    scenario_id: &str,
-    name: &str,
-    version: &str,
-    items: Table,
-    user: Table,
-) -> Result<wit::Predicted, wit::Refusal> {
+/// Which model.
+struct Asked<'a> {
+    tenant: &'a Tenant,
+    scenario_id: &'a str,
+    name: &'a str,
+    version: &'a str,
+}
+
+async fn scores(models: &Models, asked: Asked<'_>, items: Table, user: Table) -> Result<wit::Predicted, wit::Refusal> {
+    let Asked { tenant, scenario_id, name, version } = asked;
     if items.rows as usize > limits::PREDICT_ROWS {
         let message = format!("must be at most {}, got {}", limits::PREDICT_ROWS, items.rows);
         return Err(wit::Refusal::Invalid(("rows".to_owned(), message)));
     }
-    let ranker = models.ranker(tenant, scenario_id, name, version).await.map_err(|missing| match missing {
-        Missing::NoModel => wit::Refusal::NoVersion(format!("no version of a model `{name}` is active")),
-        Missing::NoVersion => wit::Refusal::NoVersion(format!("no version `{version}` of a model `{name}`")),
-        Missing::NotReady(reason) => wit::Refusal::Store(errors::Error::Unavailable(reason)),
-    })?;
-    match ranker.rank(&request(items, user)).await {
-        Ok(Ok(scores)) => Ok(wit::Predicted { version: ranker.version().to_owned(), scores }),
-        Ok(Err(error)) => Err(wit::Refusal::Invalid(("rows".to_owned(), error.message))),
-        Err(failure) => Err(wit::Refusal::Store(errors::Error::Unavailable(failure.reason))),
+    let ranker = models.ranker(tenant, scenario_id, name, version).await;
+    let ranker = ranker.map_err(|missing| unready(missing, name, version))?;
+    let request = request(items, user);
+    let scores = ranker.rank(&request).await.map_err(failed)?;
+    let scores = scores.map_err(|error| wit::Refusal::Invalid(("rows".to_owned(), error.message)))?;
+    check(&scores, request.candidates.handles.len())?;
+    Ok(wit::Predicted { version: ranker.version().to_owned(), scores })
+}
+
+/// Why there is no ranker.
+fn unready(missing: Missing, name: &str, version: &str) -> wit::Refusal {
+    match missing {
+        Missing::NoModel => wit::Refusal::NoModel(format!("no model `{name}`")),
+        Missing::NoneActive => wit::Refusal::NoVersion(format!("no version of the model `{name}` is active")),
+        Missing::NoVersion => wit::Refusal::NoVersion(format!("no version `{version}` of the model `{name}`")),
+        Missing::NotReady(reason) => wit::Refusal::NotReady(reason),
+        Missing::Broken(reason) => wit::Refusal::Invalid(("onnx".to_owned(), reason)),
+        Missing::Store(error) => wit::Refusal::Store(error.into()),
+    }
+}
+
+/// A model that gives no answer is its tenant's fault, and no store's.
+fn failed(failure: Failure) -> wit::Refusal {
+    if failure.timed_out {
+        wit::Refusal::Late(failure.reason)
+    } else {
+        wit::Refusal::Invalid(("onnx".to_owned(), failure.reason))
+    }
+}
+
+/// As of a stage: a number for each row, which JSON can say.
+fn check(scores: &[f32], rows: usize) -> Result<(), wit::Refusal> {
+    let broken = |message| Err(wit::Refusal::Invalid(("onnx".to_owned(), message)));
+    if scores.len() != rows {
+        return broken(format!("gave {} scores for {rows} rows", scores.len()));
+    }
+    match scores.iter().position(|score| !score.is_finite()) {
+        Some(row) => broken(format!("gave a score that is not finite for row {row}")),
+        None => Ok(()),
     }
 }
 
@@ -299,9 +342,11 @@ fn refusal(refusal: Refusal) -> wit::Refusal {
     match refusal {
         Refusal::Store(error) => wit::Refusal::Store(error.into()),
         Refusal::NoScenario(_) => wit::Refusal::NoScenario,
-        Refusal::NoModel(_) | Refusal::NoVersion { .. } => wit::Refusal::NoVersion(text),
+        Refusal::NoModel(_) => wit::Refusal::NoModel(text),
+        Refusal::NoVersion { .. } => wit::Refusal::NoVersion(text),
         Refusal::Exists { .. } => wit::Refusal::Exists(text),
         Refusal::InUse(_) => wit::Refusal::InUse(text),
+        Refusal::TooMany(_) => wit::Refusal::TooMany(text),
         Refusal::Invalid { field, message } => wit::Refusal::Invalid((field, message)),
     }
 }
@@ -309,4 +354,42 @@ fn refusal(refusal: Refusal) -> wit::Refusal {
 fn too_large(field: &str, limit: usize) -> wit::Refusal {
     let error = StoreError::invalid(field, format_args!("must be at most {limit} bytes"));
     wit::Refusal::Invalid((field.to_owned(), error.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn that_a_model_does_not_rank_is_no_store_s_fault() {
+        assert!(matches!(failed(Failure::timed_out(limits::STAGE_TIMEOUT)), wit::Refusal::Late(_)));
+        assert!(matches!(failed(Failure::failed("trap")), wit::Refusal::Invalid((field, _)) if field == "onnx"));
+        let of = |missing| unready(missing, "deepfm", "v1");
+        assert!(matches!(of(Missing::NoModel), wit::Refusal::NoModel(said) if said.contains("deepfm")));
+        assert!(matches!(of(Missing::NoVersion), wit::Refusal::NoVersion(said) if said.contains("v1")));
+        assert!(matches!(of(Missing::NotReady(String::new())), wit::Refusal::NotReady(_)));
+        assert!(matches!(of(Missing::Broken(String::new())), wit::Refusal::Invalid(_)));
+        let store = StoreError::Unavailable(String::new());
+        assert!(matches!(of(Missing::Store(store)), wit::Refusal::Store(errors::Error::Unavailable(_))));
+    }
+
+    #[test]
+    fn a_score_for_each_row_is_a_number() {
+        assert!(check(&[0.0, -1.5], 2).is_ok());
+        for scores in [&[0.0][..], &[0.0; 3], &[f32::NAN, 0.0], &[0.0, f32::INFINITY]] {
+            assert!(matches!(check(scores, 2), Err(wit::Refusal::Invalid(_))), "{scores:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn nobody_waits_for_a_place_longer_than_a_stage_may_take() {
+        let share = Semaphore::new(1);
+        assert_eq!(in_turn(&share, async { 7 }).await, Ok(7));
+        let held = share.acquire().await;
+        let late = in_turn(&share, async { 7 }).await;
+        assert!(late.is_err_and(|failure| failure.timed_out));
+        drop(held);
+        assert!(in_turn(&share, std::future::pending::<()>()).await.is_err());
+        assert_eq!(share.available_permits(), 1);
+    }
 }

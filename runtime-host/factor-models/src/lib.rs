@@ -19,6 +19,7 @@ mod refusal;
 pub mod sandbox;
 mod serving;
 mod trial;
+mod turn;
 mod usage;
 
 pub use files::ModelFiles;
@@ -26,3 +27,4 @@ pub use models::{Models, Place};
 pub use refusal::Refusal;
 pub use sandbox::Sandbox;
 pub use serving::{Missing, Ranker};
+pub use turn::in_turn;

@@ -34,6 +34,8 @@ use crate::{
 
 /// Scenarios whose models are remembered.
 const SCENARIOS: usize = 10_000;
+/// Names of which is remembered whether there is such a model.
+const NAMES: usize = 10_000;
 /// Tenants whose uploads are kept apart. One that is forgotten during an upload may begin
 /// another; there are far fewer at once.
 const TENANTS: usize = 10_000;
@@ -51,6 +53,8 @@ pub struct Models {
     files: Arc<ModelFiles>,
     serving: Arc<Serving>,
     known: Arc<Cache<(Tenant, String), Known>>,
+    /// Names of models, whether a tenant has one of them, and since when that is known.
+    names: Arc<Cache<(Tenant, String), (bool, Instant)>>,
     /// An upload is checked after the other: each takes a core and memory.
     checking: Arc<Semaphore>,
     /// Of all tenants together.
@@ -79,6 +83,7 @@ impl Models {
             serving: Serving::new(sandbox, Arc::clone(&files)),
             files,
             known: Arc::new(Cache::new(SCENARIOS)),
+            names: Arc::new(Cache::new(NAMES)),
             checking: Arc::new(Semaphore::new(1)),
             uploads: Arc::new(Semaphore::new(limits::MODEL_UPLOADS)),
             of_tenants: Arc::new(Cache::new(TENANTS)),
@@ -141,6 +146,7 @@ impl Models {
         drop(held);
         self.serving.put((tenant.clone(), name), image);
         self.forget(tenant, scenario_id);
+        self.names.remove(&(tenant.clone(), record.model_name.clone()));
         match self.there_already(tenant, &record).await? {
             Some(record) => Ok(record),
             None => Err(StoreError::Unavailable("the model that was written is not there".to_owned()).into()),
@@ -258,18 +264,26 @@ impl Models {
         name: &str,
         version: &str,
     ) -> Result<Ranker, Missing> {
-        let records = self.recent(tenant, scenario_id).await.map_err(|error| Missing::NotReady(error.to_string()))?;
+        let records = self.recent(tenant, scenario_id).await.map_err(Missing::Store)?;
         let record = chosen(&records, name, version)?;
         let served = self.serving.get(tenant, record.file()).await?;
         Ok(Ranker::new(Arc::clone(record), served))
     }
 
-    /// Whether the tenant has a model of that name in any scenario.
+    /// Whether the tenant has a model of that name in any scenario. What is uploaded here
+    /// is known at once, anything else soon.
     ///
     /// # Errors
     /// Those of the store.
     pub async fn has(&self, tenant: &Tenant, name: &str) -> Result<bool, StoreError> {
-        Ok(self.files.records(tenant, None).await?.iter().any(|record| record.model_name == name))
+        let of = (tenant.clone(), name.to_owned());
+        if let Some((has, _)) = self.names.get(&of).filter(|(_, since)| since.elapsed() < STALE) {
+            return Ok(has);
+        }
+        let since = Instant::now();
+        let has = self.files.any(tenant, |record| record.model_name == name).await?;
+        self.names.insert(of, (has, since));
+        Ok(has)
     }
 
     /// What is written is known at once; what another process writes, soon.
@@ -306,7 +320,8 @@ impl Models {
             .map_err(conflict)?;
         self.forget(tenant, &record.scenario_id);
         // Ready before the next request asks, if it can be.
-        if let Err(Missing::NotReady(reason)) = self.serving.get(tenant, record.file()).await {
+        if let Err(Missing::NotReady(reason) | Missing::Broken(reason)) = self.serving.get(tenant, record.file()).await
+        {
             tracing::info!(%tenant, model = %record.model_name, version = %record.model_version, %reason, "model is activated");
         }
         Ok(record)
@@ -374,7 +389,7 @@ fn chosen<'a>(records: &'a [Arc<Record>], name: &str, version: &str) -> Result<&
     let mut of_name = records.iter().filter(|record| record.model_name == name).peekable();
     of_name.peek().ok_or(Missing::NoModel)?;
     if version.is_empty() {
-        of_name.find(|record| record.status == record::Status::Active).ok_or(Missing::NoModel)
+        of_name.find(|record| record.status == record::Status::Active).ok_or(Missing::NoneActive)
     } else {
         of_name.find(|record| record.model_version == version).ok_or(Missing::NoVersion)
     }
@@ -386,7 +401,7 @@ fn check_count(versions: usize) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = format!("a scenario has at most {} versions of models; delete one", limits::MODEL_VERSIONS);
-    Err(Refusal::InUse(message))
+    Err(Refusal::TooMany(message))
 }
 
 fn check_names(loaded: &Loaded) -> Result<(), Refusal> {
@@ -482,6 +497,11 @@ fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use funnelweb_blob_store::FileBlobs;
+    use funnelweb_engine::{ComponentCache, Engines};
+    use funnelweb_factor_documents::SqliteDocuments;
+    use funnelweb_tenant_store::TenantStores;
+
     use super::*;
 
     #[test]
@@ -489,6 +509,41 @@ mod tests {
         assert!(check_count(limits::MODEL_VERSIONS - 1).is_ok());
         let refused = check_count(limits::MODEL_VERSIONS).unwrap_err().to_string();
         assert!(refused.contains(&limits::MODEL_VERSIONS.to_string()), "{refused}");
+    }
+
+    fn models(folder: &std::path::Path) -> (Arc<dyn Documents>, Models) {
+        let documents = SqliteDocuments::new(Arc::new(TenantStores::new(folder).unwrap())).unwrap();
+        let documents: Arc<dyn Documents> = Arc::new(documents);
+        let files = ModelFiles::new(Arc::clone(&documents), Arc::new(FileBlobs::new(folder).unwrap()));
+        let cache = Arc::new(ComponentCache::new(folder.join("components")).unwrap());
+        let sandbox = Sandbox::new(&Engines::new().unwrap(), cache, None).unwrap();
+        (Arc::clone(&documents), Models::new(documents, Arc::new(files), Arc::new(sandbox)))
+    }
+
+    async fn write(documents: &dyn Documents, tenant: &Tenant, record: &Record) {
+        let new = NewDocument { key: record.key(), body: record.body() };
+        documents.insert_many(tenant, Collection::ModelConfigs, vec![new], false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_store_that_does_not_say_is_not_a_model_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let (documents, models) = models(folder.path());
+        let acme = Tenant::new("acme").unwrap();
+        for at in 0..=limits::PAGE_DOCUMENTS {
+            write(documents.as_ref(), &acme, &record::tests::record("deepfm", &format!("v{at}"), 0)).await;
+        }
+        write(documents.as_ref(), &acme, &record::tests::record("other", "v1", 0)).await;
+        assert_eq!(models.has(&acme, "deepfm").await, Ok(true), "on a further page");
+        assert_eq!(models.has(&acme, "nobody_s").await, Ok(false));
+        // Answers are remembered for a moment, and not those that the store did not give.
+        std::fs::remove_dir_all(folder.path().join("tenants")).unwrap();
+        let other = Tenant::new("other").unwrap();
+        assert!(matches!(models.has(&other, "deepfm").await, Err(StoreError::Unavailable(_))));
+        let missing = models.ranker(&other, "feed", "deepfm", "").await.err();
+        assert!(matches!(missing, Some(Missing::Store(_))), "{missing:?}");
+        std::fs::create_dir(folder.path().join("tenants")).unwrap();
+        assert_eq!(models.has(&other, "deepfm").await, Ok(false));
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub enum Refusal {
     #[error("no model `{0}`")]
     NoModel(String),
     /// No version of that name and version.
-    #[error("no version `{version}` of a model `{name}`")]
+    #[error("no version `{version}` of the model `{name}`")]
     NoVersion {
         /// The model.
         name: String,
@@ -33,6 +33,9 @@ pub enum Refusal {
     /// It is needed.
     #[error("{0}")]
     InUse(String),
+    /// There are as many as there may be.
+    #[error("{0}")]
+    TooMany(String),
     /// The model breaks a rule; `field` is where.
     #[error("{message}")]
     Invalid {

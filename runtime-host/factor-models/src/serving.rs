@@ -8,7 +8,7 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::{limits, scenario::FeatureKind};
 use funnelweb_engine::Failure;
-use funnelweb_tenant_store::Tenant;
+use funnelweb_tenant_store::{Error as StoreError, Tenant};
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
@@ -23,12 +23,18 @@ use crate::{
 /// Why there is no ranker.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Missing {
-    /// There is no model of that name, or none that is active.
+    /// There is no model of that name.
     NoModel,
+    /// No version of it is active.
+    NoneActive,
     /// There is no such version.
     NoVersion,
-    /// It is being made ready, or could not be.
+    /// It is being made ready, or could not be here and now.
     NotReady(String),
+    /// The ranker component refuses it, or does not come to an end with it.
+    Broken(String),
+    /// A store did not say.
+    Store(StoreError),
 }
 
 /// A version of a model, ready to rank.
@@ -94,7 +100,7 @@ enum State {
     Ready(Arc<Served>),
     Preparing,
     /// Why, and since when; it is tried again now and then.
-    Failed(String, Instant),
+    Failed(Missing, Instant),
 }
 
 /// What is ready and what is becoming so.
@@ -136,9 +142,7 @@ impl Serving {
         match self.known.get(&of) {
             Some(State::Ready(served)) => return Ok(served),
             Some(State::Preparing) => return Err(preparing()),
-            Some(State::Failed(reason, since)) if since.elapsed() < limits::MODEL_LOAD_TIMEOUT => {
-                return Err(Missing::NotReady(reason));
-            }
+            Some(State::Failed(why, since)) if since.elapsed() < limits::MODEL_LOAD_TIMEOUT => return Err(why),
             Some(State::Failed(..)) | None => {}
         }
         // Compiled earlier: a file to be mapped.
@@ -150,7 +154,7 @@ impl Serving {
                 tokio::spawn(async move { this.prepare(of).await });
                 Err(preparing())
             }
-            Err(error) => Err(Missing::NotReady(error.to_string())),
+            Err(error) => Err(error.into()),
         }
     }
 
@@ -189,7 +193,7 @@ impl Serving {
             }
             Err(error) => {
                 tracing::warn!(%tenant, %name, %error, "model could not be made ready");
-                self.known.insert(of.clone(), State::Failed(error.to_string(), Instant::now()));
+                self.known.insert(of.clone(), State::Failed(error.into(), Instant::now()));
             }
         }
     }
@@ -219,6 +223,16 @@ impl Serving {
     }
 }
 
+impl From<Error> for Missing {
+    fn from(error: Error) -> Self {
+        let reason = error.to_string();
+        match error {
+            Error::Refused(_) | Error::Failed(_) => Self::Broken(reason),
+            Error::Host(_) => Self::NotReady(reason),
+        }
+    }
+}
+
 fn preparing() -> Missing {
     Missing::NotReady("the model is being made ready".to_owned())
 }
@@ -242,12 +256,12 @@ mod tests {
         let serving = Serving::new(Arc::new(sandbox), Arc::new(files));
         let of = |at: usize| (Tenant::new("t").unwrap(), format!("models/{at}"));
         for at in 0..limits::MODEL_IMAGES + 100 {
-            serving.known.insert(of(at), State::Failed("no".to_owned(), Instant::now()));
+            serving.known.insert(of(at), State::Failed(Missing::Broken("no".to_owned()), Instant::now()));
         }
         assert!(serving.known.len() <= limits::MODEL_IMAGES, "{}", serving.known.len());
         // One that fails is not tried again at once, and says why.
         let last = of(limits::MODEL_IMAGES + 99);
-        assert_eq!(serving.get(&last.0, &last.1).await.err(), Some(Missing::NotReady("no".to_owned())));
+        assert_eq!(serving.get(&last.0, &last.1).await.err(), Some(Missing::Broken("no".to_owned())));
         // Without a component none is ever ready.
         let missing = serving.get(&last.0, "models/new").await.err();
         assert!(matches!(&missing, Some(Missing::NotReady(reason)) if reason.contains("role `model`")), "{missing:?}");

@@ -70,7 +70,7 @@ impl EndpointState {
             vectors: VectorsCtx::new(Arc::clone(&services.vectors), tenant()),
             learned: LearnedCtx::new(Arc::clone(&services.learned), tenant()),
             jobs: JobsCtx::new(services.jobs.clone(), tenant()),
-            models: ModelsCtx::new(services.models.clone(), tenant()),
+            models: ModelsCtx::new(services.models.clone(), tenant(), services.dispatcher.share(tenant().as_ref())),
             dispatch: DispatchCtx::new(Arc::clone(&services.dispatcher), tenant()),
             key_value: KeyValueCtx::new(
                 Arc::clone(&services.key_values),

@@ -60,7 +60,7 @@ fn a_tenant_s_uploads_wait_for_each_other_and_keep_no_other_waiting() {
     let attack = json!({"attack": "slow"});
     thread::scope(|scope| {
         for _ in 0..2 * limits::MODEL_UPLOADS {
-            scope.spawn(|| upload(&many, &attack).assert_status(&[201, 409]));
+            scope.spawn(|| upload(&many, &attack).assert_status(&[201, 503]));
         }
         thread::sleep(Duration::from_millis(100));
         let start = Instant::now();
@@ -80,6 +80,13 @@ fn what_a_model_does_in_a_request_is_stood_in_for() {
         upload(&client, &json!({"rank": attack})).assert_status(&[201]);
         client.call("POST", "/api/v1/models/harm/versions/v1/activate?scenario_id=feed").expect(200);
         put(&client, &scenario(|config| config["rank"] = json!({"model": "harm"})));
+        // Who asks it alone is told that it is the model.
+        let alone = client.post("/api/v1/models/harm:predict?scenario_id=feed", &json!({"rows": [{}]})).send();
+        match attack {
+            "none" => alone.assert_status(&[200]),
+            "loop" | "sleep" => assert_eq!((alone.status, alone.json_code().as_str()), (504, "timeout")),
+            _ => assert_eq!((alone.status, alone.json_code().as_str()), (422, "invalid_model"), "{attack}"),
+        }
         (linear, recommend(&client))
     };
     for name in ["trap", "panic", "exit", "loop", "recurse", "bomb", "sleep", "complain", "long", "short", "nan"] {
