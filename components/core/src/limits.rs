@@ -248,6 +248,12 @@ pub const MODEL_MEMORY_BYTES: usize = 256 * 1024 * 1024;
 pub const PREDICT_ROWS: usize = 1000;
 /// Models that are ready to rank, over all tenants; the least recently used goes.
 pub const MODEL_IMAGES: usize = 1000;
+/// Bytes of models that were ready once on the disk, over all tenants; while there are
+/// more, the least recently used go, to be made again when they are asked for.
+pub const MODEL_IMAGES_BYTES: u64 = 16 * 1024 * 1024 * 1024;
+/// How long one stays there that nobody uses: its model was deleted, or it is of another
+/// version of the component.
+pub const MODEL_IMAGE_UNUSED: Duration = Duration::from_secs(7 * 24 * 3600);
 /// Instances that a model keeps between calls.
 pub const MODEL_IDLE_INSTANCES: usize = 4;
 /// How long it keeps one that is not used.

@@ -8,6 +8,7 @@ use std::{
     io::{self, Write},
     path::{Path, PathBuf},
     sync::{Arc, Mutex, PoisonError},
+    time::{Duration, SystemTime},
 };
 
 use sha2::{Digest, Sha256};
@@ -62,10 +63,55 @@ impl ComponentCache {
     }
 
     /// What was compiled under a name of the caller's, which stands for its content;
-    /// none when nothing was.
+    /// none when nothing was. It is used then.
     #[must_use]
     pub fn known(&self, engine: &Engine, content: &str) -> Option<Component> {
-        found(engine, &self.folder.join(name(engine, content)))
+        let component = found(engine, &self.folder.join(name(engine, content)))?;
+        self.used(engine, content);
+        Some(component)
+    }
+
+    /// Says that what was compiled under a name of the caller's is in use, for
+    /// [`trim`](Self::trim). Where there is no such file nothing is said.
+    pub fn used(&self, engine: &Engine, content: &str) {
+        let path = self.folder.join(name(engine, content));
+        // One that seems older than it is is made again.
+        let _ = fs::File::options().append(true).open(path).and_then(|file| file.set_modified(SystemTime::now()));
+    }
+
+    /// Removes files of names that begin with `prefix`: those that nobody has used for as
+    /// long as `unused`, then those used least recently until the rest have at most
+    /// `bytes`. One that is mapped takes its place on the disk until it is let go of.
+    pub fn trim(&self, prefix: &str, bytes: u64, unused: Duration) {
+        let mut files = match self.files(prefix) {
+            Ok(files) => files,
+            Err(error) => return tracing::warn!(%error, "compiled components are not looked through"),
+        };
+        // The last used first.
+        files.sort_unstable_by_key(|file| std::cmp::Reverse(file.used));
+        let mut kept = 0;
+        for File { path, bytes: file_bytes, used } in files {
+            // One that is used in the future has an age of nothing.
+            if kept + file_bytes > bytes || used.elapsed().unwrap_or_default() >= unused {
+                remove(&path);
+            } else {
+                kept += file_bytes;
+            }
+        }
+    }
+
+    fn files(&self, prefix: &str) -> io::Result<Vec<File>> {
+        let mut files = Vec::new();
+        for entry in fs::read_dir(&self.folder)? {
+            let entry = entry?;
+            if !entry.file_name().to_str().is_some_and(|name| name.starts_with(prefix)) {
+                continue;
+            }
+            // Another process may have removed it.
+            let Ok(metadata) = entry.metadata() else { continue };
+            files.push(File { path: entry.path(), bytes: metadata.len(), used: metadata.modified()? });
+        }
+        Ok(files)
     }
 
     /// Compiles under a name of the caller's.
@@ -90,17 +136,29 @@ impl ComponentCache {
 
     /// Forgets what was compiled under a name of the caller's.
     pub fn forget(&self, engine: &Engine, content: &str) {
-        let path = self.folder.join(name(engine, content));
-        if let Err(error) = fs::remove_file(&path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            tracing::warn!(path = %path.display(), %error, "compiled component stays");
-        }
+        remove(&self.folder.join(name(engine, content)));
     }
 
     fn lock(&self, cached: &Path) -> Arc<Mutex<()>> {
         let mut at_work = self.at_work.lock().unwrap_or_else(PoisonError::into_inner);
+        // Those that nobody waits for.
+        at_work.retain(|_, lock| Arc::strong_count(lock) > 1);
         Arc::clone(at_work.entry(cached.to_owned()).or_default())
+    }
+}
+
+/// A file of the folder.
+struct File {
+    path: PathBuf,
+    bytes: u64,
+    used: SystemTime,
+}
+
+fn remove(path: &Path) {
+    if let Err(error) = fs::remove_file(path)
+        && error.kind() != io::ErrorKind::NotFound
+    {
+        tracing::warn!(path = %path.display(), %error, "compiled component stays");
     }
 }
 
@@ -171,6 +229,45 @@ mod tests {
             }
         });
         assert_eq!(fs::read_dir(folder.path().join("cache")).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn so_many_bytes_stay_and_the_last_used_ones() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ComponentCache::new(folder.path()).unwrap();
+        let engine = Engine::default();
+        for content in ["models-a", "models-b", "models-c", "models-d", "other"] {
+            cache.compile_as(&engine, content, b"\0asm\x0d\0\x01\0").unwrap();
+        }
+        let path = |content: &str| folder.path().join(name(&engine, content));
+        let unused_for = |content: &str, hours: u64| {
+            let then = SystemTime::now() - Duration::from_secs(3600 * hours);
+            fs::File::options().append(true).open(path(content)).unwrap().set_modified(then).unwrap();
+        };
+        for (content, hours) in [("models-a", 9), ("models-b", 8), ("models-c", 7), ("models-d", 6), ("other", 1000)] {
+            unused_for(content, hours);
+        }
+        assert!(cache.known(&engine, "models-a").is_some(), "used, from now on");
+        cache.used(&engine, "models-x");
+        let there = || ["models-a", "models-b", "models-c", "models-d", "other"].map(|content| path(content).exists());
+        let bytes = fs::metadata(path("models-a")).unwrap().len();
+        cache.trim("models-", 3 * bytes, Duration::MAX);
+        assert_eq!(there(), [true, false, true, true, true]);
+        cache.trim("models-", u64::MAX, Duration::from_secs(3600 * 13 / 2));
+        assert_eq!(there(), [true, false, false, true, true]);
+        cache.trim("models-", 0, Duration::MAX);
+        assert_eq!(there(), [false, false, false, false, true]);
+    }
+
+    #[test]
+    fn locks_of_what_is_done_are_let_go_of() {
+        let folder = tempfile::tempdir().unwrap();
+        let cache = ComponentCache::new(folder.path()).unwrap();
+        let engine = Engine::default();
+        for at in 0..100 {
+            cache.compile_as(&engine, &format!("models-{at}"), b"\0asm\x0d\0\x01\0").unwrap();
+        }
+        assert_eq!(cache.at_work.lock().unwrap().len(), 1);
     }
 
     #[test]

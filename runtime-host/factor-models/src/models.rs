@@ -145,6 +145,7 @@ impl Models {
         self.documents.insert_many(tenant, Collection::ModelConfigs, vec![new], false).await?;
         drop(held);
         self.serving.put((tenant.clone(), name), image);
+        self.serving.trim_disk();
         self.forget(tenant, scenario_id);
         self.names.remove(&(tenant.clone(), record.model_name.clone()));
         match self.there_already(tenant, &record).await? {

@@ -22,6 +22,9 @@ use crate::idle::Idle;
 /// How much longer than a computing guest a waiting one is given.
 const GRACE: Duration = Duration::from_millis(5);
 
+/// What the names of images begin with, among those of other compiled components.
+const IMAGES: &str = "models-";
+
 /// The ranker component before it is given a model.
 pub struct Sandbox {
     engines: Engines,
@@ -100,6 +103,17 @@ impl Sandbox {
         component.map(|component| self.image(&component)).transpose()
     }
 
+    /// Says which images are in use; those that are not, and more than may be there, are
+    /// removed from the disk.
+    pub(crate) fn trim(&self, in_use: &[String]) {
+        if let Some(template) = self.template.get() {
+            for name in in_use {
+                self.cache.used(self.engines.models(), &self.content(template, name));
+            }
+        }
+        blocking(|| self.cache.trim(IMAGES, limits::MODEL_IMAGES_BYTES, limits::MODEL_IMAGE_UNUSED));
+    }
+
     /// Forgets an image.
     pub(crate) async fn forget(&self, name: &str) -> Result<(), Error> {
         let template = self.template().await?;
@@ -118,7 +132,8 @@ impl Sandbox {
 
     /// An image depends on the component as on the model.
     fn content(&self, template: &Template, name: &str) -> String {
-        format!("{}-{}", name.replace('/', "-"), template.id())
+        let name = name.rsplit('/').next().unwrap_or_default();
+        format!("{IMAGES}{name}-{}", template.id())
     }
 
     async fn initialise(&self, template: &Template, manifest: &str, onnx: &[u8]) -> Result<(Loaded, Vec<u8>), Error> {

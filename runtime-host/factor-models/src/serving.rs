@@ -1,6 +1,9 @@
 //! Models that are ready to rank, of all tenants.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use funnelweb_bindings::{
     stages::rank::RankRequest,
@@ -19,6 +22,9 @@ use crate::{
     sandbox::{Error, Image, Sandbox},
     usage::{Counters, Usage},
 };
+
+/// How often what is on the disk is looked through.
+const TRIM_EVERY: Duration = Duration::from_secs(3600);
 
 /// Why there is no ranker.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,11 +126,16 @@ impl Serving {
         if let Ok(runtime) = tokio::runtime::Handle::try_current() {
             // Ends with what it looks after.
             runtime.spawn(async move {
+                let mut trimmed: Option<Instant> = None;
                 loop {
                     tokio::time::sleep(limits::MODEL_IDLE / 2).await;
                     let Some(serving) = weak.upgrade() else { return };
                     serving.trim();
                     serving.forget_gone().await;
+                    if trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
+                        serving.trim_disk();
+                        trimmed = Some(Instant::now());
+                    }
                 }
             });
         }
@@ -190,6 +201,7 @@ impl Serving {
         match image.await {
             Ok(image) => {
                 self.put(of, image);
+                self.trim_disk();
             }
             Err(error) => {
                 tracing::warn!(%tenant, %name, %error, "model could not be made ready");
@@ -212,6 +224,13 @@ impl Serving {
         if let Err(error) = self.sandbox.forget(name).await {
             tracing::warn!(%name, %error, "the image of a model stays");
         }
+    }
+
+    /// The images on the disk are at most so many bytes, and those of no model go.
+    pub(crate) fn trim_disk(&self) {
+        let ready = self.known.iter().filter(|(_, state)| matches!(state, State::Ready(_)));
+        let in_use: Vec<String> = ready.map(|((_, name), _)| name).collect();
+        self.sandbox.trim(&in_use);
     }
 
     fn trim(&self) {
@@ -247,13 +266,41 @@ mod tests {
     use super::*;
 
     #[tokio::test]
+    async fn so_many_bytes_of_images_are_on_the_disk_and_none_that_nobody_uses() {
+        let folder = tempfile::tempdir().unwrap();
+        let serving = serving(folder.path());
+        let image = |name: &str, bytes: u64, age: Duration| {
+            let path = folder.path().join("components").join(name);
+            let file = std::fs::File::create(&path).unwrap();
+            file.set_len(bytes).unwrap();
+            file.set_modified(std::time::SystemTime::now() - age).unwrap();
+            path
+        };
+        let minute = Duration::from_secs(60);
+        let new = image("models-new.cwasm", limits::MODEL_IMAGES_BYTES - 1, minute);
+        let last = image("models-last.cwasm", 1, 2 * minute);
+        let old = image("models-old.cwasm", 1, 3 * minute);
+        serving.trim_disk();
+        assert_eq!([&new, &last, &old].map(|path| path.exists()), [true, true, false]);
+        let orphan = image("models-orphan.cwasm", 0, limits::MODEL_IMAGE_UNUSED);
+        let young = image("models-young.cwasm", 0, limits::MODEL_IMAGE_UNUSED - minute);
+        let component = image("component.cwasm", 1, limits::MODEL_IMAGE_UNUSED);
+        serving.trim_disk();
+        assert_eq!([&orphan, &young, &component].map(|path| path.exists()), [false, true, true]);
+    }
+
+    fn serving(folder: &std::path::Path) -> Arc<Serving> {
+        let documents = SqliteDocuments::new(Arc::new(TenantStores::new(folder).unwrap())).unwrap();
+        let files = ModelFiles::new(Arc::new(documents), Arc::new(FileBlobs::new(folder).unwrap()));
+        let cache = Arc::new(ComponentCache::new(folder.join("components")).unwrap());
+        let sandbox = Sandbox::new(&Engines::new().unwrap(), cache, None).unwrap();
+        Serving::new(Arc::new(sandbox), Arc::new(files))
+    }
+
+    #[tokio::test]
     async fn so_many_models_are_known_and_the_least_used_goes() {
         let folder = tempfile::tempdir().unwrap();
-        let documents = SqliteDocuments::new(Arc::new(TenantStores::new(folder.path()).unwrap())).unwrap();
-        let files = ModelFiles::new(Arc::new(documents), Arc::new(FileBlobs::new(folder.path()).unwrap()));
-        let cache = Arc::new(ComponentCache::new(folder.path().join("components")).unwrap());
-        let sandbox = Sandbox::new(&Engines::new().unwrap(), cache, None).unwrap();
-        let serving = Serving::new(Arc::new(sandbox), Arc::new(files));
+        let serving = serving(folder.path());
         let of = |at: usize| (Tenant::new("t").unwrap(), format!("models/{at}"));
         for at in 0..limits::MODEL_IMAGES + 100 {
             serving.known.insert(of(at), State::Failed(Missing::Broken("no".to_owned()), Instant::now()));
