@@ -19,6 +19,7 @@ use funnelweb_core::{
 use funnelweb_factor_documents::store::{Collection, Documents, Key, NewDocument, Precondition, WriteError};
 use funnelweb_tenant_store::{Error as StoreError, Tenant};
 use quick_cache::sync::Cache;
+use serde::Deserialize;
 use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -74,6 +75,17 @@ struct Known {
     since: Instant,
 }
 
+/// A scenario, and which one of that name it is: it may be deleted and made anew.
+struct StoredScenario {
+    config: Scenario,
+    created_at: String,
+}
+
+#[derive(Deserialize)]
+struct Created {
+    created_at: String,
+}
+
 impl Models {
     /// Over these stores, with models run in `sandbox`.
     #[must_use]
@@ -126,32 +138,54 @@ impl Models {
         let _turn = self.checking.acquire().await;
         let loaded = self.serving.sandbox().load(&name, &files.manifest, &files.onnx).await;
         let (loaded, image) = loaded.map_err(refused)?;
-        let record = match self.checked(tenant, &scenario, &files, &loaded, &image).await {
-            Ok(record) => record,
+        let kept = match self.checked(tenant, &scenario.config, &files, &loaded, &image).await {
+            Ok(record) => self.keep(tenant, &scenario, &files, record).await,
+            Err(refusal) => Err(refusal),
+        };
+        match kept {
+            Ok(record) => {
+                self.serving.put((tenant.clone(), name), image);
+                self.serving.trim_disk();
+                Ok(record)
+            }
             Err(refusal) => {
                 self.serving.forget(&name).await;
-                return Err(refusal);
+                Err(refusal)
             }
-        };
+        }
+    }
+
+    /// Writes down a model that was checked for a scenario.
+    async fn keep(
+        &self,
+        tenant: &Tenant,
+        scenario: &StoredScenario,
+        files: &Files,
+        record: Record,
+    ) -> Result<Record, Refusal> {
         let held = self.files.hold().await;
         // Also where the record is there already: its files may have been lost.
-        self.files.put(tenant, &files).await?;
+        self.files.put(tenant, files).await?;
         if let Some(same) = self.there_already(tenant, &record).await? {
-            drop(held);
-            self.serving.put((tenant.clone(), name), image);
             return Ok(same);
         }
         let new = NewDocument { key: record.key(), body: record.body() };
         self.documents.insert_many(tenant, Collection::ModelConfigs, vec![new], false).await?;
         drop(held);
-        self.serving.put((tenant.clone(), name), image);
-        self.serving.trim_disk();
-        self.forget(tenant, scenario_id);
+        self.forget(tenant, &record.scenario_id);
         self.names.remove(&(tenant.clone(), record.model_name.clone()));
-        match self.there_already(tenant, &record).await? {
-            Some(record) => Ok(record),
-            None => Err(StoreError::Unavailable("the model that was written is not there".to_owned()).into()),
+        let written = self.there_already(tenant, &record).await?;
+        // The checks took their time. Whoever deletes the scenario from now on finds the
+        // record; whoever did before has not.
+        let now = self.scenario(tenant, &record.scenario_id).await;
+        if !now.as_ref().is_ok_and(|now| now.created_at == scenario.created_at) {
+            if let Some(written) = written {
+                self.remove(tenant, &written).await?;
+            }
+            self.files.sweep(tenant).await?;
+            return Err(now.err().unwrap_or(Refusal::NoScenario(record.scenario_id)));
         }
+        Ok(written.ok_or_else(|| StoreError::Unavailable("the model that was written is not there".to_owned()))?)
     }
 
     /// What is recorded of a model that may rank.
@@ -235,21 +269,31 @@ impl Models {
     /// # Errors
     /// When there is none, or it is active.
     pub async fn delete(&self, tenant: &Tenant, scenario_id: &str, name: &str, version: &str) -> Result<(), Refusal> {
+        let record = self.inactive(tenant, scenario_id, name, version).await?;
+        self.remove(tenant, &record).await?;
+        self.files.sweep(tenant).await?;
+        self.serving.forget_gone().await;
+        Ok(())
+    }
+
+    /// A version that may be deleted, as it is now.
+    async fn inactive(&self, tenant: &Tenant, scenario_id: &str, name: &str, version: &str) -> Result<Record, Refusal> {
         let records = self.read(tenant, scenario_id).await?;
-        let found = records.iter().find(|record| record.model_name == name && record.model_version == version);
-        let record = found.ok_or_else(|| no_version(name, version))?;
+        let is_it = |record: &Record| record.model_name == name && record.model_version == version;
+        let record = records.into_iter().find(is_it).ok_or_else(|| no_version(name, version))?;
         if record.status == record::Status::Active {
             return Err(Refusal::InUse(format!(
                 "version `{version}` of `{name}` is active; activate another one first"
             )));
         }
-        self.documents
-            .delete(tenant, Collection::ModelConfigs, record.key(), Precondition::None)
-            .await
-            .map_err(conflict)?;
-        self.forget(tenant, scenario_id);
-        self.files.sweep(tenant).await?;
-        self.serving.forget_gone().await;
+        Ok(record)
+    }
+
+    /// Deletes a record, unless it was written since it was read: it may be active now.
+    async fn remove(&self, tenant: &Tenant, record: &Record) -> Result<(), Refusal> {
+        let as_read = Precondition::Version(record.document_version);
+        self.documents.delete(tenant, Collection::ModelConfigs, record.key(), as_read).await.map_err(conflict)?;
+        self.forget(tenant, &record.scenario_id);
         Ok(())
     }
 
@@ -314,9 +358,11 @@ impl Models {
         record.activation = of_name.map(|other| other.activation).max().unwrap_or_default() + 1;
         record.activated_at = Some(time::format_ms(now_ms()));
         record.status = record::Status::Active;
-        // One write: whoever reads before it finds the other version active.
+        // One write: whoever reads before it finds the other version active. A version that
+        // was deleted and uploaded anew meanwhile is another one.
+        let as_read = Precondition::Version(record.document_version);
         self.documents
-            .replace(tenant, Collection::ModelConfigs, record.key(), record.body(), Precondition::Exists)
+            .replace(tenant, Collection::ModelConfigs, record.key(), record.body(), as_read)
             .await
             .map_err(conflict)?;
         self.forget(tenant, &record.scenario_id);
@@ -328,12 +374,13 @@ impl Models {
         Ok(record)
     }
 
-    async fn scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<Scenario, Refusal> {
+    async fn scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<StoredScenario, Refusal> {
         let key = Key::new(scenario_id, scenario_id);
         let found = self.documents.get(tenant, Collection::Scenarios, key).await?;
         let found = found.ok_or_else(|| Refusal::NoScenario(scenario_id.to_owned()))?;
         let unreadable = |error: serde_json::Error| StoreError::Unavailable(format!("the stored scenario: {error}"));
-        Ok(serde_json::from_str(&found.body).map_err(unreadable)?)
+        let Created { created_at } = serde_json::from_str(&found.body).map_err(unreadable)?;
+        Ok(StoredScenario { config: serde_json::from_str(&found.body).map_err(unreadable)?, created_at })
     }
 
     async fn there_already(&self, tenant: &Tenant, record: &Record) -> Result<Option<Record>, Refusal> {
@@ -382,6 +429,7 @@ fn record_of(scenario_id: &str, loaded: &Loaded, files: &Files, trial: record::T
         activated_at: None,
         created_at: None,
         updated_at: None,
+        document_version: 0,
     })
 }
 
@@ -500,7 +548,7 @@ fn now_ms() -> u64 {
 mod tests {
     use funnelweb_blob_store::FileBlobs;
     use funnelweb_engine::{ComponentCache, Engines};
-    use funnelweb_factor_documents::SqliteDocuments;
+    use funnelweb_factor_documents::{SqliteDocuments, store::Dependent as _};
     use funnelweb_tenant_store::TenantStores;
 
     use super::*;
@@ -524,6 +572,62 @@ mod tests {
     async fn write(documents: &dyn Documents, tenant: &Tenant, record: &Record) {
         let new = NewDocument { key: record.key(), body: record.body() };
         documents.insert_many(tenant, Collection::ModelConfigs, vec![new], false).await.unwrap();
+    }
+
+    async fn scenario(documents: &dyn Documents, tenant: &Tenant) {
+        let body =
+            r#"{"scenario_id":"feed","scenario_type":"news","config":{"recall":{"strategies":[{"name":"latest"}]}}}"#;
+        let new = NewDocument { key: Key::new("feed", "feed"), body: body.to_owned() };
+        documents.insert_many(tenant, Collection::Scenarios, vec![new], false).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn what_was_activated_meanwhile_is_not_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let (documents, models) = models(folder.path());
+        let acme = Tenant::new("acme").unwrap();
+        for (version, activation) in [("v1", 0), ("v2", 1)] {
+            write(documents.as_ref(), &acme, &record::tests::record("deepfm", version, activation)).await;
+        }
+        let inactive = models.inactive(&acme, "feed", "deepfm", "v1").await.unwrap();
+        models.activate(&acme, "feed", "deepfm", "v1").await.unwrap();
+        assert!(matches!(models.remove(&acme, &inactive).await, Err(Refusal::InUse(_))));
+        assert_eq!(models.list(&acme, "feed").await.unwrap().len(), 2);
+        // Nor is what was uploaded anew meanwhile activated as what it was.
+        let read = models.inactive(&acme, "feed", "deepfm", "v2").await.unwrap();
+        models.delete(&acme, "feed", "deepfm", "v2").await.unwrap();
+        write(documents.as_ref(), &acme, &record::tests::record("deepfm", "v2", 0)).await;
+        assert!(matches!(models.switch_to(&acme, read, &[]).await, Err(Refusal::InUse(_))));
+    }
+
+    #[tokio::test]
+    async fn an_upload_that_outlasts_its_scenario_leaves_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let (documents, models) = models(folder.path());
+        let acme = Tenant::new("acme").unwrap();
+        let files = Files { manifest: "{}".to_owned(), onnx: Bytes::from_static(b"onnx") };
+        let record =
+            Record { model_path: format!("blob:{}", files.name()), ..record::tests::record("deepfm", "v1", 0) };
+        let left = async || {
+            let records = models.list(&acme, "feed").await.unwrap();
+            (records.len(), models.files.get(&acme, &files.name()).await.unwrap().is_some())
+        };
+        scenario(documents.as_ref(), &acme).await;
+        let begun = models.scenario(&acme, "feed").await.unwrap();
+        models.keep(&acme, &begun, &files, record.clone()).await.unwrap();
+        assert_eq!(left().await, (1, true));
+
+        documents.delete_scenario(&acme, "feed".to_owned()).await.unwrap();
+        models.files.forget_scenario(&acme, "feed").await.unwrap();
+        let refused = models.keep(&acme, &begun, &files, record.clone()).await;
+        assert_eq!(refused, Err(Refusal::NoScenario("feed".to_owned())));
+        assert_eq!(left().await, (0, false));
+        // One of the same name was made since.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+        scenario(documents.as_ref(), &acme).await;
+        let refused = models.keep(&acme, &begun, &files, record).await;
+        assert_eq!(refused, Err(Refusal::NoScenario("feed".to_owned())));
+        assert_eq!(left().await, (0, false));
     }
 
     #[tokio::test]

@@ -43,6 +43,10 @@ pub struct Record {
     /// Set by the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<String>,
+    /// Of the document that it was read from, so that nothing that was written since is
+    /// written over or deleted.
+    #[serde(skip)]
+    pub document_version: u64,
 }
 
 /// What a model says of itself, and what was found out at its upload.
@@ -104,7 +108,8 @@ impl Record {
     /// Reads what is stored; none when it is of another version of this program.
     #[must_use]
     pub fn read(document: &Document) -> Option<Self> {
-        serde_json::from_str(&document.body).ok()
+        let record: Self = serde_json::from_str(&document.body).ok()?;
+        Some(Self { document_version: document.version, ..record })
     }
 
     /// The record as it is stored.
@@ -190,6 +195,7 @@ pub(crate) mod tests {
             activated_at: None,
             created_at: None,
             updated_at: None,
+            document_version: 0,
         }
     }
 
@@ -214,8 +220,8 @@ pub(crate) mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        let record = record("a", "1", 1);
-        let document = Document { key: record.key(), body: record.body(), version: 1 };
+        let record = Record { document_version: 7, ..record("a", "1", 1) };
+        let document = Document { key: record.key(), body: record.body(), version: 7 };
         assert_eq!(Record::read(&document), Some(record));
         assert_eq!(Record::read(&Document { body: "{}".to_owned(), ..document }), None);
     }
