@@ -7,6 +7,8 @@
     reason = "a test suite: a failed check is a panic"
 )]
 
+use std::time::Duration;
+
 use funnelweb_core::limits;
 use futures::future::join_all;
 
@@ -30,6 +32,7 @@ impl Suite<'_> {
         self.a_version_is_read_as_it_was_written().await;
         self.versions_grow().await;
         self.names_are_apart().await;
+        self.what_is_not_used_goes().await;
         self.of_writers_at_once_the_highest_stays().await;
         self.tenants_are_apart().await;
         self.wrong_arguments_are_named().await;
@@ -92,6 +95,22 @@ impl Suite<'_> {
         // What is gone may begin anew.
         self.blobs.put(t, "a/b", 1, "again".into()).await.unwrap();
         assert_eq!(self.blobs.latest(t, "a/b").await, Ok(Some(1)));
+    }
+
+    async fn what_is_not_used_goes(&self) {
+        let t = &self.tenant("unused");
+        for name in ["a/b", "a/c", "d"] {
+            self.blobs.put(t, name, 5, name.to_owned().into()).await.unwrap();
+        }
+        assert_eq!(self.blobs.touch(t, "a/b", 5).await, Ok(true));
+        assert_eq!(self.blobs.touch(t, "a/b", 6).await, Ok(false));
+        assert_eq!(self.blobs.touch(t, "e", 5).await, Ok(false));
+        assert_eq!(self.blobs.delete_unused(t, "a", Duration::from_secs(3600)).await, Ok(false));
+        assert_eq!(self.blobs.get(t, "a/c", 5).await.unwrap().unwrap(), "a/c");
+        assert_eq!(self.blobs.delete_unused(t, "a", Duration::ZERO).await, Ok(true));
+        assert_eq!(self.blobs.list(t, "").await.unwrap(), [blob("d", 5, 1)]);
+        assert_eq!(self.blobs.get(t, "a/b", 5).await, Ok(None));
+        assert_eq!(self.blobs.delete_unused(t, "e", Duration::ZERO).await, Ok(true));
     }
 
     async fn of_writers_at_once_the_highest_stays(&self) {

@@ -15,6 +15,7 @@ use std::{
         Arc, Mutex,
         atomic::{AtomicU64, Ordering},
     },
+    time::{Duration, SystemTime},
 };
 
 use async_trait::async_trait;
@@ -115,6 +116,23 @@ impl Blobs for FileBlobs {
         let (tenant, prefix) = (tenant.clone(), prefix.to_owned());
         self.blocking(move |folder| folder.delete_prefix(&tenant, &prefix)).await
     }
+
+    async fn touch(&self, tenant: &Tenant, name: &str, version: u64) -> Result<bool, Error> {
+        check::name(name)?;
+        let (tenant, name) = (tenant.clone(), name.to_owned());
+        self.blocking(move |folder| folder.touch(&tenant, &name, version)).await
+    }
+
+    async fn delete_unused(&self, tenant: &Tenant, prefix: &str, unused: Duration) -> Result<bool, Error> {
+        check::prefix(prefix)?;
+        let (tenant, prefix) = (tenant.clone(), prefix.to_owned());
+        self.blocking(move |folder| folder.delete_unused(&tenant, &prefix, unused)).await
+    }
+
+    /// One process uses a data directory.
+    fn on_the_way(&self) -> Duration {
+        Duration::ZERO
+    }
 }
 
 impl Folder {
@@ -170,10 +188,48 @@ impl Folder {
         }
     }
 
+    fn touch(&self, tenant: &Tenant, name: &str, version: u64) -> Result<bool, Error> {
+        let path = self.of(tenant, name).join(file_name(version));
+        let _names = lock(&self.names);
+        match File::options().append(true).open(&path) {
+            Err(error) if error.kind() == ErrorKind::NotFound => Ok(false),
+            file => {
+                let touched = file.and_then(|file| file.set_modified(SystemTime::now()));
+                touched.map(|()| true).map_err(cannot("write", &path))
+            }
+        }
+    }
+
+    fn delete_unused(&self, tenant: &Tenant, prefix: &str, unused: Duration) -> Result<bool, Error> {
+        let mut found = Vec::new();
+        list(&self.of(tenant, prefix), prefix, &mut found)?;
+        let mut is_empty = true;
+        for Blob { name, version, .. } in found {
+            let path = self.of(tenant, &name).join(file_name(version));
+            let _names = lock(&self.names);
+            let written = match fs::metadata(&path).and_then(|metadata| metadata.modified()) {
+                Err(error) if error.kind() == ErrorKind::NotFound => continue,
+                written => written.map_err(cannot("read", &path))?,
+            };
+            // One that is written in the future has an age of nothing.
+            if written.elapsed().unwrap_or_default() < unused {
+                is_empty = false;
+            } else {
+                self.remove(tenant, &name, version)?;
+            }
+        }
+        Ok(is_empty)
+    }
+
     fn delete(&self, tenant: &Tenant, name: &str, version: u64) -> Result<bool, Error> {
+        let _names = lock(&self.names);
+        self.remove(tenant, name, version)
+    }
+
+    /// To be called by who holds the names.
+    fn remove(&self, tenant: &Tenant, name: &str, version: u64) -> Result<bool, Error> {
         let folder = self.of(tenant, name);
         let path = folder.join(file_name(version));
-        let _names = lock(&self.names);
         match fs::remove_file(&path) {
             Err(error) if error.kind() == ErrorKind::NotFound => return Ok(false),
             removed => removed.map_err(cannot("remove", &path))?,
@@ -345,6 +401,21 @@ mod tests {
         blobs.delete_prefix(&t, "").await.unwrap();
         assert!(!root.join("t").exists());
         assert_eq!(fs::read_dir(root.join(NEW)).unwrap().count(), 0);
+    }
+
+    #[tokio::test]
+    async fn what_is_touched_is_young() {
+        const HOUR: Duration = Duration::from_secs(3600);
+        let (folder, blobs, t) = blobs();
+        for name in ["a/b", "a/c"] {
+            blobs.put(&t, name, 1, "one".into()).await.unwrap();
+            let file = File::options().append(true).open(folder.path().join("blobs/t").join(name).join("@1")).unwrap();
+            file.set_modified(SystemTime::now() - 2 * HOUR).unwrap();
+        }
+        assert_eq!(blobs.touch(&t, "a/b", 1).await, Ok(true));
+        assert_eq!(blobs.delete_unused(&t, "a", HOUR).await, Ok(false));
+        assert_eq!(blobs.list(&t, "").await.unwrap(), [Blob { name: "a/b".to_owned(), version: 1, bytes: 3 }]);
+        assert_eq!(blobs.get(&t, "a/b", 1).await.unwrap().unwrap(), "one");
     }
 
     #[tokio::test]

@@ -1,5 +1,7 @@
 //! The trait.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 pub use bytes::Bytes;
 pub use funnelweb_tenant_store::{Error as StoreError, Tenant};
@@ -82,4 +84,16 @@ pub trait Blobs: Send + Sync + 'static {
 
     /// Deletes what [`list`](Blobs::list) lists.
     async fn delete_prefix(&self, tenant: &Tenant, prefix: &str) -> Result<(), Error>;
+
+    /// Makes a version as young as one that is written now; whether it was there.
+    async fn touch(&self, tenant: &Tenant, name: &str, version: u64) -> Result<bool, Error>;
+
+    /// Deletes what [`list`](Blobs::list) lists and what has been neither written nor
+    /// touched for as long as `unused`; whether nothing is left. One that is touched
+    /// meanwhile stays.
+    async fn delete_unused(&self, tenant: &Tenant, prefix: &str, unused: Duration) -> Result<bool, Error>;
+
+    /// For how long what was written or touched may be of use to another process, which has
+    /// not said yet what for: nothing where there is no other.
+    fn on_the_way(&self) -> Duration;
 }

@@ -1,11 +1,15 @@
 //! The files of models: blobs that are named by their content.
 
-use std::sync::{Arc, PoisonError};
+use std::{
+    collections::HashMap,
+    sync::{Arc, PoisonError},
+    time::Instant,
+};
 
 use async_trait::async_trait;
 use funnelweb_blob_store::store::{Blobs, Bytes, Error, StoreError, Tenant};
 use funnelweb_core::limits;
-use funnelweb_factor_documents::store::{Collection, Dependent, Documents, Query};
+use funnelweb_factor_documents::store::{Collection, Dependent, Documents, Key, Precondition, Query, WriteError};
 use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
 
@@ -49,17 +53,27 @@ fn hex(bytes: &[u8]) -> String {
 pub struct ModelFiles {
     documents: Arc<dyn Documents>,
     blobs: Arc<dyn Blobs>,
-    /// Held while files have no record yet, and while those without one are deleted.
+    /// Held while files have no record yet, and while those without one are deleted. Of
+    /// what other processes do, the age of files says enough.
     changing: Mutex<()>,
     /// Names of files that were deleted, until somebody asks.
     gone: std::sync::Mutex<Vec<(Tenant, String)>>,
+    /// Whose files to look through again, and when: those without a record may be of an
+    /// upload to another process.
+    later: std::sync::Mutex<HashMap<Tenant, Instant>>,
 }
 
 impl ModelFiles {
     /// Over these stores.
     #[must_use]
     pub fn new(documents: Arc<dyn Documents>, blobs: Arc<dyn Blobs>) -> Self {
-        Self { documents, blobs, changing: Mutex::default(), gone: std::sync::Mutex::default() }
+        Self {
+            documents,
+            blobs,
+            changing: Mutex::default(),
+            gone: std::sync::Mutex::default(),
+            later: std::sync::Mutex::default(),
+        }
     }
 
     /// No files are deleted for as long as this is held.
@@ -112,7 +126,8 @@ impl ModelFiles {
         }
     }
 
-    /// Deletes the files that no record is of any more.
+    /// Deletes the files that no record is of any more. Where other processes write as
+    /// well, those that are young stay: another process may be about to write a record.
     pub(crate) async fn sweep(&self, tenant: &Tenant) -> Result<(), StoreError> {
         let _held = self.hold().await;
         let names = self.names(tenant).await?;
@@ -120,11 +135,30 @@ impl ModelFiles {
             return Ok(());
         }
         let used = self.records(tenant, None).await?;
+        let age = self.blobs.on_the_way();
         for name in names.iter().filter(|name| !used.iter().any(|record| record.file() == **name)) {
-            self.blobs.delete_prefix(tenant, name).await?;
-            self.gone.lock().unwrap_or_else(PoisonError::into_inner).push((tenant.clone(), name.clone()));
+            if self.blobs.delete_unused(tenant, name, age).await? {
+                self.gone.lock().unwrap_or_else(PoisonError::into_inner).push((tenant.clone(), name.clone()));
+            } else {
+                self.later.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant.clone(), Instant::now() + age);
+            }
         }
         Ok(())
+    }
+
+    /// Looks through the files again whose time has come.
+    pub(crate) async fn sweep_again(&self, now: Instant) {
+        let due: Vec<Tenant> = {
+            let mut later = self.later.lock().unwrap_or_else(PoisonError::into_inner);
+            later.extract_if(|_, due| *due <= now).map(|(tenant, _)| tenant).collect()
+        };
+        for tenant in due {
+            if let Err(error) = self.sweep(&tenant).await {
+                tracing::warn!(%tenant, %error, "files of deleted models stay for now");
+                let age = self.blobs.on_the_way();
+                self.later.lock().unwrap_or_else(PoisonError::into_inner).insert(tenant, now + age);
+            }
+        }
     }
 
     /// Whose files, and which, were deleted since this was called last.
@@ -132,12 +166,15 @@ impl ModelFiles {
         std::mem::take(&mut self.gone.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// Writes what is not there.
+    /// Writes what is not there. For as long as an upload may take nobody deletes it.
     pub(crate) async fn put(&self, tenant: &Tenant, files: &Files) -> Result<(), StoreError> {
         let name = files.name();
         let parts = [("manifest", Bytes::from(files.manifest.clone())), ("onnx", files.onnx.clone())];
         for (part, bytes) in parts {
             let name = format!("{name}/{part}");
+            if self.blobs.touch(tenant, &name, VERSION).await? {
+                continue;
+            }
             match self.blobs.put(tenant, &name, VERSION, bytes).await {
                 // It has the same content.
                 Ok(()) | Err(Error::Stale { .. }) => {}
@@ -169,7 +206,17 @@ impl ModelFiles {
 /// The files of a scenario's models go with it.
 #[async_trait]
 impl Dependent for ModelFiles {
-    async fn forget_scenario(&self, tenant: &Tenant, _: &str) -> Result<(), StoreError> {
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), StoreError> {
+        let key = Key::new(scenario_id, scenario_id);
+        if self.documents.get(tenant, Collection::Scenarios, key).await?.is_none() {
+            // Written while the scenario was deleted, step by step.
+            for record in self.records(tenant, Some(scenario_id)).await? {
+                let deleted = self.documents.delete(tenant, Collection::ModelConfigs, record.key(), Precondition::None);
+                if let Err(WriteError::Store(error)) = deleted.await {
+                    return Err(error);
+                }
+            }
+        }
         self.sweep(tenant).await
     }
 
@@ -181,7 +228,9 @@ impl Dependent for ModelFiles {
 
 #[cfg(test)]
 mod tests {
-    use funnelweb_blob_store::FileBlobs;
+    use std::time::Duration;
+
+    use funnelweb_blob_store::{FileBlobs, store::Blob};
     use funnelweb_factor_documents::{SqliteDocuments, store::NewDocument};
     use funnelweb_tenant_store::TenantStores;
 
@@ -214,9 +263,82 @@ mod tests {
         store.sweep(&acme).await.unwrap();
         assert_eq!(store.names(&acme).await.unwrap(), std::slice::from_ref(&name));
         documents.delete_scenario(&acme, "feed".to_owned()).await.unwrap();
+        // Written between the steps of that, where it has any.
+        let late = NewDocument { key: record.key(), body: record.body() };
+        documents.insert_many(&acme, Collection::ModelConfigs, vec![late], false).await.unwrap();
         store.forget_scenario(&acme, "feed").await.unwrap();
         assert!(store.names(&acme).await.unwrap().is_empty());
         assert_eq!(store.take_gone(), [(acme.clone(), other.name()), (acme, name)]);
         assert!(store.take_gone().is_empty());
+    }
+
+    /// A store that other processes write to as well.
+    struct Shared(FileBlobs);
+
+    #[async_trait]
+    impl Blobs for Shared {
+        async fn put(&self, tenant: &Tenant, name: &str, version: u64, bytes: Bytes) -> Result<(), Error> {
+            self.0.put(tenant, name, version, bytes).await
+        }
+
+        async fn latest(&self, tenant: &Tenant, name: &str) -> Result<Option<u64>, Error> {
+            self.0.latest(tenant, name).await
+        }
+
+        async fn get(&self, tenant: &Tenant, name: &str, version: u64) -> Result<Option<Bytes>, Error> {
+            self.0.get(tenant, name, version).await
+        }
+
+        async fn list(&self, tenant: &Tenant, prefix: &str) -> Result<Vec<Blob>, Error> {
+            self.0.list(tenant, prefix).await
+        }
+
+        async fn delete(&self, tenant: &Tenant, name: &str, version: u64) -> Result<bool, Error> {
+            self.0.delete(tenant, name, version).await
+        }
+
+        async fn delete_prefix(&self, tenant: &Tenant, prefix: &str) -> Result<(), Error> {
+            self.0.delete_prefix(tenant, prefix).await
+        }
+
+        async fn touch(&self, tenant: &Tenant, name: &str, version: u64) -> Result<bool, Error> {
+            self.0.touch(tenant, name, version).await
+        }
+
+        async fn delete_unused(&self, tenant: &Tenant, prefix: &str, unused: Duration) -> Result<bool, Error> {
+            self.0.delete_unused(tenant, prefix, unused).await
+        }
+
+        fn on_the_way(&self) -> Duration {
+            Duration::from_millis(500)
+        }
+    }
+
+    #[tokio::test]
+    async fn files_of_an_upload_to_another_process_are_not_deleted() {
+        let folder = tempfile::tempdir().unwrap();
+        let documents = SqliteDocuments::new(Arc::new(TenantStores::new(folder.path()).unwrap())).unwrap();
+        let blobs = Arc::new(Shared(FileBlobs::new(folder.path()).unwrap()));
+        let of_process = |documents: &Arc<dyn Documents>| ModelFiles::new(Arc::clone(documents), blobs.clone());
+        let documents: Arc<dyn Documents> = Arc::new(documents);
+        let (one, other) = (of_process(&documents), of_process(&documents));
+        let acme = Tenant::new("acme").unwrap();
+        let files = Files { manifest: "{}".to_owned(), onnx: Bytes::from_static(b"onnx") };
+        let there = async || one.get(&acme, &files.name()).await.unwrap().is_some();
+        one.put(&acme, &files).await.unwrap();
+        other.sweep(&acme).await.unwrap();
+        assert!(there().await && other.take_gone().is_empty());
+        // Nor when they are of a version that was deleted long ago, and are uploaded anew.
+        tokio::time::sleep(blobs.on_the_way()).await;
+        one.put(&acme, &files).await.unwrap();
+        other.sweep(&acme).await.unwrap();
+        assert!(there().await);
+        // Nobody said what they are for.
+        other.sweep_again(Instant::now()).await;
+        assert!(there().await);
+        tokio::time::sleep(blobs.on_the_way()).await;
+        other.sweep_again(Instant::now()).await;
+        assert!(!there().await);
+        assert_eq!(other.take_gone(), [(acme, files.name())]);
     }
 }

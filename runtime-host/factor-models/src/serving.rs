@@ -131,6 +131,7 @@ impl Serving {
                     tokio::time::sleep(limits::MODEL_IDLE / 2).await;
                     let Some(serving) = weak.upgrade() else { return };
                     serving.trim();
+                    serving.files.sweep_again(Instant::now()).await;
                     serving.forget_gone().await;
                     if trimmed.is_none_or(|at| at.elapsed() >= TRIM_EVERY) {
                         serving.trim_disk();

@@ -46,6 +46,8 @@ struct Head {
     upload: ObjectId,
     /// Of a note: when it was written.
     begun_ms: Option<u64>,
+    /// When it was written or touched last; 0 where nobody noted it.
+    touched_ms: u64,
 }
 
 impl Head {
@@ -59,6 +61,7 @@ impl Head {
             sum: integer(document, "sum")?,
             upload: document.get_object_id("upload").ok()?,
             begun_ms: unsigned("begun_ms"),
+            touched_ms: unsigned("touched_ms").unwrap_or_default(),
         })
     }
 
@@ -72,6 +75,7 @@ impl Head {
             "bytes": self.bytes.cast_signed(),
             "sum": self.sum,
             "upload": self.upload,
+            "touched_ms": self.touched_ms.cast_signed(),
         };
         if let Some(begun_ms) = self.begun_ms {
             document.insert("begun_ms", begun_ms.cast_signed());
@@ -134,6 +138,22 @@ impl MongoBlobs {
         Ok(removed)
     }
 
+    /// The same, unless it was touched since it was read; whether none is left.
+    async fn remove_as_read(&self, tenant: &Tenant, head: &Head) -> Result<bool, Error> {
+        let documents = self.0.collection(HEADS);
+        // One without matches null.
+        let touched = if head.touched_ms == 0 { Bson::Null } else { head.touched_ms.cast_signed().into() };
+        let as_read = doc! { "_id": &head.id, "touched_ms": touched };
+        self.0.again("delete", || async { documents.delete_one(as_read.clone()).await }).await.map_err(store_error)?;
+        let left = self.head(tenant, &head.name, head.version).await?;
+        if left.as_ref().is_none_or(|left| left.upload != head.upload) {
+            for chunk in head.chunks() {
+                self.remove(CHUNKS, &chunk.into()).await?;
+            }
+        }
+        Ok(left.is_none())
+    }
+
     /// Removes what was begun so long ago that nobody can be at work on it.
     async fn remove_begun(&self, heads: &[Head]) -> Result<(), Error> {
         let until_ms = self.0.now_ms().saturating_sub(ON_THE_WAY.as_millis() as u64);
@@ -186,6 +206,7 @@ impl Blobs for MongoBlobs {
             sum: xxh3_64(&bytes).cast_signed(),
             upload,
             begun_ms: None,
+            touched_ms: self.0.now_ms(),
         };
         let mut note = head.document(tenant);
         note.insert("_id", upload);
@@ -264,6 +285,32 @@ impl Blobs for MongoBlobs {
             self.remove_whole(head).await?;
         }
         Ok(())
+    }
+
+    async fn touch(&self, tenant: &Tenant, name: &str, version: u64) -> Result<bool, Error> {
+        check::name(name)?;
+        let heads = self.0.collection(HEADS);
+        let (which, now_ms) = (doc! { "_id": head_id(tenant, name, version) }, self.0.now_ms().cast_signed());
+        let touch = doc! { "$set": { "touched_ms": now_ms } };
+        let touched = self.0.again("update", || async { heads.update_one(which.clone(), touch.clone()).await }).await;
+        Ok(touched.map_err(store_error)?.matched_count > 0)
+    }
+
+    async fn delete_unused(&self, tenant: &Tenant, prefix: &str, unused: Duration) -> Result<bool, Error> {
+        check::prefix(prefix)?;
+        let heads = self.heads(tenant, prefix).await?;
+        self.remove_begun(&heads).await?;
+        let now_ms = self.0.now_ms();
+        let mut is_empty = true;
+        for head in heads.iter().filter(|head| head.begun_ms.is_none()) {
+            let is_unused = u128::from(now_ms.saturating_sub(head.touched_ms)) >= unused.as_millis();
+            is_empty &= is_unused && self.remove_as_read(tenant, head).await?;
+        }
+        Ok(is_empty)
+    }
+
+    fn on_the_way(&self) -> Duration {
+        ON_THE_WAY
     }
 }
 

@@ -73,6 +73,27 @@ async fn what_a_process_that_died_had_begun_is_not_seen_and_goes() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_another_process_touches_is_not_deleted() {
+    let server = Server::ferretdb().await;
+    let clock = clock();
+    let blobs = MongoBlobs::new(server.store_at(&clock, |_| {}).await);
+    let t = &Tenant::new("t").unwrap();
+    let there = async || blobs.list(t, "").await.unwrap().len();
+    blobs.put(t, "a/b", 1, Bytes::from_static(b"one")).await.unwrap();
+    blobs.put(t, "a/c", 1, Bytes::from_static(b"two")).await.unwrap();
+    assert_eq!(blobs.delete_unused(t, "a", blobs.on_the_way()).await, Ok(false));
+    assert_eq!(there().await, 2);
+    clock.fetch_add(3_600_001, Ordering::Relaxed);
+    assert_eq!(blobs.touch(t, "a/b", 1).await, Ok(true));
+    assert_eq!(blobs.delete_unused(t, "a", blobs.on_the_way()).await, Ok(false));
+    assert_eq!(there().await, 1);
+    assert_eq!(blobs.get(t, "a/b", 1).await.unwrap().unwrap(), "one");
+    clock.fetch_add(3_600_001, Ordering::Relaxed);
+    assert_eq!(blobs.delete_unused(t, "a", blobs.on_the_way()).await, Ok(true));
+    assert_eq!(server.collection("model_blob_chunks").await.count_documents(doc! {}).await.unwrap(), 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_version_that_lacks_something_is_damaged() {
     let server = Server::ferretdb().await;
     let blobs = MongoBlobs::new(server.store().await);
