@@ -55,6 +55,7 @@ pub async fn run(log: Arc<dyn ExposureLog>, forgetting: &dyn Forgetting, now_ms:
     slates_come_back_in_order_page_by_page(log.as_ref(), &one, now_ms).await;
     tenants_and_scenarios_are_apart(log.as_ref(), &one, &other, now_ms).await;
     what_is_deleted_is_gone(log.as_ref(), forgetting, &one, now_ms).await;
+    what_is_old_is_swept(log.as_ref(), &other, now_ms).await;
     limits_are_kept(log.as_ref(), &other).await;
 }
 
@@ -95,13 +96,28 @@ async fn tenants_and_scenarios_are_apart(log: &dyn ExposureLog, one: &Tenant, ot
 }
 
 async fn what_is_deleted_is_gone(log: &dyn ExposureLog, forgetting: &dyn Forgetting, tenant: &Tenant, now_ms: u64) {
+    // What was noted and is not written down yet goes, too.
     log.append(tenant, slate("feed", "bob", now_ms + 9)).await.unwrap();
-    log.settle(tenant).await.unwrap();
+    log.append(tenant, slate("feed", "ann", now_ms + 9)).await.unwrap();
     forgetting.forget_user(tenant, "ann").await;
+    log.forget_user(tenant, "ann").await.unwrap();
     assert_eq!(all(log, tenant, "feed").await, [slate("feed", "bob", now_ms + 9)]);
     assert!(all(log, tenant, "shop").await.is_empty());
+    log.append(tenant, slate("feed", "bob", now_ms + 10)).await.unwrap();
+    log.append(tenant, slate("shop", "bob", now_ms + 10)).await.unwrap();
     forgetting.forget_scenario(tenant, "feed").await;
+    log.forget_scenario(tenant, "feed").await.unwrap();
     assert!(all(log, tenant, "feed").await.is_empty());
+    assert_eq!(all(log, tenant, "shop").await, [slate("shop", "bob", now_ms + 10)]);
+}
+
+async fn what_is_old_is_swept(log: &dyn ExposureLog, tenant: &Tenant, now_ms: u64) {
+    for shown_at_ms in [now_ms - limits::EXPOSURE_LOG_MS - 60_000, now_ms] {
+        log.append(tenant, slate("old", "bob", shown_at_ms)).await.unwrap();
+    }
+    log.settle(tenant).await.unwrap();
+    log.sweep().await.unwrap();
+    assert_eq!(all(log, tenant, "old").await, [slate("old", "bob", now_ms)]);
 }
 
 async fn limits_are_kept(log: &dyn ExposureLog, tenant: &Tenant) {

@@ -21,6 +21,16 @@ pub trait ExposureLog: Send + Sync + 'static {
 
     /// Has what was noted before be written down.
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error>;
+
+    /// Has nothing come of what was noted here of a user who was deleted. What another
+    /// process has noted is written down all the same, if it was not yet.
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error>;
+
+    /// The same of a scenario.
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error>;
+
+    /// Deletes what is kept no more, also of tenants who are shown nothing any more.
+    async fn sweep(&self) -> Result<(), Error>;
 }
 
 /// Some slates.

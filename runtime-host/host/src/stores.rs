@@ -1,6 +1,10 @@
 //! The backends of all capabilities, as the configuration chooses them.
 
-use std::{path::Path, sync::Arc};
+use std::{
+    path::Path,
+    sync::{Arc, Weak},
+    time::Duration,
+};
 
 use anyhow::Context as _;
 use async_trait::async_trait;
@@ -24,6 +28,9 @@ use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLiv
 use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantFiles};
 
 use crate::runtime_config::{LiveBackend, RuntimeConfig};
+
+/// Between two sweeps of what was shown long ago: each opens the files of all tenants.
+const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// One backend per capability.
 #[derive(Clone)]
@@ -77,7 +84,9 @@ impl Stores {
         };
         let mut backends = Backends::embedded(data_dir)?;
         backends.connect_all(config).await?;
-        Ok(backends.together(lock))
+        let stores = backends.together(lock);
+        tokio::spawn(keep_sweeping(Arc::downgrade(&stores.exposures)));
+        Ok(stores)
     }
 
     /// What holds something of a tenant.
@@ -169,6 +178,7 @@ impl Backends {
         let dependents = vec![
             Arc::new(OfLearned(Arc::clone(&learned))) as Arc<dyn Dependent>,
             Arc::new(OfJobs(Arc::clone(&jobs))),
+            Arc::new(OfExposures(Arc::clone(&exposures))),
             Arc::clone(&models) as Arc<dyn Dependent>,
         ];
         let documents = Arc::new(WithEmbeddings::new(documents, Arc::clone(&vectors)).with_dependents(dependents));
@@ -187,6 +197,31 @@ impl Dependent for OfLearned {
 
     async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
         self.0.forget_user(tenant, user_id).await
+    }
+}
+
+/// And so does what waits to be logged as shown.
+struct OfExposures(Arc<dyn ExposureLog>);
+
+#[async_trait]
+impl Dependent for OfExposures {
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
+        self.0.forget_scenario(tenant, scenario_id).await
+    }
+
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
+        self.0.forget_user(tenant, user_id).await
+    }
+}
+
+/// Sweeps the log of slates now and then, for as long as somebody has it.
+async fn keep_sweeping(log: Weak<dyn ExposureLog>) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let Some(log) = log.upgrade() else { return };
+        if let Err(error) = log.sweep().await {
+            tracing::warn!(%error, "old slates could not be removed");
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! What users were shown: the collection `exposures`, written in batches behind the
 //! requests.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use bson::{Binary, DateTime, Document, doc, spec::BinarySubtype};
@@ -20,6 +20,8 @@ pub(crate) const EXPOSURES: &str = "exposures";
 const WAITING: usize = 4096;
 /// Slates that are written together.
 const BATCH: usize = 256;
+/// Slates that a process writes of a tenant before it cuts the log.
+const UNCUT: u64 = limits::EXPOSURE_LOG_SLATES / 200;
 /// How long the first of them waits for others.
 const GATHER: Duration = Duration::from_millis(200);
 
@@ -56,11 +58,9 @@ impl ExposureLog for MongoExposureLog {
 
     async fn read(&self, tenant: &Tenant, scenario_id: &str, after: Option<u64>, limit: u32) -> Result<Page, Error> {
         Error::check_count("limit", limit as usize, 1, limits::LOGGED_SLATES as usize)?;
-        let oldest_ms = self.store.now_ms().saturating_sub(limits::EXPOSURE_LOG_MS);
-        let oldest = DateTime::from_millis(oldest_ms.cast_signed());
-        // A server without TTL indexes keeps older ones.
-        let mut filter =
-            doc! { "tenant_id": tenant.as_str(), "scenario_id": scenario_id, "shown_at": { "$gte": oldest } };
+        // There may be older ones, until they are swept.
+        let young = doc! { "$gte": oldest(&self.store) };
+        let mut filter = doc! { "tenant_id": tenant.as_str(), "scenario_id": scenario_id, "shown_at": young };
         if let Some(after) = after {
             filter.insert("_fw.offset", doc! { "$gt": after.cast_signed() });
         }
@@ -84,20 +84,100 @@ impl ExposureLog for MongoExposureLog {
         self.queue.send(Work::Settle(done)).await.map_err(|_| ended())?;
         is_done.await.map_err(|_| ended())
     }
+
+    /// What waited is written down, and deleted.
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
+        self.settle(tenant).await?;
+        self.store.delete_log(EXPOSURES, &doc! { "tenant_id": tenant.as_str(), "user_id": user_id }).await?;
+        Ok(())
+    }
+
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
+        self.settle(tenant).await?;
+        self.store.delete_log(EXPOSURES, &doc! { "tenant_id": tenant.as_str(), "scenario_id": scenario_id }).await?;
+        Ok(())
+    }
+
+    /// Of servers that have no TTL indexes, and of those beyond what a log keeps.
+    async fn sweep(&self) -> Result<(), Error> {
+        for tenant in self.store.tenants_of(EXPOSURES).await? {
+            if !self.store.abilities.ttl_indexes {
+                let old = doc! { "$lt": oldest(&self.store) };
+                let filter = doc! { "tenant_id": tenant.as_str(), "shown_at": old };
+                self.store.delete_log(EXPOSURES, &filter).await?;
+            }
+            self.keep(&tenant, limits::EXPOSURE_LOG_SLATES).await?;
+        }
+        Ok(())
+    }
+}
+
+impl MongoExposureLog {
+    /// Deletes a tenant's oldest slates until there are so many.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn keep(&self, tenant: &Tenant, most: u64) -> Result<(), Error> {
+        keep(&self.store, tenant, most).await
+    }
+}
+
+async fn keep(store: &MongoStore, tenant: &Tenant, most: u64) -> Result<(), Error> {
+    let filter = doc! { "tenant_id": tenant.as_str() };
+    let slates = store.collection(EXPOSURES);
+    let count = store.again("count", || async { slates.count_documents(filter.clone()).await }).await?;
+    let Some(too_many) = count.checked_sub(most).filter(|too_many| *too_many > 0) else { return Ok(()) };
+    // The first that stays.
+    let find = Find {
+        filter: filter.clone(),
+        fields: Some(doc! { "_id": 0, "_fw.offset": 1 }),
+        sort: Some(doc! { "_fw.offset": 1 }),
+        skip: Some(too_many),
+        limit: Some(1),
+    };
+    let first = store.find(EXPOSURES, &find).await?;
+    let mut these = filter;
+    if let Some(first) = first.first().and_then(offset) {
+        these.insert("_fw.offset", doc! { "$lt": first.cast_signed() });
+    }
+    store.delete_log(EXPOSURES, &these).await?;
+    Ok(())
+}
+
+/// What was shown before is kept no more.
+fn oldest(store: &MongoStore) -> DateTime {
+    DateTime::from_millis(store.now_ms().saturating_sub(limits::EXPOSURE_LOG_MS).cast_signed())
+}
+
+/// Slates of tenants that were written since their log was cut last.
+#[derive(Default)]
+struct Written(HashMap<Tenant, u64>);
+
+impl Written {
+    /// Counts them; whose log may be too long now.
+    fn add(&mut self, tenants: Vec<Tenant>) -> Vec<Tenant> {
+        for tenant in tenants {
+            *self.0.entry(tenant).or_default() += 1;
+        }
+        self.0.extract_if(|_, count| *count >= UNCUT).map(|(tenant, _)| tenant).collect()
+    }
 }
 
 /// Writes what comes until nobody is left who could send anything.
 async fn write(store: Arc<MongoStore>, mut work: mpsc::Receiver<Work>) {
-    let mut offsets = Offsets::new();
+    let (mut offsets, mut written) = (Offsets::new(), Written::default());
     while let Some(first) = work.recv().await {
-        let (mut documents, mut settled) = (Vec::new(), Vec::new());
+        let (mut documents, mut tenants, mut settled) = (Vec::new(), Vec::new(), Vec::new());
         let gathered = tokio::time::sleep(GATHER);
         tokio::pin!(gathered);
         let mut next = Some(first);
         while let Some(work_item) = next {
             match work_item {
                 Work::Slate(tenant, slate) => match document(&tenant, *slate, offsets.next(store.now_ms())) {
-                    Ok(document) => documents.push(document),
+                    Ok(document) => {
+                        documents.push(document);
+                        tenants.push(tenant);
+                    }
                     Err(error) => tracing::warn!(%tenant, %error, "a slate is not logged"),
                 },
                 Work::Settle(done) => {
@@ -123,6 +203,11 @@ async fn write(store: Arc<MongoStore>, mut work: mpsc::Receiver<Work>) {
         for done in settled {
             // Whoever waits may have gone.
             let _ = done.send(());
+        }
+        for tenant in written.add(tenants) {
+            if let Err(error) = keep(&store, &tenant, limits::EXPOSURE_LOG_SLATES).await {
+                tracing::warn!(%tenant, %error, "the log of slates is longer than it should be");
+            }
         }
     }
 }
@@ -181,6 +266,20 @@ fn read(document: &Document) -> Option<Slate> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_log_is_cut_now_and_then() {
+        let mut written = Written::default();
+        let [one, other] = ["one", "other"].map(|name| Tenant::new(name).unwrap());
+        let mut cut = 0;
+        for _ in 0..2 * UNCUT {
+            cut += written.add(vec![one.clone()]).len();
+        }
+        assert_eq!(cut, 2);
+        assert!(written.add(vec![other]).is_empty());
+        // Beyond the limit by little.
+        const { assert!(100 * UNCUT < limits::EXPOSURE_LOG_SLATES) };
+    }
 
     #[test]
     fn offsets_grow_whatever_the_clock_does() {

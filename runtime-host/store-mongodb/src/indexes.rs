@@ -103,8 +103,9 @@ pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
     create_in(store, INTERACTIONS, of_interactions(indexed_queries)).await?;
     // The versions of a blob, and the blobs of a scenario.
     create_in(store, HEADS, vec![index(doc! { "tenant_id": 1, "name": 1 }, Some("fw_by_name"))]).await?;
-    // A scenario's slates in their order, and a user's.
+    // A tenant's slates in their order, a scenario's, and a user's.
     let of_exposures = vec![
+        index(doc! { "tenant_id": 1, "_fw.offset": 1 }, Some("fw_by_tenant")),
         index(doc! { "tenant_id": 1, "scenario_id": 1, "_fw.offset": 1 }, Some("fw_log")),
         index(doc! { "tenant_id": 1, "user_id": 1, "_fw.offset": 1 }, Some("fw_by_user")),
     ];

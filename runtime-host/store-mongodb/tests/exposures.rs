@@ -53,6 +53,30 @@ async fn conforms() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_too_many_the_oldest_go() {
+    Server::each(async |server| {
+        let log = MongoExposureLog::new(server.store().await);
+        let [tenant, other] = ["many", "few"].map(|name| Tenant::new(name).unwrap());
+        let now = now_ms();
+        for at in 0..5 {
+            log.append(&tenant, slate(if at % 2 == 0 { "feed" } else { "shop" }, "ann", now + at)).await.unwrap();
+        }
+        log.append(&other, slate("feed", "ann", now)).await.unwrap();
+        log.settle(&tenant).await.unwrap();
+        let left = async |tenant: &Tenant, scenario: &str| -> Vec<u64> {
+            all(&log, tenant, scenario).await.iter().map(|slate| slate.shown_at_ms - now).collect()
+        };
+        log.keep(&tenant, 5).await.unwrap();
+        assert_eq!((left(&tenant, "feed").await, left(&tenant, "shop").await), (vec![0, 2, 4], vec![1, 3]));
+        log.keep(&tenant, 2).await.unwrap();
+        assert_eq!((left(&tenant, "feed").await, left(&tenant, "shop").await), (vec![4], vec![3]));
+        log.keep(&tenant, 0).await.unwrap();
+        assert_eq!((left(&tenant, "feed").await, left(&other, "feed").await), (vec![], vec![0]));
+    })
+    .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn many_are_written_and_nobody_waits_for_a_server_that_is_gone() {
     let mut server = Server::ferretdb().await;
     let log = MongoExposureLog::new(server.store().await);

@@ -16,6 +16,9 @@ use crate::{
 /// Old slates that each new one takes along: more than it adds, so they go.
 const EXPIRED: u32 = 2;
 
+/// Slates that a sweep looks at at once.
+const SWEPT: u32 = 500;
+
 /// Slates in tenants' SQLite files.
 #[derive(Clone)]
 pub struct SqliteExposureLog {
@@ -56,6 +59,44 @@ impl ExposureLog for SqliteExposureLog {
         let file = self.stores.open(tenant).await?;
         file.write(Durability::Relaxed, |_| Ok(())).await
     }
+
+    /// A tenant's writes are done one after the other: whoever is deleted is deleted after
+    /// all that was noted before.
+    async fn forget_user(&self, _: &Tenant, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn forget_scenario(&self, _: &Tenant, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        for tenant in self.stores.tenants().await? {
+            self.sweep_one(&tenant).await?;
+        }
+        Ok(())
+    }
+}
+
+impl SqliteExposureLog {
+    /// In pieces, so that others can write in between.
+    async fn sweep_one(&self, tenant: &Tenant) -> Result<(), Error> {
+        loop {
+            let oldest_ms = oldest_ms(self.stores.now_ms());
+            let file = self.stores.open(tenant).await?;
+            let deleted = file.write(Durability::Relaxed, move |write| sweep(write, oldest_ms)).await?;
+            if deleted < SWEPT as usize {
+                return Ok(());
+            }
+        }
+    }
+}
+
+/// Deletes of the oldest slates those that are too old; how many.
+fn sweep(connection: &Connection, oldest_ms: i64) -> Result<usize, Error> {
+    let sql = "DELETE FROM exposure_log WHERE seq IN (SELECT seq FROM exposure_log ORDER BY seq LIMIT ?)
+               AND shown_at_ms < ?";
+    Ok(connection.prepare_cached(sql)?.execute(params![SWEPT, oldest_ms])?)
 }
 
 fn insert(connection: &Connection, slate: Slate, now_ms: u64) -> Result<(), Error> {

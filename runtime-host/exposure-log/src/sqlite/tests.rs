@@ -51,6 +51,24 @@ async fn old_slates_go_as_new_ones_come() {
     clock.store(later + 1 + limits::EXPOSURE_LOG_MS, Ordering::Relaxed);
     let left: Vec<u64> = all(&log, &tenant, "feed").await.iter().map(|slate| slate.shown_at_ms).collect();
     assert_eq!(left, [later + 1, later + 2]);
+    // And a sweep removes it.
+    let count = async || {
+        let file = log.stores.open(&tenant).await.unwrap();
+        let count = |write: &mut Write<'_>| {
+            Ok::<_, Error>(write.query_row("SELECT count(*) FROM exposure_log", [], |row| row.get::<_, i64>(0))?)
+        };
+        file.write(Durability::Relaxed, count).await.unwrap()
+    };
+    assert_eq!(count().await, 5);
+    log.sweep().await.unwrap();
+    assert_eq!(count().await, 2);
+    // In as many pieces as it takes.
+    for at in 0..u64::from(SWEPT) + 1 {
+        log.append(&tenant, slate("feed", "bob", later + 3 + at)).await.unwrap();
+    }
+    clock.store(2 * later, Ordering::Relaxed);
+    log.sweep().await.unwrap();
+    assert_eq!(count().await, 0);
 }
 
 #[tokio::test]

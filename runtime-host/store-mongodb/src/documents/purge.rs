@@ -72,8 +72,13 @@ impl MongoStore {
 
     /// Whose scenarios there are, by name.
     pub(crate) async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
-        let scenarios = self.collection(shape(Collection::Scenarios).name);
-        let distinct = self.again("distinct", || async { scenarios.distinct("tenant_id", doc! {}).await }).await?;
+        self.tenants_of(shape(Collection::Scenarios).name).await
+    }
+
+    /// Of whom a collection has documents, by name.
+    pub(crate) async fn tenants_of(&self, name: &str) -> Result<Vec<Tenant>, Error> {
+        let of = self.collection(name);
+        let distinct = self.again("distinct", || async { of.distinct("tenant_id", doc! {}).await }).await?;
         let mut tenants: Vec<Tenant> = distinct.iter().filter_map(|id| Tenant::new(id.as_str()?).ok()).collect();
         tenants.sort_unstable();
         Ok(tenants)
@@ -157,7 +162,7 @@ impl MongoStore {
     }
 
     /// Deletes what fits of a log (events, exposures), a stretch of it at a time; how many.
-    async fn delete_log(&self, name: &'static str, filter: &BsonDocument) -> Result<u64, Error> {
+    pub(crate) async fn delete_log(&self, name: &'static str, filter: &BsonDocument) -> Result<u64, Error> {
         let log = self.collection(name);
         let mut count = 0;
         loop {
