@@ -10,6 +10,7 @@ use funnelweb_exposure_log::{Slate, store::ExposureLog};
 use funnelweb_factor_events::store::{Event, Events};
 use funnelweb_tenant_store::Tenant;
 use serde::Deserialize;
+use serde_json::Value;
 
 use crate::{
     columns::{Columns, Place},
@@ -134,11 +135,12 @@ impl Shown {
             }
             return;
         }
+        // Also of one that is left out: what was done with it is of no slate before.
+        self.exposures.extend(exposures(slate, request));
         match self.requests.entry(request) {
             Entry::Occupied(_) => report.left_out.repeated += items,
             Entry::Vacant(entry) => {
                 entry.insert(Request { at_ms, items });
-                self.exposures.extend(exposures(slate, request));
                 self.columns.add(slate);
             }
         }
@@ -191,9 +193,11 @@ fn behavior<'a>(event: &'a Event, actions: &Actions) -> Behavior<'a> {
     #[derive(Default, Deserialize)]
     struct Extra {
         watch_duration: Option<f32>,
+        request_id: Option<Value>,
     }
     // The log holds what was checked on its way in; another body says nothing.
     let body: Body = serde_json::from_str(&event.body).unwrap_or_default();
+    let request = body.extra.request_id.as_ref().and_then(Value::as_str).map(id::handle);
     let watched_s = body.extra.watch_duration.filter(|seconds| seconds.is_finite() && *seconds > 0.0);
     Behavior {
         user_id: &event.user_id,
@@ -202,6 +206,7 @@ fn behavior<'a>(event: &'a Event, actions: &Actions) -> Behavior<'a> {
         click: actions.is_click(&event.action_type),
         conversion: actions.is_conversion(&event.action_type),
         watched_s: watched_s.unwrap_or_default(),
+        request,
     }
 }
 

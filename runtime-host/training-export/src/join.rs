@@ -1,5 +1,6 @@
 //! Which behaviour belongs to which shown item: to the latest one before it, of the same
-//! user and item, unless that one's window has ended.
+//! user and item, unless that one's window has ended. One that names its request belongs to
+//! none of another's.
 
 use funnelweb_core::id;
 
@@ -23,6 +24,8 @@ pub(crate) struct Behavior<'a> {
     pub(crate) conversion: bool,
     /// Seconds.
     pub(crate) watched_s: f32,
+    /// The handle of the request whose slate it is about, when it says so.
+    pub(crate) request: Option<u64>,
 }
 
 /// What came of an item that was shown.
@@ -77,6 +80,8 @@ fn pair(user_id: &str, item_id: &str) -> u64 {
 impl Join {
     pub(crate) fn new(mut exposures: Vec<Exposure>, window_ms: u64) -> Self {
         exposures.sort_unstable();
+        // Two that are the same have the same behaviours.
+        exposures.dedup();
         Self { window_ms, exposures, outcomes: Vec::new() }
     }
 
@@ -85,12 +90,11 @@ impl Join {
         let Behavior { at_ms, click, conversion, watched_s, .. } = *behavior;
         let key = (pair(behavior.user_id, behavior.item_id), at_ms);
         let later = self.exposures.partition_point(|exposure| (exposure.pair, exposure.shown_at_ms) <= key);
-        let latest = later.checked_sub(1).and_then(|place| Some((place, self.exposures.get(place)?)));
-        let Some((exposure, _)) =
-            latest.filter(|(_, latest)| latest.pair == key.0 && at_ms - latest.shown_at_ms < self.window_ms)
-        else {
-            return false;
-        };
+        let before = self.exposures.iter().enumerate().take(later).rev();
+        let is_open = |exposure: &Exposure| exposure.pair == key.0 && at_ms - exposure.shown_at_ms < self.window_ms;
+        let mut open = before.take_while(|(_, exposure)| is_open(exposure));
+        let meant = |exposure: &Exposure| behavior.request.is_none_or(|request| request == exposure.request);
+        let Some((exposure, _)) = open.find(|(_, exposure)| meant(exposure)) else { return false };
         self.outcomes.push(Outcome { exposure, at_ms, watched_s, click, conversion });
         true
     }
@@ -132,7 +136,7 @@ mod tests {
     const WINDOW_MS: u64 = 100;
 
     fn click(user_id: &'static str, item_id: &'static str, at_ms: u64) -> Behavior<'static> {
-        Behavior { user_id, item_id, at_ms, click: true, conversion: false, watched_s: 1.0 }
+        Behavior { user_id, item_id, at_ms, click: true, conversion: false, watched_s: 1.0, request: None }
     }
 
     /// How many of these behaviours each of these exposures has: its time and request.
@@ -153,6 +157,17 @@ mod tests {
         assert_eq!(counts([(1050, 2), (1000, 1)], &[at(1049), at(1050), at(1120), at(1150)]), [2, 1]);
         // Of two at once, one has it.
         assert_eq!(counts([(1000, 1), (1000, 2)], &[at(1010)]), [0, 1]);
+    }
+
+    #[test]
+    fn a_behaviour_that_names_its_request_belongs_to_no_other() {
+        let at = |at_ms, request| Behavior { request: Some(request), ..click("ann", "tea", at_ms) };
+        let shown = [(1000, 1), (1050, 2)];
+        assert_eq!(counts(shown, &[at(1060, 1), at(1060, 2), at(1061, 2)]), [1, 2]);
+        // Its slate is not logged, or its window has ended, or it was shown later.
+        assert_eq!(counts(shown, &[at(1060, 3), at(1100, 1), at(1049, 2)]), [0, 0]);
+        // Of two with one id it is the latest before it.
+        assert_eq!(counts([(1000, 1), (1050, 1)], &[at(1049, 1), at(1050, 1), at(1099, 1), at(1150, 1)]), [1, 2]);
     }
 
     #[test]

@@ -2,7 +2,8 @@
 //! trained from, as Parquet (`models/README.md` at the root describes it).
 //!
 //! A behaviour belongs to the latest slate before it that showed the item to the user,
-//! if it came within the window: to exactly one. The rows are split by time, whole
+//! if it came within the window: to exactly one, and where it names a request
+//! (`extra.request_id`), to that one's slate or to none. The rows are split by time, whole
 //! requests, and no part knows what happened in the next one's time.
 //!
 //! The exposure log is read twice and the behaviours once, page by page. In between, an

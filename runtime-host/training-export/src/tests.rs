@@ -298,6 +298,31 @@ async fn a_part_knows_nothing_of_the_next_one_s_time() {
 }
 
 #[tokio::test]
+async fn what_was_done_with_one_slate_is_no_label_of_another() {
+    let world = World::new();
+    let named = async |item: &str, at_ms: u64, request_id: &str| {
+        world.watched("ann", item, "click", at_ms, &format!(r#"{{"request_id":{request_id}}}"#)).await;
+    };
+    world.shown(slate("r1", "ann", THEN_MS, &["tea", "cup"])).await;
+    world.shown(slate("r2", "ann", THEN_MS + MINUTE_MS, &["tea", "pot"])).await;
+    // An id that was used before: what is done with its slate is of no other.
+    world.shown(slate("r1", "ann", THEN_MS + 2 * MINUTE_MS, &["cup"])).await;
+    world.done("ann", "cup", "click", THEN_MS + 3 * MINUTE_MS).await;
+    // Of a slate that is not logged, and of the one before the last.
+    named("pot", THEN_MS + 4 * MINUTE_MS, r#""r9""#).await;
+    named("tea", THEN_MS + 4 * MINUTE_MS, r#""r1""#).await;
+    world.until_now().await;
+    let shares = Shares { valid: 0.0, test: 0.0 };
+    let (report, rows) = world.export(|options| options.shares = shares).await;
+    assert_eq!(clicks(&rows), [("r1", "tea", 1.0), ("r1", "cup", 0.0), ("r2", "tea", 0.0), ("r2", "pot", 0.0)]);
+    assert_eq!((report.left_out.repeated, report.behaviors.attributed), (1, 2));
+    // What is no id names nothing.
+    named("pot", THEN_MS + 5 * MINUTE_MS, "7").await;
+    let (_, rows) = world.export(|options| options.shares = shares).await;
+    assert_eq!(clicks(&rows)[3], ("r2", "pot", 1.0));
+}
+
+#[tokio::test]
 async fn what_is_left_out_is_told() {
     let world = World::new();
     world.shown(slate("r0", "ann", THEN_MS - 1, &["tea"])).await;
