@@ -13,7 +13,7 @@ use funnelweb_bindings::{
     types::{Candidates, ColumnKind, RequestContext, Table, User},
 };
 use funnelweb_core::limits;
-use funnelweb_engine::Failure;
+use funnelweb_engine::{Failure, bounded};
 use funnelweb_tenant_store::{Error as StoreError, Tenant, host::bound};
 use tokio::sync::Semaphore;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
@@ -250,7 +250,7 @@ async fn scores(models: &Models, asked: Asked<'_>, items: Table, user: Table) ->
     let ranker = ranker.map_err(|missing| unready(missing, name, version))?;
     let request = request(items, user);
     let scores = ranker.rank(&request).await.map_err(failed)?;
-    let scores = scores.map_err(|error| wit::Refusal::Invalid(("rows".to_owned(), error.message)))?;
+    let scores = scores.map_err(|error| wit::Refusal::Invalid(("rows".to_owned(), bounded(error.message))))?;
     check(&scores, request.candidates.handles.len())?;
     Ok(wit::Predicted { version: ranker.version().to_owned(), scores })
 }
