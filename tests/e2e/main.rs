@@ -28,5 +28,6 @@ mod precompute;
 mod ranking;
 mod related;
 mod remote;
+mod streams;
 mod sync;
 mod truth;

@@ -259,6 +259,46 @@ pub const MODEL_IDLE_INSTANCES: usize = 4;
 /// How long it keeps one that is not used.
 pub const MODEL_IDLE: Duration = Duration::from_secs(60);
 
+// --- streams ---
+
+/// Events that an operator takes in one step.
+pub const STREAM_EVENTS: u32 = 1000;
+/// Keys whose windows fire in one step.
+pub const STREAM_KEYS: usize = 500;
+/// Length of a window, and lateness that one allows, in milliseconds.
+pub const STREAM_WINDOW_MS: u64 = 7 * 24 * 3_600_000;
+/// Panes of a window.
+pub const STREAM_PANES: u64 = 288;
+/// Bytes of an accumulator.
+pub const STREAM_ACCUMULATOR_BYTES: usize = 64 * 1024;
+/// Changes that a pane says.
+pub const STREAM_CHANGES: usize = 64;
+/// Outputs that a window says.
+pub const STREAM_OUTPUTS: usize = 16;
+/// Bytes of a message that is published.
+pub const STREAM_MESSAGE_BYTES: usize = 16 * 1024;
+/// Bytes that an operator's answers to one call may have together.
+pub const STREAM_ANSWER_BYTES: usize = 32 * 1024 * 1024;
+/// Time for one call of an operator.
+pub const STREAM_TIMEOUT: Duration = Duration::from_secs(2);
+/// How far behind the newest event's time windows fire, so that events may come out of
+/// order.
+pub const STREAM_OUT_OF_ORDER: Duration = Duration::from_secs(10);
+/// How far behind the clock they fire when no events come.
+pub const STREAM_IDLE: Duration = Duration::from_secs(60);
+/// Time for which a message that was published is kept.
+pub const TOPIC_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Events of a tenant that operators passed over, of which it is kept why; the newest.
+pub const DEAD_LETTERS: usize = 10_000;
+/// Counters of a tenant.
+pub const METRIC_SERIES: usize = 10_000;
+/// Labels of a counter.
+pub const METRIC_LABELS: usize = 8;
+/// Bytes of the name of a counter or of a label.
+pub const METRIC_NAME_BYTES: usize = 64;
+/// What a pane adds to a counter at most.
+pub const METRIC_AMOUNT: f64 = 1e15;
+
 // --- jobs ---
 
 /// Runs of jobs that a process has at work at once, unless it is told otherwise:

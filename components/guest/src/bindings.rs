@@ -11,7 +11,7 @@
 /// The imports that endpoints and stages share.
 pub mod endpoint {
     wit_bindgen::generate!({
-        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
         world: "funnelweb:worlds/endpoint",
         generate_all,
     });
@@ -20,7 +20,7 @@ pub mod endpoint {
 /// The world of recall channels.
 pub mod recall_stage {
     wit_bindgen::generate!({
-        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
         world: "funnelweb:worlds/recall-stage",
         with: {
             "funnelweb:pipeline/types@0.1.0": super::endpoint::funnelweb::pipeline::types,
@@ -37,7 +37,7 @@ pub mod recall_stage {
 /// The world of the feature stage.
 pub mod features_stage {
     wit_bindgen::generate!({
-        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
         world: "funnelweb:worlds/features-stage",
         with: {
             "funnelweb:pipeline/types@0.1.0": super::endpoint::funnelweb::pipeline::types,
@@ -52,7 +52,7 @@ pub mod features_stage {
 /// The world of rankers.
 pub mod rank_stage {
     wit_bindgen::generate!({
-        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
         world: "funnelweb:worlds/rank-stage",
         with: { "funnelweb:pipeline/types@0.1.0": super::endpoint::funnelweb::pipeline::types },
         pub_export_macro: true,
@@ -62,7 +62,7 @@ pub mod rank_stage {
 /// What rankers that run a model export beside [`rank_stage`].
 pub mod model_load {
     wit_bindgen::generate!({
-        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
         world: "funnelweb:worlds/model-load",
         with: { "funnelweb:pipeline/types@0.1.0": super::endpoint::funnelweb::pipeline::types },
         pub_export_macro: true,
@@ -72,9 +72,18 @@ pub mod model_load {
 /// The world of rerank rules.
 pub mod rerank_stage {
     wit_bindgen::generate!({
-        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
         world: "funnelweb:worlds/rerank-stage",
         with: { "funnelweb:pipeline/types@0.1.0": super::endpoint::funnelweb::pipeline::types },
+        pub_export_macro: true,
+    });
+}
+
+/// The world of stream operators.
+pub mod aggregate_stage {
+    wit_bindgen::generate!({
+        path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
+        world: "funnelweb:worlds/aggregate-stage",
         pub_export_macro: true,
     });
 }

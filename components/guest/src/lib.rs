@@ -64,6 +64,13 @@ pub mod rerank {
     pub use crate::bindings::rerank_stage::exports::funnelweb::pipeline::rerank::{Guest, RerankRequest, Reranked};
 }
 
+/// The stream role.
+pub mod aggregate {
+    pub use crate::bindings::aggregate_stage::exports::funnelweb::stream::aggregate::{
+        Aggregated, Batch, Change, Declaration, Event, Field, Guest, Message, Metric, Output, Span, Topic, Window,
+    };
+}
+
 /// Exports a type as a recall channel. Nothing outside Wasm, so that the
 /// symbols of several stages can meet in one native program.
 #[macro_export]
@@ -108,5 +115,14 @@ macro_rules! export_rerank {
     ($stage:ident) => {
         #[cfg(target_arch = "wasm32")]
         $crate::bindings::rerank_stage::export!($stage with_types_in $crate::bindings::rerank_stage);
+    };
+}
+
+/// Exports a type as a stream operator; see [`export_recall`].
+#[macro_export]
+macro_rules! export_aggregate {
+    ($stage:ident) => {
+        #[cfg(target_arch = "wasm32")]
+        $crate::bindings::aggregate_stage::export!($stage with_types_in $crate::bindings::aggregate_stage);
     };
 }

@@ -41,6 +41,7 @@ pub struct Funnel {
 
 /// What stage components export.
 pub mod stages {
+    pub use super::generated::aggregate_stage::{AggregateStage, AggregateStagePre};
     pub use super::generated::features_stage::{FeaturesStage, FeaturesStagePre};
     pub use super::generated::model_stage::{ModelStage, ModelStagePre};
     pub use super::generated::rank_stage::{RankStage, RankStagePre};
@@ -59,6 +60,9 @@ pub mod stages {
     /// The shapes of what a ranker is given its model with. Once it has it, it is a
     /// ranker like any other: a [`RankStage`].
     pub use super::generated::model_stage::exports::funnelweb::pipeline::model;
+
+    /// The shapes of the stream role.
+    pub use super::generated::aggregate_stage::exports::funnelweb::stream::aggregate;
 
     /// The shapes of the rerank role.
     pub use super::generated::rerank_stage::exports::funnelweb::pipeline::rerank;
@@ -81,7 +85,7 @@ pub mod wasi_keyvalue {
 mod generated {
     pub mod endpoint {
         wasmtime::component::bindgen!({
-            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
             world: "funnelweb:worlds/endpoint",
             imports: {
                 "funnelweb:pipeline/dispatch": async | trappable,
@@ -97,7 +101,7 @@ mod generated {
 
     pub mod recall_stage {
         wasmtime::component::bindgen!({
-            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
             world: "funnelweb:worlds/recall-stage",
             exports: { default: async },
             with: {
@@ -109,7 +113,7 @@ mod generated {
 
     pub mod features_stage {
         wasmtime::component::bindgen!({
-            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
             world: "funnelweb:worlds/features-stage",
             exports: { default: async },
             with: {
@@ -121,7 +125,7 @@ mod generated {
 
     pub mod rank_stage {
         wasmtime::component::bindgen!({
-            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
             world: "funnelweb:worlds/rank-stage",
             exports: { default: async },
             with: { "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types },
@@ -130,7 +134,7 @@ mod generated {
 
     pub mod model_stage {
         wasmtime::component::bindgen!({
-            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
             world: "funnelweb:worlds/model-stage",
             exports: { default: async },
             with: { "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types },
@@ -139,10 +143,18 @@ mod generated {
 
     pub mod rerank_stage {
         wasmtime::component::bindgen!({
-            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/worlds"],
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
             world: "funnelweb:worlds/rerank-stage",
             exports: { default: async },
             with: { "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types },
+        });
+    }
+
+    pub mod aggregate_stage {
+        wasmtime::component::bindgen!({
+            path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
+            world: "funnelweb:worlds/aggregate-stage",
+            exports: { default: async },
         });
     }
 

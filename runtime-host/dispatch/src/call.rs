@@ -12,7 +12,7 @@ use funnelweb_engine::{self as engine, bounded, deadline};
 use funnelweb_factor_models::Missing;
 use wasmtime::Store;
 
-use crate::{runner::Runner, stages::StageState};
+use crate::{metrics, runner::Runner, stages::StageState};
 
 /// How much longer than a computing guest a waiting one is given, so that the
 /// former is stopped by its own clock, which says so precisely.
@@ -120,12 +120,14 @@ impl Timer {
 
     fn report(self, status: StageStatus, reason: String, candidates_out: usize) -> StageReport {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
+        let elapsed = self.start.elapsed();
+        metrics::count(&self.component, status, elapsed);
         StageReport {
             stage: self.stage,
             component: self.component,
             status,
             reason,
-            elapsed_us: u32::try_from(self.start.elapsed().as_micros()).unwrap_or(u32::MAX),
+            elapsed_us: u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX),
             candidates_in: count(self.candidates_in),
             candidates_out: count(candidates_out),
         }

@@ -13,6 +13,7 @@ mod checks;
 pub mod contract;
 mod effort;
 mod host;
+pub mod metrics;
 mod runner;
 mod shown;
 mod stages;

@@ -136,7 +136,7 @@ impl Dispatcher {
     }
 
     fn add_inner(&mut self, entry: &Entry, component: &Component, id: &Arc<str>) -> wasmtime::Result<()> {
-        if matches!(entry.funnelweb.role, ManifestRole::Endpoint | ManifestRole::Model) {
+        if matches!(entry.funnelweb.role, ManifestRole::Endpoint | ManifestRole::Model | ManifestRole::Aggregate) {
             return Ok(());
         }
         let linker = linker(&self.engine, &entry.funnelweb.grants)?;
@@ -144,7 +144,7 @@ impl Dispatcher {
         let names = entry.funnelweb.names.iter().cloned();
         let id = Arc::clone(id);
         match entry.funnelweb.role {
-            ManifestRole::Endpoint | ManifestRole::Model => {}
+            ManifestRole::Endpoint | ManifestRole::Model | ManifestRole::Aggregate => {}
             ManifestRole::Features => self.features = Some(Stage::new(id, FeaturesStagePre::new(pre)?)),
             ManifestRole::Recall => {
                 let stage = Stage::new(id, RecallStagePre::new(pre)?);

@@ -17,11 +17,18 @@ use funnelweb_factor_models::{Models, Sandbox};
 use funnelweb_factor_outbound_redis::Outbound;
 use funnelweb_jobs::{Jobs, Options as JobOptions};
 use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
+use funnelweb_stream::{ComponentOperator, Streams, operator::Operator};
 use funnelweb_sync::{SyncSettings, SyncWork};
-use funnelweb_trigger_http::{Endpoint, Server, ServerHandle, Services};
-use wasmtime::component::Component;
+use funnelweb_trigger_http::{Endpoint, Requests, Server, ServerHandle, Services, server::Exposition};
+use prometheus_client::{encoding::text::encode_registry, registry::Registry};
+use wasmtime::{Engine, component::Component};
 
-use crate::{inside::Endpoints, stores::Stores, sync::OwnIntake, works::works};
+use crate::{
+    inside::Endpoints,
+    stores::{Stores, StreamStores},
+    sync::OwnIntake,
+    works::works,
+};
 
 /// What an application is started with.
 #[derive(Debug, Clone)]
@@ -47,6 +54,8 @@ pub struct App {
     pub jobs: Jobs,
     router: Router,
     endpoints: Vec<Arc<Endpoint>>,
+    operators: Vec<(String, Component)>,
+    stages: Engine,
 }
 
 impl App {
@@ -88,7 +97,25 @@ impl App {
             endpoints.push(Arc::new(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?));
         }
         own.set(&endpoints);
-        Ok(Self { stores, dispatcher, jobs, router: Router::new(&manifest), endpoints })
+        let operators = compiled.iter().filter(|(entry, _)| entry.funnelweb.role == Role::Aggregate);
+        let operators = operators.map(|(entry, component)| (entry.id.clone(), component.clone())).collect();
+        let stages = engines.stages().clone();
+        Ok(Self { stores, dispatcher, jobs, router: Router::new(&manifest), endpoints, operators, stages })
+    }
+
+    /// What follows the logs with the application's operators; none where another
+    /// program keeps the logs.
+    ///
+    /// # Errors
+    /// When an operator declares what cannot be.
+    pub async fn streams(&self) -> anyhow::Result<Option<Arc<Streams>>> {
+        let Some(StreamStores { state, grown }) = self.stores.streams.clone() else { return Ok(None) };
+        let mut operators: Vec<Arc<dyn Operator>> = Vec::new();
+        for (id, component) in &self.operators {
+            let operator = ComponentOperator::new(id, &self.stages, component).await;
+            operators.push(Arc::new(operator.with_context(|| format!("component `{id}`"))?));
+        }
+        Ok(Some(Arc::new(Streams::new(Arc::clone(&self.stores.events), state, operators, grown))))
     }
 
     /// An endpoint by its component's id, to be asked without a listener.
@@ -102,10 +129,37 @@ impl App {
     /// # Errors
     /// When the address cannot be bound.
     pub async fn listen(self, address: SocketAddr) -> anyhow::Result<(ServerHandle, Stores)> {
-        let server = Server::new(self.router, self.endpoints);
+        let requests = Requests::default();
+        let exposition = exposition(&requests, self.stores.streams.as_ref());
+        let server = Server::new(self.router, self.endpoints).with_metrics(requests, exposition);
         let handle = server.listen(address).await.with_context(|| format!("listening on {address}"))?;
         Ok((handle, self.stores))
     }
+}
+
+/// What `/metrics` answers: requests and stages of this process, and what operators
+/// have counted of the tenants' logs.
+fn exposition(requests: &Requests, streams: Option<&StreamStores>) -> Exposition {
+    let mut registry = Registry::with_prefix("funnelweb");
+    requests.register(&mut registry);
+    funnelweb_dispatch::metrics::register(&mut registry);
+    let (registry, state) = (Arc::new(registry), streams.map(|streams| Arc::clone(&streams.state)));
+    Box::new(move || {
+        let (registry, state) = (Arc::clone(&registry), state.clone());
+        Box::pin(async move {
+            let mut text = String::new();
+            // A `String` takes everything.
+            let _ = encode_registry(&mut text, &registry);
+            if let Some(state) = state {
+                match state.counters().await {
+                    Ok(counters) => text.push_str(&funnelweb_stream::exposition::text(counters)),
+                    Err(error) => tracing::warn!(%error, "counters of tenants are left out"),
+                }
+            }
+            text.push_str("# EOF\n");
+            text
+        })
+    })
 }
 
 fn compile<'a>(
@@ -120,7 +174,9 @@ fn compile<'a>(
     let compile = |entry: &'a Entry| {
         let engine = match entry.funnelweb.role {
             Role::Endpoint => engines.endpoints(),
-            Role::Recall | Role::Features | Role::Rank | Role::Model | Role::Rerank => engines.stages(),
+            Role::Recall | Role::Features | Role::Rank | Role::Model | Role::Rerank | Role::Aggregate => {
+                engines.stages()
+            }
         };
         Ok((entry, cache.load(engine, &entry.source)?))
     };

@@ -68,8 +68,10 @@ async fn up(args: Up) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let jobs = app.jobs.clone();
+    let streams = app.streams().await?;
     let (server, stores) = app.listen(args.listen).await?;
     jobs.spawn();
+    let streams = streams.map(|streams| tokio::spawn(streams.follow()));
     let address = server.address();
     println!("Listening on http://{address} (ready in {} ms)", start.elapsed().as_millis());
     let session = async {
@@ -86,6 +88,8 @@ async fn up(args: Up) -> anyhow::Result<()> {
     tracing::info!("draining");
     server.drain().await;
     jobs.drain().await;
+    // A step that is cut off is made again.
+    streams.inspect(|streams| streams.abort());
     stores.live.flush().await;
     result
 }

@@ -25,6 +25,7 @@ use funnelweb_migration::TenantStores;
 use funnelweb_store_milvus::MilvusVectors;
 use funnelweb_store_mongodb::{MongoBlobs, MongoDocuments, MongoEvents, MongoExposureLog, MongoSettings, MongoStore};
 use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLive, RedisStore};
+use funnelweb_stream::{Grown, SqliteStreams, Watched, store::StreamStore};
 use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantFiles};
 
 use crate::runtime_config::{LiveBackend, RuntimeConfig};
@@ -55,8 +56,19 @@ pub struct Stores {
     pub models: Arc<ModelFiles>,
     /// Runs of jobs.
     pub jobs: Arc<dyn JobStore>,
+    /// What operators have made of the logs, where those are embedded.
+    pub streams: Option<StreamStores>,
     /// When something is embedded: no other process may write to the folder.
     _lock: Option<Arc<DataDirLock>>,
+}
+
+/// Where stream operators keep what they need, and which logs they are to follow.
+#[derive(Clone)]
+pub struct StreamStores {
+    /// Their state.
+    pub state: Arc<dyn StreamStore>,
+    /// Told by [`Stores::events`].
+    pub grown: Arc<Grown>,
 }
 
 /// The backends before they know of each other.
@@ -69,6 +81,7 @@ struct Backends {
     vectors: Arc<dyn Vectors>,
     blobs: Arc<dyn Blobs>,
     jobs: Arc<dyn JobStore>,
+    streams: Option<StreamStores>,
 }
 
 impl Stores {
@@ -142,6 +155,7 @@ impl Backends {
         self.documents = documents;
         self.live = Arc::new(live);
         self.events = Arc::new(events);
+        self.streams = None;
         Ok(())
     }
 
@@ -154,7 +168,10 @@ impl Backends {
             let events = SqliteEvents::new(Arc::clone(&files), &documents, &live)?;
             let key_values = SqliteKeyValues::new(Arc::clone(&files))?;
             let exposures = SqliteExposureLog::new(Arc::clone(&files))?;
+            let state = Arc::new(SqliteStreams::new(Arc::clone(&files))?);
             let jobs = SqliteJobs::new(files)?;
+            let grown = Arc::new(Grown::default());
+            let events = Watched::new(Arc::new(events), Arc::clone(&grown));
             Ok::<_, Error>(Self {
                 documents: Arc::new(documents),
                 live: Arc::new(live),
@@ -164,6 +181,7 @@ impl Backends {
                 vectors: Arc::new(EmbeddedVectors::new(data_dir)),
                 blobs: Arc::new(FileBlobs::new(data_dir)?),
                 jobs: Arc::new(jobs),
+                streams: Some(StreamStores { state, grown }),
             })
         };
         open().with_context(|| format!("data directory {}", data_dir.display()))
@@ -172,7 +190,7 @@ impl Backends {
     /// Has what was learned be served from where it is, and what is kept of items and
     /// scenarios follow their documents.
     fn together(self, lock: Option<Arc<DataDirLock>>) -> Stores {
-        let Self { documents, live, events, key_values, exposures, vectors, blobs, jobs } = self;
+        let Self { documents, live, events, key_values, exposures, vectors, blobs, jobs, streams } = self;
         let learned: Arc<dyn Learned> = Arc::new(LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors)));
         let models = Arc::new(ModelFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
         let dependents = vec![
@@ -182,7 +200,20 @@ impl Backends {
             Arc::clone(&models) as Arc<dyn Dependent>,
         ];
         let documents = Arc::new(WithEmbeddings::new(documents, Arc::clone(&vectors)).with_dependents(dependents));
-        Stores { documents, live, events, key_values, exposures, vectors, blobs, learned, models, jobs, _lock: lock }
+        Stores {
+            documents,
+            live,
+            events,
+            key_values,
+            exposures,
+            vectors,
+            blobs,
+            learned,
+            models,
+            jobs,
+            streams,
+            _lock: lock,
+        }
     }
 }
 

@@ -165,6 +165,8 @@ pub enum Role {
     Model,
     /// Reorders and removes candidates.
     Rerank,
+    /// Aggregates behaviours in windows of time.
+    Aggregate,
 }
 
 impl Role {
@@ -178,6 +180,7 @@ impl Role {
             Self::Rank => "rank",
             Self::Model => "model",
             Self::Rerank => "rerank",
+            Self::Aggregate => "aggregate",
         }
     }
 
@@ -203,7 +206,7 @@ impl Role {
             ],
             Self::Recall => &[Grant::Documents, Grant::Live, Grant::Vectors, Grant::Learned],
             Self::Features => &[Grant::Documents, Grant::Live],
-            Self::Rank | Self::Model | Self::Rerank => &[],
+            Self::Rank | Self::Model | Self::Rerank | Self::Aggregate => &[],
         }
     }
 }

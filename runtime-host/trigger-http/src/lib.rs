@@ -14,10 +14,12 @@ mod body;
 pub mod endpoint;
 pub mod identity;
 mod listener;
+pub mod metrics;
 mod queue;
 pub mod server;
 mod state;
 mod workers;
 
 pub use endpoint::{Endpoint, Services};
+pub use metrics::Requests;
 pub use server::{Server, ServerHandle};

@@ -4,6 +4,7 @@ use std::{
     collections::BTreeMap,
     io,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -25,8 +26,12 @@ use crate::{
     endpoint::Endpoint,
     identity::{self, Identity},
     listener,
+    metrics::Requests,
     queue::Queue,
 };
+
+/// What `/metrics` answers, in the text format of OpenMetrics.
+pub type Exposition = Box<dyn Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Send + Sync>;
 
 type Body = UnsyncBoxBody<Bytes, wasmtime_wasi_http::Error>;
 
@@ -35,6 +40,8 @@ pub struct Server {
     router: Router,
     endpoints: BTreeMap<String, Arc<Endpoint>>,
     queue: Queue,
+    requests: Requests,
+    exposition: Option<Exposition>,
     /// For the ids of requests that came without one.
     sequence: AtomicU64,
 }
@@ -68,7 +75,20 @@ impl Server {
     #[must_use]
     pub fn new(router: Router, endpoints: Vec<Arc<Endpoint>>) -> Self {
         let endpoints = endpoints.into_iter().map(|endpoint| (endpoint.id().to_owned(), endpoint)).collect();
-        Self { router, endpoints, queue: Queue::default(), sequence: AtomicU64::new(0) }
+        Self {
+            router,
+            endpoints,
+            queue: Queue::default(),
+            requests: Requests::default(),
+            exposition: None,
+            sequence: AtomicU64::new(0),
+        }
+    }
+
+    /// Counts requests there, and answers `/metrics` with this.
+    #[must_use]
+    pub fn with_metrics(self, requests: Requests, exposition: Exposition) -> Self {
+        Self { requests, exposition: Some(exposition), ..self }
     }
 
     /// Begins to serve.
@@ -93,14 +113,18 @@ impl Server {
         };
         let (method, path) = (request.method().clone(), request.uri().path().to_owned());
         let request = request.map(Unread::new);
-        let mut response = match self.route(request, client, &request_id).await {
+        let _at_work = self.requests.begin();
+        let mut component = String::new();
+        let mut response = match self.route(request, client, &request_id, &mut component).await {
             Ok(response) => response,
             Err(error) => error_response(&error, &request_id),
         };
         if let Ok(value) = HeaderValue::from_str(&request_id) {
             response.headers_mut().insert(identity::REQUEST, value);
         }
-        let (status, elapsed_us) = (response.status().as_u16(), start.elapsed().as_micros());
+        let (status, elapsed) = (response.status().as_u16(), start.elapsed());
+        self.requests.count(&component, status, elapsed);
+        let elapsed_us = elapsed.as_micros();
         tracing::debug!(%request_id, %method, path, status, elapsed_us, "request");
         response
     }
@@ -110,14 +134,20 @@ impl Server {
         request: Request<Unread>,
         client: SocketAddr,
         request_id: &Arc<str>,
+        component: &mut String,
     ) -> Result<Response<Body>, ApiError> {
-        if request.uri().path() == "/healthz" {
-            return Ok(json_response(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)));
+        match (request.uri().path(), &self.exposition) {
+            ("/healthz", _) => {
+                return Ok(json_response(StatusCode::OK, Bytes::from_static(br#"{"status":"ok"}"#)));
+            }
+            ("/metrics", Some(exposition)) => return Ok(text_response(OPEN_METRICS, exposition().await.into())),
+            _ => {}
         }
         let path = request.uri().path().to_owned();
         let found = self.router.find(&path).and_then(|found| Some((self.endpoints.get(found.component)?, found)));
         let (endpoint, found) =
             found.ok_or_else(|| ApiError::new(Code::RouteNotFound, format!("no route leads to {path}")))?;
+        found.component.clone_into(component);
         let tenant = if endpoint.is_public() {
             None
         } else {
@@ -140,6 +170,9 @@ impl Server {
         format!("gen-{started:x}-{:x}", self.sequence.fetch_add(1, Ordering::Relaxed))
     }
 }
+
+/// The media type of [`Exposition`].
+const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 fn declared_length(request: &Request<Unread>) -> Option<u64> {
     request.headers().get(header::CONTENT_LENGTH)?.to_str().ok()?.parse().ok()
@@ -184,6 +217,12 @@ fn error_response(error: &ApiError, request_id: &str) -> Response<Body> {
     if status == StatusCode::SERVICE_UNAVAILABLE {
         response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
     }
+    response
+}
+
+fn text_response(media: &'static str, body: Bytes) -> Response<Body> {
+    let mut response = json_response(StatusCode::OK, body);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(media));
     response
 }
 

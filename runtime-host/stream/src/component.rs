@@ -1,0 +1,123 @@
+//! Operators that are components: a new instance for every call, of which nothing is
+//! left, with no store, no network and no tenant.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use funnelweb_bindings::stages::{AggregateStage, AggregateStagePre};
+use funnelweb_core::limits;
+use funnelweb_engine::{Failure as Fault, Limiter, Log, deadline};
+use wasmtime::{
+    Engine, Store,
+    component::{Component, Linker, ResourceTable},
+};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::{
+    operator::{Aggregated, Batch, Change, Declaration, Failure, Operator, Output},
+    window::Windows,
+};
+
+/// How much longer than a computing guest a waiting one is given.
+const GRACE: Duration = Duration::from_millis(5);
+
+/// An operator that is a component.
+pub struct ComponentOperator {
+    name: String,
+    engine: Engine,
+    pre: AggregateStagePre<State>,
+    declaration: Declaration,
+}
+
+/// The data of an instance.
+struct State {
+    wasi: WasiCtx,
+    table: ResourceTable,
+    log: Log,
+    limiter: Limiter,
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
+    }
+}
+
+impl ComponentOperator {
+    /// Of a component of the engine, which is asked what it declares.
+    ///
+    /// # Errors
+    /// When it is of another world, or declares what cannot be.
+    pub async fn new(name: &str, engine: &Engine, component: &Component) -> Result<Self, Failure> {
+        let link = || {
+            let mut linker = Linker::new(engine);
+            wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+            AggregateStagePre::new(linker.instantiate_pre(component)?)
+        };
+        let pre = link().map_err(|error| Failure(format!("{error:#}")))?;
+        let none = Declaration { key: Vec::new(), window: EMPTY, allowed_lateness_ms: 0 };
+        let mut this = Self { name: name.to_owned(), engine: engine.clone(), pre, declaration: none };
+        this.declaration = this
+            .call(async |stage, store| stage.funnelweb_stream_aggregate().call_declare(store).await.map(Ok))
+            .await?;
+        Windows::new(&this.declaration).map_err(Failure)?;
+        Ok(this)
+    }
+
+    async fn call<R>(
+        &self,
+        work: impl AsyncFnOnce(&AggregateStage, &mut Store<State>) -> wasmtime::Result<Result<R, String>>,
+    ) -> Result<R, Failure> {
+        let timeout = limits::STREAM_TIMEOUT;
+        let log = Log::default();
+        let mut wasi = WasiCtx::builder();
+        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
+        let limiter = Limiter::new(limits::STAGE_MEMORY_BYTES);
+        let state = State { wasi: wasi.build(), table: ResourceTable::new(), log, limiter };
+        let mut store = Store::new(&self.engine, state);
+        store.limiter(|state| &mut state.limiter);
+        store.set_hostcall_fuel(limits::STREAM_ANSWER_BYTES);
+        deadline(&mut store, timeout);
+        let answer = async {
+            let stage = self.pre.instantiate_async(&mut store).await?;
+            work(&stage, &mut store).await
+        };
+        match tokio::time::timeout(timeout + GRACE, answer).await {
+            Ok(Ok(answer)) => answer.map_err(|reason| Failure(funnelweb_engine::bounded(reason))),
+            Ok(Err(error)) => {
+                let State { limiter, log, .. } = store.data();
+                Err(Failure(Fault::of(&error, limiter, log, timeout, limits::STREAM_ANSWER_BYTES).reason))
+            }
+            Err(_) => Err(Failure(Fault::timed_out(timeout).reason)),
+        }
+    }
+}
+
+const EMPTY: crate::operator::Window = crate::operator::Window { size_ms: 0, slide_ms: 0 };
+
+#[async_trait]
+impl Operator for ComponentOperator {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
+    }
+
+    async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        self.call(async |stage, store| stage.funnelweb_stream_aggregate().call_add(store, batches).await).await
+    }
+
+    async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
+        self.call(async |stage, store| stage.funnelweb_stream_aggregate().call_merge(store, panes).await).await
+    }
+
+    async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure> {
+        self.call(async |stage, store| stage.funnelweb_stream_aggregate().call_changes(store, panes).await).await
+    }
+
+    async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure> {
+        self.call(async |stage, store| stage.funnelweb_stream_aggregate().call_summary(store, windows).await).await
+    }
+}

@@ -1,0 +1,348 @@
+//! The engine: one step of one operator on one tenant's log.
+//!
+//! A step takes what the log has next, adds it to its panes, and commits the panes, what
+//! counters get, and how far it has come, together. When nothing new is there, windows
+//! whose end has passed say what they have to say, some keys a step. Whatever happens
+//! between two commits is made again from the first of them, and operators are pure: so
+//! every event counts once.
+//!
+//! # Time
+//! The watermark is the newest event's time less [`limits::STREAM_OUT_OF_ORDER`]; a log
+//! at rest is followed by the clock, [`limits::STREAM_IDLE`] behind. A window fires when
+//! the watermark has passed its end, and again for what comes late within the allowed
+//! lateness. What comes later still is counted all the same (`changes`), in a pane of
+//! its own; windows say nothing of it.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::Arc,
+};
+
+use funnelweb_core::limits;
+use funnelweb_factor_events::store::{Events, StoredEvent};
+
+use crate::{
+    evaluate::{Group, check_accumulator, check_count, evaluate},
+    operator::{self, Aggregated, Batch, Failure, Message, Operator, Output, show},
+    store::{DeadLetter, Error, Pane, Panes, Progress, Series, Step, StreamStore, Tenant},
+    window::Windows,
+};
+
+/// What a step came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Outcome {
+    /// There may be more to do at once.
+    Advanced,
+    /// There is nothing to do; `open` says whether windows wait for their end.
+    Rests {
+        /// Whether there are.
+        open: bool,
+    },
+}
+
+/// Why a step was not made.
+#[derive(Debug, thiserror::Error)]
+pub enum StepError {
+    /// A store did not do its part.
+    #[error(transparent)]
+    Store(#[from] Error),
+    /// The operator fails whatever it is given.
+    #[error("operator `{operator}`: {failure}")]
+    Operator {
+        /// Its name.
+        operator: String,
+        /// What it says.
+        failure: Failure,
+    },
+}
+
+/// Runs operators.
+#[derive(Clone)]
+pub struct Engine {
+    log: Arc<dyn Events>,
+    store: Arc<dyn StreamStore>,
+}
+
+impl Engine {
+    /// Over a log, with state in `store`.
+    #[must_use]
+    pub fn new(log: Arc<dyn Events>, store: Arc<dyn StreamStore>) -> Self {
+        Self { log, store }
+    }
+
+    /// Where the state is.
+    #[must_use]
+    pub fn store(&self) -> &Arc<dyn StreamStore> {
+        &self.store
+    }
+
+    /// Makes one step at this time.
+    ///
+    /// # Errors
+    /// Nothing is changed then, and the same step can be made later.
+    pub async fn step(&self, tenant: &Tenant, operator: &dyn Operator, now_ms: u64) -> Result<Outcome, StepError> {
+        let broken = |failure| StepError::Operator { operator: operator.name().to_owned(), failure };
+        let windows = Windows::new(operator.declaration()).map_err(|rule| broken(Failure(rule)))?;
+        let before = self.store.progress(tenant, operator.name()).await?;
+        let turn = Turn { store: self.store.as_ref(), tenant, operator, windows, before };
+        let events = self.log.read(tenant, turn.before.next, limits::STREAM_EVENTS).await?;
+        let step = if events.is_empty() {
+            match turn.fire(now_ms).await? {
+                Some(step) => step,
+                None => return Ok(Outcome::Rests { open: turn.next_end().await?.is_some() }),
+            }
+        } else {
+            turn.take(&events, now_ms).await.map_err(|error| match error {
+                TakeError::Store(error) => error.into(),
+                TakeError::Broken(failure) => broken(failure),
+            })?
+        };
+        // Another one came between: what there is to do is what it left.
+        self.store.commit(tenant, operator.name(), turn.before, step).await?;
+        Ok(Outcome::Advanced)
+    }
+}
+
+enum TakeError {
+    Store(Error),
+    Broken(Failure),
+}
+
+impl From<Error> for TakeError {
+    fn from(error: Error) -> Self {
+        Self::Store(error)
+    }
+}
+
+/// A step that is being made.
+struct Turn<'a> {
+    store: &'a dyn StreamStore,
+    tenant: &'a Tenant,
+    operator: &'a dyn Operator,
+    windows: Windows,
+    before: Progress,
+}
+
+/// What windows said.
+#[derive(Default)]
+struct Said {
+    messages: Vec<Message>,
+    dead: Vec<DeadLetter>,
+}
+
+impl Turn<'_> {
+    fn name(&self) -> &str {
+        self.operator.name()
+    }
+
+    fn watermark(&self, newest_ms: u64) -> u64 {
+        newest_ms.saturating_sub(limits::STREAM_OUT_OF_ORDER.as_millis() as u64)
+    }
+
+    /// Adds events of the log.
+    async fn take(&self, stored: &[StoredEvent], now_ms: u64) -> Result<Step, TakeError> {
+        let watermark_ms = self.watermark(self.before.newest_ms).max(self.before.fired_ms);
+        // Late ones apart: their panes are gone.
+        let mut panes: BTreeMap<(Pane, bool), (Vec<operator::Event>, Vec<u64>)> = BTreeMap::new();
+        let mut newest_ms = self.before.newest_ms;
+        let mut late = 0.0;
+        for one in stored {
+            let event = operator::event(one);
+            let from_ms = self.windows.pane(event.timestamp_ms).from_ms;
+            let is_late = self.windows.is_over(from_ms, watermark_ms);
+            late += f64::from(u8::from(is_late));
+            // No clock runs ahead of ours.
+            newest_ms = newest_ms.max(event.timestamp_ms.min(now_ms));
+            let key = operator::key(&self.operator.declaration().key, &event);
+            let (events, offsets) = panes.entry((Pane { key, from_ms }, is_late)).or_default();
+            events.push(event);
+            offsets.push(one.offset);
+        }
+        let kept: Vec<Pane> = panes.keys().filter(|(_, late)| !late).map(|(pane, _)| pane.clone()).collect();
+        let known = self.store.accumulators(self.tenant, self.name(), kept.clone()).await?;
+        let mut known: HashMap<Pane, Vec<u8>> =
+            kept.into_iter().zip(known).filter_map(|(pane, accumulator)| Some((pane, accumulator?))).collect();
+        let mut groups = Vec::with_capacity(panes.len());
+        let mut places = Vec::with_capacity(panes.len());
+        for ((pane, is_late), (events, offsets)) in panes {
+            let accumulator = if is_late { None } else { known.remove(&pane) };
+            let batch = Batch { key: pane.key.clone(), pane: self.windows.pane(pane.from_ms), accumulator, events };
+            groups.push(Group { pane: places.len(), batch, offsets });
+            places.push((pane, is_late));
+        }
+        let done = evaluate(self.operator, groups).await.map_err(TakeError::Broken)?;
+        let mut put = Vec::new();
+        for (place, accumulator) in done.accumulators {
+            if let Some((pane, false)) = places.get(place) {
+                put.push((pane.clone(), accumulator));
+            }
+        }
+        put.sort_by(|one, other| one.0.cmp(&other.0));
+        let Said { messages, dead } = self.again(&put).await?;
+        let mut counts: Vec<(Series, f64)> = done.counts.into_iter().collect();
+        counts.extend((late > 0.0).then(|| (self.own("late_events"), late)));
+        let dead =
+            dead.into_iter().chain(done.dead.into_iter().map(|(offset, reason)| dead_event(stored, offset, reason)));
+        let dead: Vec<DeadLetter> = dead.collect();
+        counts.extend((!dead.is_empty()).then(|| (self.own("dead_letters"), dead.len() as f64)));
+        let next = stored.last().map_or(self.before.next, |last| last.offset + 1);
+        let progress = Progress { next, newest_ms, ..self.before.clone() };
+        Ok(Step { progress, put, drop_before_ms: 0, counts, messages, dead })
+    }
+
+    /// Has those windows fire again that fired before and got an event now.
+    async fn again(&self, put: &[(Pane, Vec<u8>)]) -> Result<Said, Error> {
+        let mut due: BTreeSet<(&Vec<String>, u64)> = BTreeSet::new();
+        for (pane, _) in put {
+            due.extend(
+                self.windows
+                    .ends(pane.from_ms)
+                    .filter(|end| self.has_fired(*end, &pane.key))
+                    .map(|end| (&pane.key, end)),
+            );
+        }
+        if due.is_empty() {
+            return Ok(Said::default());
+        }
+        let asked = due.iter().map(|(key, end)| ((*key).clone(), self.windows.panes(*end))).collect();
+        let mut stored = self.store.panes_of(self.tenant, self.name(), asked).await?;
+        for ((key, panes), (_, end)) in stored.iter_mut().zip(&due) {
+            let range = self.windows.panes(*end);
+            for (pane, accumulator) in put.iter().filter(|(pane, _)| pane.key == *key && range.contains(&pane.from_ms))
+            {
+                panes.retain(|(from_ms, _)| *from_ms != pane.from_ms);
+                panes.push((pane.from_ms, accumulator.clone()));
+            }
+            panes.sort_by_key(|(from_ms, _)| *from_ms);
+        }
+        let ends: Vec<u64> = due.iter().map(|(_, end)| *end).collect();
+        Ok(self.say(stored, &ends).await)
+    }
+
+    fn has_fired(&self, end_ms: u64, key: &[String]) -> bool {
+        let now = |(end, last): &(u64, Vec<String>)| *end == end_ms && key <= last.as_slice();
+        end_ms <= self.before.fired_ms || self.before.firing.as_ref().is_some_and(now)
+    }
+
+    /// The end of the next windows that have something to say.
+    async fn next_end(&self) -> Result<Option<u64>, Error> {
+        if let Some((end, _)) = &self.before.firing {
+            return Ok(Some(*end));
+        }
+        let fired_ms = self.before.fired_ms;
+        let first = self.store.first_pane(self.tenant, self.name(), self.windows.unfired_from(fired_ms)).await?;
+        Ok(first.map(|first| self.windows.next_end(fired_ms, first)))
+    }
+
+    /// Has windows fire whose end has passed; none when no end has.
+    async fn fire(&self, now_ms: u64) -> Result<Option<Step>, Error> {
+        let rest_ms = now_ms.saturating_sub(limits::STREAM_IDLE.as_millis() as u64);
+        let watermark_ms = self.watermark(self.before.newest_ms).max(rest_ms);
+        let Some(end) = self.next_end().await?.filter(|end| *end <= watermark_ms) else { return Ok(None) };
+        let after = self.before.firing.as_ref().map(|(_, key)| key.clone());
+        let panes =
+            self.store.panes(self.tenant, self.name(), self.windows.panes(end), after, limits::STREAM_KEYS).await?;
+        let last = panes.last().filter(|_| panes.len() == limits::STREAM_KEYS).map(|(key, _)| (end, key.clone()));
+        let ends = vec![end; panes.len()];
+        let Said { messages, dead } = self.say(panes, &ends).await;
+        let fired_ms = if last.is_some() { self.before.fired_ms } else { end };
+        let counts = (!dead.is_empty()).then(|| (self.own("dead_letters"), dead.len() as f64));
+        Ok(Some(Step {
+            progress: Progress { fired_ms, firing: last, ..self.before.clone() },
+            drop_before_ms: self.windows.over_before(fired_ms),
+            counts: counts.into_iter().collect(),
+            messages,
+            dead,
+            ..Step::default()
+        }))
+    }
+
+    /// What windows say. Those that cannot be summed up are passed over, one by one.
+    async fn say(&self, panes: Vec<Panes>, ends: &[u64]) -> Said {
+        let spans = ends.iter().map(|end| self.windows.window(*end));
+        let windows: Vec<_> = panes.into_iter().zip(spans).filter(|((_, panes), _)| !panes.is_empty()).collect();
+        let mut said = Said::default();
+        if let Ok(messages) = self.summed(&windows).await {
+            said.messages = messages;
+            return said;
+        }
+        for window in &windows {
+            match self.summed(std::slice::from_ref(window)).await {
+                Ok(messages) => said.messages.extend(messages),
+                Err(failure) => said.dead.push(DeadLetter {
+                    offset: 0,
+                    scenario_id: String::new(),
+                    user_id: String::new(),
+                    reason: failure.0,
+                    about: format!("{}, {}", window.0.0.join(" "), show(window.1)),
+                }),
+            }
+        }
+        said
+    }
+
+    async fn summed(&self, windows: &[(Panes, operator::Span)]) -> Result<Vec<Message>, Failure> {
+        let mut all = Vec::with_capacity(windows.len());
+        let several: Vec<Vec<Vec<u8>>> = windows
+            .iter()
+            .filter(|((_, panes), _)| panes.len() > 1)
+            .map(|((_, panes), _)| panes.iter().map(|(_, accumulator)| accumulator.clone()).collect())
+            .collect();
+        let merged = if several.is_empty() { Vec::new() } else { self.operator.merge(&several).await? };
+        check_count("merge", merged.len(), several.len())?;
+        let mut merged = merged.into_iter();
+        for ((key, panes), span) in windows {
+            let accumulator = match panes.as_slice() {
+                [(_, only)] => Some(only.clone()),
+                _ => merged.next(),
+            };
+            let accumulator = accumulator.unwrap_or_default();
+            check_accumulator(&accumulator)?;
+            all.push(Aggregated { key: key.clone(), span: *span, accumulator });
+        }
+        if all.is_empty() {
+            return Ok(Vec::new());
+        }
+        let outputs = self.operator.summary(&all).await?;
+        check_count("summary", outputs.len(), all.len())?;
+        let mut messages = Vec::new();
+        for outputs in outputs {
+            if outputs.len() > limits::STREAM_OUTPUTS {
+                let rule = format!("summary: at most {} a window, got {}", limits::STREAM_OUTPUTS, outputs.len());
+                return Err(Failure::contract(rule));
+            }
+            for Output::Publish(message) in outputs {
+                check_message(&message)?;
+                messages.push(message);
+            }
+        }
+        Ok(messages)
+    }
+
+    /// A counter of the engine's own.
+    fn own(&self, what: &str) -> Series {
+        let labels = vec![("operator".to_owned(), self.name().to_owned())];
+        Series { name: format!("stream_{what}_total"), labels }
+    }
+}
+
+fn check_message(message: &Message) -> Result<(), Failure> {
+    let (bytes, most) = (message.key.len() + message.body.len(), limits::STREAM_MESSAGE_BYTES);
+    if bytes > most {
+        return Err(Failure::contract(format!("a message may have {most} bytes, got {bytes}")));
+    }
+    let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&message.body);
+    object.map(drop).map_err(|error| Failure::contract(format!("a message's body must be a JSON object: {error}")))
+}
+
+fn dead_event(stored: &[StoredEvent], offset: u64, reason: String) -> DeadLetter {
+    let event = stored.iter().find(|one| one.offset == offset).map(|one| &one.event);
+    let text = |of: fn(&funnelweb_factor_events::store::Event) -> &String| event.map(of).cloned().unwrap_or_default();
+    DeadLetter {
+        offset,
+        scenario_id: text(|event| &event.scenario_id),
+        user_id: text(|event| &event.user_id),
+        reason,
+        about: text(|event| &event.event_id),
+    }
+}

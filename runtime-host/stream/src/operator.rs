@@ -1,0 +1,105 @@
+//! What aggregates, and how it is asked.
+
+use async_trait::async_trait;
+pub use funnelweb_bindings::stages::aggregate::{
+    Aggregated, Batch, Change, Declaration, Event, Field, Message, Metric, Output, Span, Topic, Window,
+};
+use funnelweb_core::{id, time};
+use funnelweb_factor_events::store::StoredEvent;
+use serde::Deserialize;
+
+/// Aggregates events. Pure: it answers the same whenever it is asked the same.
+#[async_trait]
+pub trait Operator: Send + Sync + 'static {
+    /// As its component is called.
+    fn name(&self) -> &str;
+
+    /// Which events go together.
+    fn declaration(&self) -> &Declaration;
+
+    /// One accumulator per batch, in order.
+    async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure>;
+
+    /// One accumulator of each list.
+    async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure>;
+
+    /// What each pane adds as it is now.
+    async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure>;
+
+    /// What each window says.
+    async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure>;
+}
+
+/// Why there is no answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{0}")]
+pub struct Failure(pub String);
+
+impl Failure {
+    /// The answer is not what the contract says.
+    pub fn contract(rule: impl Into<String>) -> Self {
+        Self(rule.into())
+    }
+}
+
+/// The part of an event's body that is aggregated.
+#[derive(Default, Deserialize)]
+struct Body {
+    #[serde(default)]
+    context: Context,
+    #[serde(default)]
+    extra: Measures,
+}
+
+#[derive(Default, Deserialize)]
+struct Context {
+    #[serde(default)]
+    experiment_group: Option<serde_json::Value>,
+}
+
+#[derive(Default, Deserialize)]
+struct Measures {
+    #[serde(default)]
+    completion_rate: Option<serde_json::Value>,
+    #[serde(default)]
+    watch_duration: Option<serde_json::Value>,
+}
+
+/// An event of the log as operators see it. What its body does not say, or says in
+/// another type, is not there.
+#[must_use]
+pub fn event(stored: &StoredEvent) -> Event {
+    let event = &stored.event;
+    let body: Body = serde_json::from_str(&event.body).unwrap_or_default();
+    let number = |value: Option<serde_json::Value>| value.and_then(|value| value.as_f64());
+    let group = body.context.experiment_group.as_ref().and_then(serde_json::Value::as_str);
+    Event {
+        event_id: event.event_id.clone(),
+        scenario_id: event.scenario_id.clone(),
+        user_id: event.user_id.clone(),
+        item_id: event.item_id.clone(),
+        action_type: event.action_type.clone(),
+        timestamp_ms: event.timestamp_ms,
+        group: group.filter(|group| id::check(group).is_ok()).unwrap_or_default().to_owned(),
+        completion_rate: number(body.extra.completion_rate),
+        watch_duration: number(body.extra.watch_duration),
+    }
+}
+
+/// The key of an event.
+#[must_use]
+pub fn key(fields: &[Field], event: &Event) -> Vec<String> {
+    let part = |field: &Field| match field {
+        Field::Scenario => &event.scenario_id,
+        Field::User => &event.user_id,
+        Field::Item => &event.item_id,
+        Field::Group => &event.group,
+    };
+    fields.iter().map(|field| part(field).clone()).collect()
+}
+
+/// A span for people to read.
+#[must_use]
+pub fn show(span: Span) -> String {
+    format!("{} to {}", time::format_ms(span.from_ms), time::format_ms(span.to_ms))
+}

@@ -1,0 +1,432 @@
+//! The state of operators in tenants' SQLite files, where the log is: a step is one
+//! transaction with what it changes.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    ops::Range,
+    sync::{Arc, Mutex},
+};
+
+use async_trait::async_trait;
+use funnelweb_bindings::stages::aggregate::Topic;
+use funnelweb_core::limits;
+use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write, lock};
+use rusqlite::{Connection, OptionalExtension, params};
+
+use crate::store::{DeadLetter, Error, Pane, Panes, Progress, Published, Series, Step, StreamStore, Tenant};
+
+/// Between the values of a key; no id has it.
+const SEPARATOR: char = '\u{1f}';
+
+type Values = BTreeMap<Series, f64>;
+
+/// Operators' state in tenants' SQLite files.
+#[derive(Clone)]
+pub struct SqliteStreams {
+    stores: Arc<TenantStores>,
+    state: State,
+}
+
+/// The tables, and the counters of those tenants that were asked for once.
+#[derive(Clone, Default)]
+struct State {
+    counters: Arc<Mutex<HashMap<Tenant, Values>>>,
+}
+
+impl SqliteStreams {
+    /// Adds the tables to `stores`.
+    ///
+    /// # Errors
+    /// See [`TenantStores::register`].
+    pub fn new(stores: Arc<TenantStores>) -> Result<Self, Error> {
+        let state = State::default();
+        stores.register(Arc::new(state.clone()))?;
+        Ok(Self { stores, state })
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        tenant: &Tenant,
+        work: impl FnOnce(&Connection) -> Result<T, Error> + Send + 'static,
+    ) -> Result<T, Error> {
+        let file = self.stores.open(tenant).await?;
+        file.read(move |tx| work(tx)).await
+    }
+}
+
+#[async_trait]
+impl StreamStore for SqliteStreams {
+    async fn progress(&self, tenant: &Tenant, operator: &str) -> Result<Progress, Error> {
+        let operator = operator.to_owned();
+        self.read(tenant, move |connection| progress(connection, &operator)).await
+    }
+
+    async fn accumulators(
+        &self,
+        tenant: &Tenant,
+        operator: &str,
+        panes: Vec<Pane>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let operator = operator.to_owned();
+        self.read(tenant, move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT accumulator FROM stream_panes WHERE operator = ? AND key = ? AND from_ms = ?",
+            )?;
+            let one = |pane: &Pane| {
+                let found = select.query_row(params![operator, text(&pane.key), clamp(pane.from_ms)], |row| row.get(0));
+                Ok(found.optional()?)
+            };
+            panes.iter().map(one).collect()
+        })
+        .await
+    }
+
+    async fn first_pane(&self, tenant: &Tenant, operator: &str, from_ms: u64) -> Result<Option<u64>, Error> {
+        let operator = operator.to_owned();
+        self.read(tenant, move |connection| {
+            let mut select = connection
+                .prepare_cached("SELECT min(from_ms) FROM stream_panes WHERE operator = ? AND from_ms >= ?")?;
+            let first: Option<i64> = select.query_row(params![operator, clamp(from_ms)], |row| row.get(0))?;
+            Ok(first.map(i64::cast_unsigned))
+        })
+        .await
+    }
+
+    async fn panes(
+        &self,
+        tenant: &Tenant,
+        operator: &str,
+        range: Range<u64>,
+        after: Option<Vec<String>>,
+        most: usize,
+    ) -> Result<Vec<Panes>, Error> {
+        let operator = operator.to_owned();
+        self.read(tenant, move |connection| {
+            // In the order of the primary key, so that nothing is sorted.
+            let mut select = connection.prepare_cached(
+                "SELECT key, from_ms, accumulator FROM stream_panes
+                 WHERE operator = ? AND key > ? AND from_ms >= ? AND from_ms < ? ORDER BY key, from_ms",
+            )?;
+            let after = after.map(|key| text(&key)).unwrap_or_default();
+            let mut rows = select.query(params![operator, after, clamp(range.start), clamp(range.end)])?;
+            let mut found: Vec<(String, Vec<(u64, Vec<u8>)>)> = Vec::new();
+            while let Some(row) = rows.next()? {
+                let key = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
+                let pane = (row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?);
+                let keys = found.len();
+                match found.last_mut().filter(|(last, _)| last == key) {
+                    Some((_, panes)) => panes.push(pane),
+                    None if keys == most => break,
+                    None => found.push((key.to_owned(), vec![pane])),
+                }
+            }
+            Ok(found.into_iter().map(|(key, panes)| (values(&key), panes)).collect())
+        })
+        .await
+    }
+
+    async fn panes_of(
+        &self,
+        tenant: &Tenant,
+        operator: &str,
+        keys: Vec<(Vec<String>, Range<u64>)>,
+    ) -> Result<Vec<Panes>, Error> {
+        let operator = operator.to_owned();
+        self.read(tenant, move |connection| {
+            let mut select = connection.prepare_cached(
+                "SELECT from_ms, accumulator FROM stream_panes
+                 WHERE operator = ? AND key = ? AND from_ms >= ? AND from_ms < ? ORDER BY from_ms",
+            )?;
+            let mut all = Vec::with_capacity(keys.len());
+            for (key, range) in keys {
+                let pane = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?));
+                let rows =
+                    select.query_map(params![operator, text(&key), clamp(range.start), clamp(range.end)], pane)?;
+                all.push((key, rows.collect::<Result<_, _>>()?));
+            }
+            Ok(all)
+        })
+        .await
+    }
+
+    async fn commit(&self, tenant: &Tenant, operator: &str, before: Progress, step: Step) -> Result<bool, Error> {
+        let file = self.stores.open(tenant).await?;
+        let (operator, state, of) = (operator.to_owned(), self.state.clone(), tenant.clone());
+        let now_ms = self.stores.now_ms();
+        let bytes = step.put.iter().map(|(_, accumulator)| 128 + accumulator.len()).sum::<usize>()
+            + step.messages.iter().map(|message| 128 + message.body.len()).sum::<usize>();
+        // What a loss of power takes with it, it takes with the progress.
+        file.write_sized(Durability::Relaxed, bytes, move |write| {
+            state.commit(write, of, &operator, &before, step, now_ms)
+        })
+        .await
+    }
+
+    async fn published(&self, tenant: &Tenant, topic: &str, offset: u64, limit: u32) -> Result<Vec<Published>, Error> {
+        let topic = topic.to_owned();
+        self.read(tenant, move |connection| {
+            let mut select = connection.prepare_cached(
+                r#"SELECT "offset", key, body FROM topics WHERE topic = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?"#,
+            )?;
+            let message = |row: &rusqlite::Row<'_>| {
+                Ok(Published { offset: row.get::<_, i64>(0)?.cast_unsigned(), key: row.get(1)?, body: row.get(2)? })
+            };
+            let messages = select.query_map(params![topic, clamp(offset), limit], message)?;
+            Ok(messages.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn dead_letters(&self, tenant: &Tenant, limit: u32) -> Result<Vec<(String, DeadLetter)>, Error> {
+        self.read(tenant, move |connection| {
+            let mut select = connection.prepare_cached(
+                r#"SELECT operator, "offset", scenario, user, about, reason FROM dead_letters ORDER BY number DESC LIMIT ?"#,
+            )?;
+            let letter = |row: &rusqlite::Row<'_>| {
+                let offset = row.get::<_, i64>(1)?.cast_unsigned();
+                let (scenario_id, user_id) = (row.get(2)?, row.get(3)?);
+                Ok((row.get(0)?, DeadLetter { offset, scenario_id, user_id, about: row.get(4)?, reason: row.get(5)? }))
+            };
+            let letters = select.query_map([limit], letter)?;
+            Ok(letters.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn counters(&self) -> Result<Vec<(Tenant, Vec<(Series, f64)>)>, Error> {
+        let mut all = Vec::new();
+        for tenant in self.stores.tenants().await? {
+            let known = lock(&self.state.counters).get(&tenant).cloned();
+            let values = match known {
+                Some(values) => values,
+                None => {
+                    let file = self.stores.open(&tenant).await?;
+                    let (state, of) = (self.state.clone(), tenant.clone());
+                    // Among the writes: what is committed meanwhile comes before or after.
+                    file.write(Durability::Relaxed, move |write| state.load(write, of)).await?
+                }
+            };
+            all.push((tenant, values.into_iter().collect()));
+        }
+        Ok(all)
+    }
+
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error> {
+        self.stores.tenants().await
+    }
+}
+
+impl State {
+    fn load(&self, write: &mut Write<'_>, tenant: Tenant) -> Result<Values, Error> {
+        let mut select = write.prepare_cached("SELECT name, labels, value FROM counters")?;
+        let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?));
+        let rows = select.query_map([], row)?.collect::<Result<Vec<(String, String, f64)>, _>>()?;
+        drop(select);
+        let series = |(name, labels, value): (String, String, f64)| {
+            (Series { name, labels: serde_json::from_str(&labels).unwrap_or_default() }, value)
+        };
+        let values: Values = rows.into_iter().map(series).collect();
+        let (counters, shown) = (Arc::clone(&self.counters), values.clone());
+        write.after_commit(move || drop(lock(&counters).insert(tenant, shown)));
+        Ok(values)
+    }
+
+    fn commit(
+        &self,
+        write: &mut Write<'_>,
+        tenant: Tenant,
+        operator: &str,
+        before: &Progress,
+        step: Step,
+        now_ms: u64,
+    ) -> Result<bool, Error> {
+        if progress(write, operator)? != *before {
+            return Ok(false);
+        }
+        put(write, operator, &step)?;
+        publish(write, &step, now_ms)?;
+        bury(write, operator, &step.dead)?;
+        let counted = count(write, step.counts)?;
+        let counters = Arc::clone(&self.counters);
+        write.after_commit(move || {
+            if let Some(values) = lock(&counters).get_mut(&tenant) {
+                for (series, amount) in counted {
+                    *values.entry(series).or_default() += amount;
+                }
+            }
+        });
+        Ok(true)
+    }
+}
+
+fn progress(connection: &Connection, operator: &str) -> Result<Progress, Error> {
+    let mut select = connection.prepare_cached(
+        "SELECT next, newest_ms, fired_ms, firing_ms, firing_key FROM stream_progress WHERE operator = ?",
+    )?;
+    let found = select.query_row([operator], |row| {
+        let firing = row.get::<_, Option<i64>>(3)?.zip(row.get::<_, Option<String>>(4)?);
+        Ok(Progress {
+            next: row.get::<_, i64>(0)?.cast_unsigned(),
+            newest_ms: row.get::<_, i64>(1)?.cast_unsigned(),
+            fired_ms: row.get::<_, i64>(2)?.cast_unsigned(),
+            firing: firing.map(|(end_ms, key)| (end_ms.cast_unsigned(), values(&key))),
+        })
+    });
+    Ok(found.optional()?.unwrap_or_default())
+}
+
+fn put(write: &Write<'_>, operator: &str, step: &Step) -> Result<(), Error> {
+    let Progress { next, newest_ms, fired_ms, firing } = &step.progress;
+    let (firing_ms, firing_key) = firing.as_ref().map(|(end_ms, key)| (clamp(*end_ms), text(key))).unzip();
+    write.prepare_cached("INSERT OR REPLACE INTO stream_progress VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
+        operator,
+        clamp(*next),
+        clamp(*newest_ms),
+        clamp(*fired_ms),
+        firing_ms,
+        firing_key
+    ])?;
+    let mut insert = write.prepare_cached("INSERT OR REPLACE INTO stream_panes VALUES (?, ?, ?, ?)")?;
+    for (pane, accumulator) in &step.put {
+        insert.execute(params![operator, text(&pane.key), clamp(pane.from_ms), accumulator])?;
+    }
+    if step.drop_before_ms > 0 {
+        let mut delete = write.prepare_cached("DELETE FROM stream_panes WHERE operator = ? AND from_ms < ?")?;
+        delete.execute(params![operator, clamp(step.drop_before_ms)])?;
+    }
+    Ok(())
+}
+
+fn publish(write: &Write<'_>, step: &Step, now_ms: u64) -> Result<(), Error> {
+    if step.messages.is_empty() {
+        return Ok(());
+    }
+    let oldest_ms = now_ms.saturating_sub(limits::TOPIC_RETENTION.as_millis() as u64);
+    write.prepare_cached("DELETE FROM topics WHERE at_ms < ?")?.execute([clamp(oldest_ms)])?;
+    let mut next = write.prepare_cached(
+        "INSERT INTO topic_ends VALUES (?, 1) ON CONFLICT (topic) DO UPDATE SET last = last + 1 RETURNING last",
+    )?;
+    let mut insert = write.prepare_cached("INSERT INTO topics VALUES (?, ?, ?, ?, ?)")?;
+    for message in &step.messages {
+        let topic = topic_name(message.topic);
+        let offset: i64 = next.query_row([topic], |row| row.get(0))?;
+        insert.execute(params![topic, offset, message.key, message.body, clamp(now_ms)])?;
+    }
+    Ok(())
+}
+
+fn bury(write: &Write<'_>, operator: &str, dead: &[DeadLetter]) -> Result<(), Error> {
+    if dead.is_empty() {
+        return Ok(());
+    }
+    let mut insert = write.prepare_cached(
+        r#"INSERT INTO dead_letters (operator, "offset", scenario, user, about, reason) VALUES (?, ?, ?, ?, ?, ?)"#,
+    )?;
+    for DeadLetter { offset, scenario_id, user_id, reason, about } in dead {
+        insert.execute(params![operator, clamp(*offset), scenario_id, user_id, about, reason])?;
+    }
+    let kept = limits::DEAD_LETTERS as i64;
+    write
+        .prepare_cached("DELETE FROM dead_letters WHERE number <= (SELECT max(number) FROM dead_letters) - ?")?
+        .execute([kept])?;
+    Ok(())
+}
+
+/// Adds to counters; those that were added to. A tenant has so many of them: what
+/// would be one more is counted as such.
+fn count(write: &Write<'_>, counts: Vec<(Series, f64)>) -> Result<Vec<(Series, f64)>, Error> {
+    let mut update = write.prepare_cached("UPDATE counters SET value = value + ? WHERE name = ? AND labels = ?")?;
+    let mut room = None;
+    let mut counted = Vec::with_capacity(counts.len());
+    let mut lost = 0.0;
+    for (series, amount) in counts {
+        let labels = serde_json::to_string(&series.labels).unwrap_or_default();
+        if update.execute(params![amount, series.name, labels])? == 0 {
+            let left = match room {
+                Some(left) => left,
+                None => {
+                    let count: i64 = write.query_row("SELECT count(*) FROM counters", [], |row| row.get(0))?;
+                    limits::METRIC_SERIES as i64 - count
+                }
+            };
+            room = Some(left - 1);
+            if left <= 0 {
+                lost += 1.0;
+                continue;
+            }
+            write.prepare_cached("INSERT INTO counters VALUES (?, ?, ?)")?.execute(params![
+                series.name,
+                labels,
+                amount
+            ])?;
+        }
+        counted.push((series, amount));
+    }
+    if lost > 0.0 {
+        let series = Series { name: "metric_series_refused_total".to_owned(), labels: Vec::new() };
+        write
+            .prepare_cached(
+                "INSERT INTO counters VALUES (?, '[]', ?) ON CONFLICT DO UPDATE SET value = value + excluded.value",
+            )?
+            .execute(params![series.name, lost])?;
+        counted.push((series, lost));
+    }
+    Ok(counted)
+}
+
+/// What a topic is called.
+#[must_use]
+pub fn topic_name(topic: Topic) -> &'static str {
+    match topic {
+        Topic::RecommendationMetrics => "recommendation-metrics",
+    }
+}
+
+impl Part for State {
+    fn name(&self) -> &'static str {
+        "stream"
+    }
+
+    fn migrations(&self) -> &'static [&'static str] {
+        &[include_str!("schema.sql")]
+    }
+
+    fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {
+        let (column, id) = match what {
+            Purge::User(user) => ("user", user),
+            Purge::Scenario(scenario) => ("scenario", scenario),
+        };
+        write.execute(&format!("DELETE FROM dead_letters WHERE {column} = ?"), [id])?;
+        // A key does not say which of its values is whose: one too many goes rather than
+        // one too few.
+        let part = format!("{SEPARATOR}{id}{SEPARATOR}");
+        write.execute("DELETE FROM stream_panes WHERE instr(key, ?) > 0", [part])?;
+        if let Purge::Scenario(scenario) = what {
+            let label = serde_json::to_string(&["scenario", scenario]).unwrap_or_default();
+            write.execute("DELETE FROM counters WHERE instr(labels, ?) > 0", [label])?;
+            let counters = Arc::clone(&self.counters);
+            // They are read again when they are asked for.
+            write.after_commit(move || lock(&counters).clear());
+        }
+        Ok(0)
+    }
+}
+
+/// A key as it is stored.
+fn text(key: &[String]) -> String {
+    let mut text = String::from(SEPARATOR);
+    for value in key {
+        text.push_str(value);
+        text.push(SEPARATOR);
+    }
+    text
+}
+
+fn values(text: &str) -> Vec<String> {
+    let inner = text.strip_prefix(SEPARATOR).and_then(|text| text.strip_suffix(SEPARATOR));
+    inner.map(|inner| inner.split(SEPARATOR).map(str::to_owned).collect()).unwrap_or_default()
+}
+
+fn clamp(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,139 @@
+//! Where a stream engine keeps what it needs to go on: the trait, and what a step
+//! leaves behind.
+
+use std::ops::Range;
+
+use async_trait::async_trait;
+pub use funnelweb_tenant_store::{Error, Tenant};
+
+use crate::operator::Message;
+
+/// A pane of a key.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Pane {
+    /// In the order of the operator's declaration.
+    pub key: Vec<String>,
+    /// Where it begins, in milliseconds since 1970.
+    pub from_ms: u64,
+}
+
+/// A key with its panes in order: where each begins, and its accumulator.
+pub type Panes = (Vec<String>, Vec<(u64, Vec<u8>)>);
+
+/// How far an operator has come with a tenant's log.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// The offset of the next event; those below it were taken.
+    pub next: u64,
+    /// The newest time of an event, in milliseconds since 1970, not after it was read.
+    pub newest_ms: u64,
+    /// Windows that end up to then have said what they have to say.
+    pub fired_ms: u64,
+    /// Which windows are at it, and the key that was last.
+    pub firing: Option<(u64, Vec<String>)>,
+}
+
+/// A counter of a tenant: its name, and names and values of its labels, in order.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Series {
+    /// Without `funnelweb_`.
+    pub name: String,
+    /// By name.
+    pub labels: Vec<(String, String)>,
+}
+
+/// An event that an operator cannot take, or a window that it cannot sum up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeadLetter {
+    /// Of the event; 0 for a window.
+    pub offset: u64,
+    /// The event's, or none.
+    pub scenario_id: String,
+    /// The event's, or none.
+    pub user_id: String,
+    /// Why.
+    pub reason: String,
+    /// The event's id, or which window of which key.
+    pub about: String,
+}
+
+/// What a step changes, all of it or nothing.
+#[derive(Debug, Clone, Default)]
+pub struct Step {
+    /// Afterwards.
+    pub progress: Progress,
+    /// Panes, with their accumulators.
+    pub put: Vec<(Pane, Vec<u8>)>,
+    /// Panes that begin before are no longer needed.
+    pub drop_before_ms: u64,
+    /// What counters get.
+    pub counts: Vec<(Series, f64)>,
+    /// What is published.
+    pub messages: Vec<Message>,
+    /// What was passed over.
+    pub dead: Vec<DeadLetter>,
+}
+
+/// A message of a topic.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    /// Grows along the topic.
+    pub offset: u64,
+    /// Messages of the same key stay in their order.
+    pub key: String,
+    /// A JSON object.
+    pub body: String,
+}
+
+/// The state of operators, of each tenant apart.
+#[async_trait]
+pub trait StreamStore: Send + Sync + 'static {
+    /// How far an operator has come.
+    async fn progress(&self, tenant: &Tenant, operator: &str) -> Result<Progress, Error>;
+
+    /// The accumulators of panes, in order; none for one that is not there.
+    async fn accumulators(
+        &self,
+        tenant: &Tenant,
+        operator: &str,
+        panes: Vec<Pane>,
+    ) -> Result<Vec<Option<Vec<u8>>>, Error>;
+
+    /// Where the first pane begins that does so at `from_ms` or later.
+    async fn first_pane(&self, tenant: &Tenant, operator: &str, from_ms: u64) -> Result<Option<u64>, Error>;
+
+    /// The panes that begin in `range`, of up to `most` keys after `after`, key by key
+    /// in an order that never changes.
+    async fn panes(
+        &self,
+        tenant: &Tenant,
+        operator: &str,
+        range: Range<u64>,
+        after: Option<Vec<String>>,
+        most: usize,
+    ) -> Result<Vec<Panes>, Error>;
+
+    /// The panes of these keys that begin in the range beside each.
+    async fn panes_of(
+        &self,
+        tenant: &Tenant,
+        operator: &str,
+        keys: Vec<(Vec<String>, Range<u64>)>,
+    ) -> Result<Vec<Panes>, Error>;
+
+    /// Makes the changes of a step that begins at `before`; false, and nothing is
+    /// changed, when the operator has come to elsewhere meanwhile.
+    async fn commit(&self, tenant: &Tenant, operator: &str, before: Progress, step: Step) -> Result<bool, Error>;
+
+    /// Messages of a topic from `offset` on.
+    async fn published(&self, tenant: &Tenant, topic: &str, offset: u64, limit: u32) -> Result<Vec<Published>, Error>;
+
+    /// What was passed over, newest first.
+    async fn dead_letters(&self, tenant: &Tenant, limit: u32) -> Result<Vec<(String, DeadLetter)>, Error>;
+
+    /// All counters of all tenants.
+    async fn counters(&self) -> Result<Vec<(Tenant, Vec<(Series, f64)>)>, Error>;
+
+    /// The tenants that may have a log.
+    async fn tenants(&self) -> Result<Vec<Tenant>, Error>;
+}

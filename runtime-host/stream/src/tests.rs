@@ -1,0 +1,467 @@
+//! The engine over the embedded log, with operators that are written for it.
+
+use std::{
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+};
+
+use async_trait::async_trait;
+use funnelweb_core::limits;
+use funnelweb_factor_documents::SqliteDocuments;
+use funnelweb_factor_events::{
+    SqliteEvents,
+    store::{Event as Logged, Events},
+};
+use funnelweb_factor_live::SqliteLive;
+use funnelweb_tenant_store::{Purge, Tenant, TenantStores};
+use proptest::prelude::*;
+use tempfile::TempDir;
+
+use crate::{
+    Engine, Outcome, SqliteStreams, StepError,
+    operator::{
+        Aggregated, Batch, Change, Declaration, Event, Failure, Field, Message, Metric, Operator, Output, Topic, Window,
+    },
+    store::{Series, StreamStore},
+};
+
+/// Counts events, their seconds, and says both of each window; some it cannot take.
+struct Counting {
+    declaration: Declaration,
+    poison: fn(&Event) -> bool,
+    /// Fails with whatever it is given while this is above 0.
+    broken: AtomicUsize,
+}
+
+impl Counting {
+    fn new(size_ms: u64, slide_ms: u64, allowed_lateness_ms: u64) -> Self {
+        let key = vec![Field::Scenario, Field::Item];
+        let declaration = Declaration { key, window: Window { size_ms, slide_ms }, allowed_lateness_ms };
+        Self { declaration, poison: |_| false, broken: AtomicUsize::new(0) }
+    }
+}
+
+fn read(accumulator: &[u8]) -> Result<(u64, f64), Failure> {
+    let text = std::str::from_utf8(accumulator).map_err(|error| Failure(error.to_string()))?;
+    let (count, seconds) = text.split_once(' ').ok_or(Failure("no accumulator".to_owned()))?;
+    Ok((count.parse().unwrap(), seconds.parse().unwrap()))
+}
+
+#[async_trait]
+impl Operator for Counting {
+    fn name(&self) -> &str {
+        "counting"
+    }
+
+    fn declaration(&self) -> &Declaration {
+        &self.declaration
+    }
+
+    async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        let left = self.broken.load(Ordering::Relaxed);
+        if left > 0 {
+            self.broken.store(left - 1, Ordering::Relaxed);
+            return Err(Failure("broken".to_owned()));
+        }
+        let one = |batch: &Batch| {
+            assert!(
+                batch.events.iter().all(|event| (batch.pane.from_ms..batch.pane.to_ms).contains(&event.timestamp_ms))
+            );
+            if batch.events.iter().any(self.poison) {
+                return Err(Failure("poison".to_owned()));
+            }
+            let (count, seconds) = batch.accumulator.as_deref().map_or(Ok((0, 0.0)), read)?;
+            let watched: f64 = batch.events.iter().filter_map(|event| event.watch_duration).sum();
+            Ok(format!("{} {}", count + batch.events.len() as u64, seconds + watched).into_bytes())
+        };
+        batches.iter().map(one).collect()
+    }
+
+    async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
+        let one = |panes: &Vec<Vec<u8>>| {
+            assert!(panes.len() > 1);
+            let read = panes.iter().map(|pane| read(pane)).collect::<Result<Vec<_>, _>>()?;
+            let sum = read.iter().fold((0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+            Ok(format!("{} {}", sum.0, sum.1).into_bytes())
+        };
+        panes.iter().map(one).collect()
+    }
+
+    async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure> {
+        let one = |pane: &Aggregated| {
+            let (count, seconds) = read(&pane.accumulator)?;
+            let label = ("item".to_owned(), pane.key[1].clone());
+            let metric = |name: &str, amount| {
+                Change::Metric(Metric { name: name.to_owned(), labels: vec![label.clone()], amount })
+            };
+            Ok(vec![metric("seen_total", count as f64), metric("seconds_total", seconds)])
+        };
+        panes.iter().map(one).collect()
+    }
+
+    async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure> {
+        let one = |window: &Aggregated| {
+            let (count, _) = read(&window.accumulator)?;
+            let (key, end) = (window.key.join("/"), window.span.to_ms);
+            let body = format!(r#"{{"end": {end}, "count": {count}}}"#);
+            Ok(vec![Output::Publish(Message { topic: Topic::RecommendationMetrics, key, body })])
+        };
+        windows.iter().map(one).collect()
+    }
+}
+
+/// A log and the state of operators, in a folder.
+struct World {
+    folder: TempDir,
+    files: Arc<TenantStores>,
+    log: Arc<dyn Events>,
+    store: Arc<dyn StreamStore>,
+    engine: Engine,
+    tenant: Tenant,
+}
+
+impl World {
+    fn new() -> Self {
+        Self::open(tempfile::tempdir().unwrap())
+    }
+
+    fn open(folder: TempDir) -> Self {
+        let files = Arc::new(TenantStores::new(folder.path()).unwrap());
+        let documents = SqliteDocuments::new(files.clone()).unwrap();
+        let live = SqliteLive::new(files.clone()).unwrap();
+        let log: Arc<dyn Events> = Arc::new(SqliteEvents::new(files.clone(), &documents, &live).unwrap());
+        let store: Arc<dyn StreamStore> = Arc::new(SqliteStreams::new(files.clone()).unwrap());
+        let engine = Engine::new(log.clone(), store.clone());
+        Self { folder, files, log, store, engine, tenant: Tenant::new("acme").unwrap() }
+    }
+
+    /// The same folder, as a process that starts finds it.
+    fn again(self) -> Self {
+        let Self { folder, files, log, store, engine, .. } = self;
+        drop((files, log, store, engine));
+        Self::open(folder)
+    }
+
+    async fn append(&self, events: &[(u64, &str)]) {
+        let stamp = self.log.last_offset(&self.tenant).await.unwrap();
+        let event = |(at, (timestamp_ms, item)): (usize, &(u64, &str))| Logged {
+            event_id: format!("e{stamp}-{at}"),
+            scenario_id: "feed".to_owned(),
+            user_id: "ann".to_owned(),
+            item_id: (*item).to_owned(),
+            action_type: "watch".to_owned(),
+            timestamp_ms: *timestamp_ms,
+            body: r#"{"extra":{"watch_duration":0.5}}"#.to_owned(),
+        };
+        let events: Vec<Logged> = events.iter().enumerate().map(event).collect();
+        for events in events.chunks(limits::EVENTS) {
+            self.log.append(&self.tenant, events.to_vec(), vec![vec![]; events.len()]).await.unwrap();
+        }
+    }
+
+    /// Makes steps until there is nothing more to do; whether windows are open.
+    async fn run(&self, operator: &Counting, now_ms: u64) -> bool {
+        loop {
+            match self.engine.step(&self.tenant, operator, now_ms).await.unwrap() {
+                Outcome::Advanced => {}
+                Outcome::Rests { open } => return open,
+            }
+        }
+    }
+
+    /// Of each item what is counted under this name.
+    async fn counted(&self, name: &str) -> BTreeMap<String, f64> {
+        let all = self.store.counters().await.unwrap();
+        let values = all.into_iter().flat_map(|(_, values)| values);
+        let of = |(series, value): (Series, f64)| {
+            (series.name == name)
+                .then(|| (series.labels.into_iter().next().map(|(_, value)| value).unwrap_or_default(), value))
+        };
+        values.filter_map(of).collect()
+    }
+
+    /// What windows said last, by key and end.
+    async fn said(&self) -> BTreeMap<(String, u64), u64> {
+        let messages = self.store.published(&self.tenant, "recommendation-metrics", 0, u32::MAX).await.unwrap();
+        let of = |message: crate::store::Published| {
+            let body: serde_json::Value = serde_json::from_str(&message.body).unwrap();
+            ((message.key, body["end"].as_u64().unwrap()), body["count"].as_u64().unwrap())
+        };
+        messages.into_iter().map(of).collect()
+    }
+}
+
+const NOW: u64 = 1_767_225_600_000;
+const SECOND: u64 = 1000;
+
+#[tokio::test]
+async fn what_comes_is_counted_and_a_window_speaks_at_its_end() {
+    let (world, operator) = (World::new(), Counting::new(10 * SECOND, 10 * SECOND, 0));
+    world.append(&[(NOW, "a"), (NOW + 1, "a"), (NOW + 2, "b")]).await;
+    assert!(world.run(&operator, NOW + SECOND).await, "a window waits for its end");
+    assert_eq!(world.counted("seen_total").await, BTreeMap::from([("a".into(), 2.0), ("b".into(), 1.0)]));
+    assert_eq!(world.counted("seconds_total").await["a"], 1.0);
+    assert!(world.said().await.is_empty());
+    // An event of another window, whose time is as far ahead as events may be behind.
+    world.append(&[(NOW + 20 * SECOND, "a")]).await;
+    world.run(&operator, NOW + 20 * SECOND).await;
+    let end = NOW + 10 * SECOND;
+    assert_eq!(world.said().await, BTreeMap::from([(("feed/a".into(), end), 2), (("feed/b".into(), end), 1)]));
+    // The clock alone ends the last one.
+    let idle = limits::STREAM_IDLE.as_millis() as u64;
+    assert!(world.run(&operator, NOW + 30 * SECOND + idle - 1).await);
+    assert!(!world.run(&operator, NOW + 30 * SECOND + idle).await);
+    assert_eq!(world.said().await[&("feed/a".into(), NOW + 30 * SECOND)], 1);
+}
+
+#[tokio::test]
+async fn a_late_event_is_counted_and_within_the_lateness_said() {
+    let (world, operator) = (World::new(), Counting::new(10 * SECOND, 10 * SECOND, 20 * SECOND));
+    world.append(&[(NOW, "a"), (NOW + 25 * SECOND, "b")]).await;
+    world.run(&operator, NOW + 60 * SECOND).await;
+    let end = NOW + 10 * SECOND;
+    assert_eq!(world.said().await[&("feed/a".into(), end)], 1);
+    world.append(&[(NOW + 1, "a"), (NOW + 2, "c")]).await;
+    world.run(&operator, NOW + 60 * SECOND).await;
+    let said = world.said().await;
+    assert_eq!((said[&("feed/a".into(), end)], said[&("feed/c".into(), end)]), (2, 1));
+    assert!(world.counted("stream_late_events_total").await.is_empty());
+    // Past it, the event is counted and the window keeps silent.
+    world.append(&[(NOW + 45 * SECOND, "b"), (NOW + 3, "x")]).await;
+    world.run(&operator, NOW + 60 * SECOND).await;
+    world.append(&[(NOW + 3, "a")]).await;
+    world.run(&operator, NOW + 60 * SECOND).await;
+    assert_eq!(world.said().await[&("feed/a".into(), end)], 2);
+    assert_eq!(world.counted("seen_total").await["a"], 3.0);
+    assert_eq!(world.counted("stream_late_events_total").await["counting"], 1.0);
+    // Nobody's clock makes others late.
+    world.append(&[(NOW + 3_600_000, "z"), (NOW + 46 * SECOND, "b")]).await;
+    world.run(&operator, NOW + 60 * SECOND).await;
+    assert_eq!(world.counted("stream_late_events_total").await["counting"], 1.0);
+}
+
+#[tokio::test]
+async fn a_poisoned_event_is_passed_over_and_said_so() {
+    let world = World::new();
+    let operator = Counting { poison: |event| event.item_id == "p", ..Counting::new(SECOND, SECOND, 0) };
+    let mut events: Vec<(u64, &str)> = (0..500).map(|at| (NOW + at, ["a", "b"][at as usize % 2])).collect();
+    events.insert(77, (NOW, "p"));
+    events.insert(300, (NOW + 1, "p"));
+    world.append(&events).await;
+    world.run(&operator, NOW).await;
+    assert_eq!(world.counted("seen_total").await, BTreeMap::from([("a".into(), 250.0), ("b".into(), 250.0)]));
+    assert_eq!(world.counted("stream_dead_letters_total").await["counting"], 2.0);
+    let dead = world.store.dead_letters(&world.tenant, 10).await.unwrap();
+    assert_eq!(dead.len(), 2);
+    let (name, letter) = &dead[0];
+    assert_eq!((name.as_str(), letter.reason.as_str(), letter.user_id.as_str()), ("counting", "poison", "ann"));
+    let mut offsets: Vec<u64> = dead.iter().map(|(_, letter)| letter.offset).collect();
+    offsets.sort_unstable();
+    assert_eq!(offsets, [78, 301]);
+}
+
+#[tokio::test]
+async fn an_operator_that_is_broken_loses_nothing() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    world.append(&[(NOW, "a"), (NOW, "b")]).await;
+    operator.broken.store(9, Ordering::Relaxed);
+    let error = world.engine.step(&world.tenant, &operator, NOW).await.unwrap_err();
+    assert!(matches!(error, StepError::Operator { .. }), "{error}");
+    operator.broken.store(0, Ordering::Relaxed);
+    world.run(&operator, NOW).await;
+    assert_eq!(world.counted("seen_total").await.values().sum::<f64>(), 2.0);
+    assert!(world.store.dead_letters(&world.tenant, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn one_of_two_engines_makes_a_step() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    world.append(&vec![(NOW, "a"); 3000]).await;
+    let (one, other) = tokio::join!(world.run(&operator, NOW), world.run(&operator, NOW));
+    assert!(one && other);
+    assert_eq!(world.counted("seen_total").await["a"], 3000.0);
+}
+
+#[tokio::test]
+async fn many_keys_fire_in_several_steps() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    let items: Vec<String> = (0..limits::STREAM_KEYS * 2 + 7).map(|at| format!("i{at:05}")).collect();
+    let events: Vec<(u64, &str)> = items.iter().map(|item| (NOW, item.as_str())).collect();
+    world.append(&events).await;
+    let later = NOW + 10 * limits::STREAM_IDLE.as_millis() as u64;
+    let mut steps = 0;
+    while world.engine.step(&world.tenant, &operator, later).await.unwrap() == Outcome::Advanced {
+        steps += 1;
+    }
+    assert_eq!(steps, events.len().div_ceil(limits::STREAM_EVENTS as usize) + 3);
+    assert_eq!(world.said().await.len(), items.len());
+    let messages = world.store.published(&world.tenant, "recommendation-metrics", 0, u32::MAX).await.unwrap();
+    assert_eq!(messages.len(), items.len(), "each window speaks once");
+    assert_eq!(messages.last().unwrap().offset, items.len() as u64);
+    // Nothing is left of them.
+    assert_eq!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap(), None);
+}
+
+#[tokio::test]
+async fn a_tenant_has_so_many_counters() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    let items: Vec<String> = (0..limits::METRIC_SERIES).map(|at| format!("i{at}")).collect();
+    let events: Vec<(u64, &str)> = items.iter().map(|item| (NOW, item.as_str())).collect();
+    world.append(&events).await;
+    world.run(&operator, NOW).await;
+    let seen = world.counted("seen_total").await.len() + world.counted("seconds_total").await.len();
+    assert_eq!(seen, limits::METRIC_SERIES);
+    let refused = world.counted("metric_series_refused_total").await;
+    assert_eq!(refused.values().sum::<f64>(), limits::METRIC_SERIES as f64);
+    // Those that are there go on.
+    world.append(&[(NOW, "i0")]).await;
+    world.run(&operator, NOW).await;
+    assert_eq!(world.counted("seen_total").await["i0"], 2.0);
+}
+
+#[tokio::test]
+async fn so_many_dead_letters_are_kept() {
+    let world = World::new();
+    let operator = Counting { poison: |_| true, ..Counting::new(SECOND, SECOND, 0) };
+    world.append(&vec![(NOW, "p"); limits::DEAD_LETTERS + 3]).await;
+    world.run(&operator, NOW).await;
+    let dead = world.store.dead_letters(&world.tenant, u32::MAX).await.unwrap();
+    assert_eq!(dead.len(), limits::DEAD_LETTERS);
+    assert_eq!((dead[0].1.offset, dead.last().unwrap().1.offset), (limits::DEAD_LETTERS as u64 + 3, 4));
+    assert_eq!(world.counted("stream_dead_letters_total").await["counting"], limits::DEAD_LETTERS as f64 + 3.0);
+}
+
+#[tokio::test]
+async fn a_deleted_user_or_scenario_leaves_no_state() {
+    let world = World::new();
+    let operator = Counting {
+        declaration: Declaration {
+            key: vec![Field::Scenario, Field::User],
+            ..Counting::new(SECOND, SECOND, 0).declaration
+        },
+        poison: |event| event.item_id == "p",
+        broken: AtomicUsize::new(0),
+    };
+    for purge in [Purge::User("ann".to_owned()), Purge::Scenario("feed".to_owned())] {
+        world.append(&[(NOW, "a"), (NOW, "p")]).await;
+        world.run(&operator, NOW).await;
+        assert!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap().is_some());
+        world.files.purge(&world.tenant, purge).await.unwrap();
+        assert_eq!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap(), None);
+        assert!(world.store.dead_letters(&world.tenant, 10).await.unwrap().is_empty());
+    }
+}
+
+/// Against a count from the raw events; the process ends at any time.
+async fn compare(windows: (u64, u64, u64), batches: Vec<Vec<(u64, u8)>>, restarts: Vec<bool>) {
+    let (slides, slide, late) = windows;
+    let operator = Counting::new(slides * slide * SECOND, slide * SECOND, late * SECOND);
+    let mut world = World::new();
+    let items = ["a", "b", "c"];
+    let mut all: Vec<(u64, &str)> = Vec::new();
+    for (batch, restart) in batches.into_iter().zip(restarts) {
+        let events: Vec<(u64, &str)> =
+            batch.into_iter().map(|(at, item)| (NOW + at * SECOND, items[usize::from(item) % 3])).collect();
+        world.append(&events).await;
+        all.extend(&events);
+        if restart {
+            // Between two steps, or after all of them.
+            world.engine.step(&world.tenant, &operator, NOW + 1_000_000).await.unwrap();
+            world = world.again();
+        } else {
+            world.run(&operator, NOW + 1_000_000).await;
+        }
+    }
+    world.run(&operator, NOW + 100_000_000).await;
+    let mut seen: BTreeMap<String, f64> = BTreeMap::new();
+    all.iter().for_each(|(_, item)| *seen.entry((*item).to_owned()).or_default() += 1.0);
+    assert_eq!(world.counted("seen_total").await, seen);
+    let seconds: f64 = world.counted("seconds_total").await.values().sum();
+    assert_eq!(seconds, all.len() as f64 * 0.5);
+    // Without late events every window said what is in it.
+    if world.counted("stream_late_events_total").await.is_empty() {
+        let mut expected: BTreeMap<(String, u64), u64> = BTreeMap::new();
+        for (at_ms, item) in &all {
+            let first = at_ms - at_ms % (slide * SECOND) + slide * SECOND;
+            for end in (0..slides).map(|at| first + at * slide * SECOND) {
+                *expected.entry((format!("feed/{item}"), end)).or_default() += 1;
+            }
+        }
+        assert_eq!(world.said().await, expected);
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(40))]
+    #[test]
+    fn windows_agree_with_a_count_of_the_raw_events(
+        windows in (1..5_u64, 1..20_u64, 0..400_u64),
+        batches in proptest::collection::vec(proptest::collection::vec((0..200_u64, any::<u8>()), 1..40), 1..6),
+        restarts in proptest::collection::vec(any::<bool>(), 6),
+    ) {
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
+        runtime.block_on(compare(windows, batches, restarts));
+    }
+}
+
+#[tokio::test]
+async fn what_breaks_the_contract_is_refused() {
+    /// Answers with what it is told to.
+    struct Wrong(Vec<Change>, Vec<u8>, Declaration);
+    #[async_trait]
+    impl Operator for Wrong {
+        fn name(&self) -> &str {
+            "wrong"
+        }
+        fn declaration(&self) -> &Declaration {
+            &self.2
+        }
+        async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+            Ok(batches.iter().map(|_| self.1.clone()).collect())
+        }
+        async fn merge(&self, _: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
+            Ok(vec![])
+        }
+        async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure> {
+            Ok(panes.iter().map(|_| self.0.clone()).collect())
+        }
+        async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure> {
+            let body = "x".repeat(limits::STREAM_MESSAGE_BYTES + 1);
+            let message = Message { topic: Topic::RecommendationMetrics, key: String::new(), body };
+            Ok(windows.iter().map(|_| vec![Output::Publish(message.clone()); limits::STREAM_OUTPUTS]).collect())
+        }
+    }
+    let metric = |name: &str, amount: f64, labels: usize| {
+        let label = |at: usize| (format!("l{}", "x".repeat(at)), String::new());
+        Change::Metric(Metric { name: name.to_owned(), labels: (0..labels).map(label).collect(), amount })
+    };
+    let long = format!("{}_total", "n".repeat(limits::METRIC_NAME_BYTES));
+    for (changes, bytes, expected) in [
+        (vec![metric("seen", 1.0, 0)], 1, "its name must be"),
+        (vec![metric(&long, 1.0, 0)], 1, "its name must be"),
+        (vec![metric("x_total", -1.0, 0)], 1, "its amount must be"),
+        (vec![metric("x_total", f64::NAN, 0)], 1, "its amount must be"),
+        (vec![metric("x_total", 2.0 * limits::METRIC_AMOUNT, 0)], 1, "its amount must be"),
+        (vec![metric("x_total", 1.0, limits::METRIC_LABELS + 1)], 1, "at most 8 labels"),
+        (vec![metric("x_total", 1.0, 0); limits::STREAM_CHANGES + 1], 1, "at most 64 a pane"),
+        (vec![], limits::STREAM_ACCUMULATOR_BYTES + 1, "an accumulator may have"),
+    ] {
+        let world = World::new();
+        let operator = Wrong(changes, vec![0; bytes], Counting::new(SECOND, SECOND, 0).declaration);
+        world.append(&[(NOW, "a")]).await;
+        assert_eq!(world.engine.step(&world.tenant, &operator, NOW).await.unwrap(), Outcome::Advanced);
+        let dead = world.store.dead_letters(&world.tenant, 10).await.unwrap();
+        assert!(dead[0].1.reason.contains(expected), "{:?}", dead[0]);
+    }
+    // A window that says too much is passed over, and the next ones speak.
+    let world = World::new();
+    let operator = Wrong(vec![], vec![1], Counting::new(SECOND, SECOND, 0).declaration);
+    world.append(&[(NOW, "a")]).await;
+    let later = NOW + 2 * limits::STREAM_IDLE.as_millis() as u64;
+    while world.engine.step(&world.tenant, &operator, later).await.unwrap() == Outcome::Advanced {}
+    let dead = world.store.dead_letters(&world.tenant, 10).await.unwrap();
+    assert!(dead[0].1.reason.contains("a message may have") && dead[0].1.about.starts_with("feed a"), "{:?}", dead[0]);
+}

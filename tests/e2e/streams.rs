@@ -1,0 +1,172 @@
+//! What operators make of the log, seen at `/metrics`: soon, once, whatever is killed
+//! when.
+//!
+//! `FUNNELWEB_STREAM_EVENTS` and `FUNNELWEB_STREAM_KILLS` make the crash test longer.
+
+use std::{
+    collections::BTreeMap,
+    thread::{sleep, spawn},
+    time::{Duration, Instant},
+};
+
+use serde_json::{Value, json};
+
+use crate::{
+    fixtures::{FEED, feed},
+    harness::{Client, Server, eventually, shared},
+};
+
+/// A tenant's counters, with all their labels but the tenant.
+fn counters(client: &Client) -> BTreeMap<String, f64> {
+    let text = client.get("/metrics").expect(200).text();
+    assert!(text.ends_with("# EOF\n"));
+    let tenant = format!("tenant=\"{}\"", client.name());
+    let own = text.lines().filter(|line| line.contains(&tenant));
+    own.map(|line| {
+        let (name, value) = line.rsplit_once(' ').unwrap();
+        let name = name.replace(&format!("{tenant},"), "").replace(&tenant, "");
+        (name.strip_prefix("funnelweb_").unwrap().to_owned(), value.parse().unwrap())
+    })
+    .collect()
+}
+
+fn behaviors(action: &str, group: &str) -> String {
+    format!("behaviors_total{{action=\"{action}\",group=\"{group}\",scenario=\"{FEED}\"}}")
+}
+
+#[test]
+fn what_users_do_is_counted_by_scenario_and_group() {
+    let server = shared();
+    let (client, other) = (server.tenant("stream-counts"), server.tenant("stream-none"));
+    feed(&client);
+    feed(&other);
+    let event = |action: &str, group: Option<&str>, watched: Option<f64>| {
+        let context = group.map_or(json!({}), |group| json!({"experiment_group": group}));
+        let extra = watched.map_or(json!({}), |watched| json!({"watch_duration": watched}));
+        json!({"scenario_id": FEED, "user_id": "ann", "item_id": "i", "action_type": action,
+               "context": context, "extra": extra})
+    };
+    let events = json!([
+        event("impression", Some("blue"), None),
+        event("impression", Some("blue"), None),
+        event("click", Some("blue"), None),
+        event("watch", Some("blue"), Some(12.5)),
+        event("watch", None, Some(0.25)),
+        // What is no group is none.
+        event("impression", Some("a/b"), None),
+    ]);
+    client.post("/api/v1/behaviors", &events).expect(202);
+    let sent = Instant::now();
+    let expected = BTreeMap::from([
+        (behaviors("click", "blue"), 1.0),
+        (behaviors("impression", ""), 1.0),
+        (behaviors("impression", "blue"), 2.0),
+        (behaviors("watch", ""), 1.0),
+        (behaviors("watch", "blue"), 1.0),
+        (format!("watch_seconds_total{{group=\"\",scenario=\"{FEED}\"}}"), 0.25),
+        (format!("watch_seconds_total{{group=\"blue\",scenario=\"{FEED}\"}}"), 12.5),
+        (format!("watches_total{{group=\"\",scenario=\"{FEED}\"}}"), 1.0),
+        (format!("watches_total{{group=\"blue\",scenario=\"{FEED}\"}}"), 1.0),
+    ]);
+    eventually("the counters", Duration::from_secs(20), || (counters(&client) == expected).then_some(()));
+    println!("counted {} ms after the answer", sent.elapsed().as_millis());
+    assert_eq!(counters(&other), BTreeMap::new());
+    // A scenario takes its counters along.
+    client.delete(&format!("/api/v1/scenarios/{FEED}")).expect(204);
+    eventually("the end of the counters", Duration::from_secs(20), || counters(&client).is_empty().then_some(()));
+}
+
+#[test]
+fn metrics_tell_of_requests_and_stages() {
+    let client = shared().tenant("stream-host");
+    feed(&client);
+    client.post("/api/v1/recommend", &json!({"scenario_id": FEED, "count": 1})).expect(200);
+    client.get("/api/v1/items/feed/none").expect(404);
+    let reply = client.get("/metrics").expect(200);
+    assert_eq!(reply.header("content-type"), "application/openmetrics-text; version=1.0.0; charset=utf-8");
+    let text = reply.text();
+    for line in [
+        "# TYPE funnelweb_http_requests counter",
+        "funnelweb_http_requests_total{component=\"recommend\",status=\"200\"}",
+        "funnelweb_http_requests_total{component=\"items\",status=\"404\"}",
+        "funnelweb_http_request_seconds_bucket{le=\"+Inf\",component=\"recommend\"}",
+        "funnelweb_http_requests_at_work 1",
+        "funnelweb_stage_calls_total{component=\"features\",status=\"ok\"}",
+        "funnelweb_stage_seconds_count{component=\"features\"}",
+    ] {
+        assert!(text.lines().any(|have| have.starts_with(line)), "{line} is not in\n{text}");
+    }
+}
+
+const BATCH: usize = 500;
+const ACTIONS: [&str; 4] = ["impression", "click", "watch", "like"];
+
+fn setting(name: &str, default: usize) -> usize {
+    std::env::var(name).map_or(default, |value| value.parse().unwrap())
+}
+
+/// The events of a batch; the same whenever it is sent.
+fn batch(number: usize) -> Value {
+    let event = |at: usize| {
+        let place = number * BATCH + at;
+        let group = ["", "a", "b"][place % 3];
+        json!({"event_id": format!("e{place}"), "scenario_id": FEED, "user_id": format!("u{}", place % 97),
+               "item_id": format!("i{}", place % 31), "action_type": ACTIONS[place % 4],
+               "context": {"experiment_group": group},
+               "extra": if place % 4 == 2 { json!({"watch_duration": 0.25}) } else { json!({}) }})
+    };
+    Value::Array((0..BATCH).map(event).collect())
+}
+
+#[test]
+fn every_event_counts_once_however_often_the_host_is_killed() {
+    let (events, kills) = (setting("FUNNELWEB_STREAM_EVENTS", 20_000), setting("FUNNELWEB_STREAM_KILLS", 8));
+    let batches = events.div_ceil(BATCH);
+    let mut server = Server::start();
+    feed(&server.tenant("stream-crash"));
+    let begin = Instant::now();
+    let (mut next, mut seed) = (0, 7_u64);
+    for kill in 0..=kills {
+        let client = server.tenant("stream-crash");
+        // As far as it comes; a batch without an answer is sent again.
+        let end = batches * (kill + 1) / (kills + 1);
+        let sender = spawn(move || {
+            let sent = |number: &usize| {
+                let call = client.post("/api/v1/behaviors", &batch(*number));
+                call.try_send().is_ok_and(|reply| reply.status == 202)
+            };
+            (next..end).take_while(sent).count()
+        });
+        if kill < kills {
+            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            sleep(Duration::from_millis(20 + (seed >> 33) % 400));
+            server.kill9();
+        }
+        next += sender.join().unwrap();
+        if kill < kills {
+            server.restart();
+        }
+    }
+    assert_eq!(next, batches);
+    let mut expected: BTreeMap<String, f64> = BTreeMap::new();
+    for place in 0..batches * BATCH {
+        let group = ["", "a", "b"][place % 3];
+        *expected.entry(behaviors(ACTIONS[place % 4], group)).or_default() += 1.0;
+        if place % 4 == 2 {
+            let labels = format!("{{group=\"{group}\",scenario=\"{FEED}\"}}");
+            *expected.entry(format!("watches_total{labels}")).or_default() += 1.0;
+            *expected.entry(format!("watch_seconds_total{labels}")).or_default() += 0.25;
+        }
+    }
+    let client = server.tenant("stream-crash");
+    let all = |counters: &BTreeMap<String, f64>| {
+        let counted: f64 =
+            counters.iter().filter(|(name, _)| name.starts_with("behaviors")).map(|(_, value)| value).sum();
+        counted >= (batches * BATCH) as f64
+    };
+    eventually("all events", Duration::from_secs(120), || all(&counters(&client)).then_some(()));
+    // Time for what would be too much.
+    sleep(Duration::from_millis(500));
+    assert_eq!(counters(&client), expected);
+    println!("{} events, {kills} kills, {} ms", batches * BATCH, begin.elapsed().as_millis());
+}
