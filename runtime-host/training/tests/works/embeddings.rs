@@ -51,7 +51,10 @@ async fn a_training_that_was_interrupted_goes_on_to_the_same_result() {
     let often = Fixture { context: Context { checkpoint_every: Duration::ZERO, ..it.context.clone() }, ..it };
     let killed = often.embeddings(2, params.clone(), Follower::who_cancels("training", 0.8)).await;
     assert_eq!(killed, Err(Error::Cancelled));
-    assert_eq!((often.versions("factors").await, often.versions("checkpoint").await.len()), (vec![1], 1));
+    assert_eq!(often.versions("factors").await, [1]);
+    // Two when it ended between keeping one and deleting the one before.
+    let kept = async || assert!((1..=2).contains(&often.versions("checkpoint").await.len()));
+    kept().await;
     // What happened since is for the run after it.
     often.append(vec![often.event("newcomer", "a1", "click", START_MS)]).await;
     let outcome = often.embeddings(3, params.clone(), Follower::new()).await.unwrap();
@@ -63,7 +66,8 @@ async fn a_training_that_was_interrupted_goes_on_to_the_same_result() {
     // With other params, or without somebody who was deleted, it begins anew.
     let stop = async || {
         let stopped = often.embeddings(9, params.clone(), Follower::who_cancels("training", 0.8)).await;
-        assert_eq!((stopped, often.versions("checkpoint").await.len()), (Err(Error::Cancelled), 1));
+        assert_eq!(stopped, Err(Error::Cancelled));
+        kept().await;
     };
     stop().await;
     let other = json!({"dimensions": 16, "epochs": 400, "regularisation": 0.02});
