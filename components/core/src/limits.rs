@@ -267,10 +267,14 @@ pub const STREAM_EVENTS: u32 = 1000;
 pub const STREAM_KEYS: usize = 500;
 /// Length of a window, and lateness that one allows, in milliseconds.
 pub const STREAM_WINDOW_MS: u64 = 7 * 24 * 3_600_000;
+/// Time from one window's begin to the next one's, at least, in milliseconds.
+pub const STREAM_SLIDE_MS: u64 = 1000;
 /// Panes of a window.
 pub const STREAM_PANES: u64 = 288;
 /// Bytes of an accumulator.
-pub const STREAM_ACCUMULATOR_BYTES: usize = 64 * 1024;
+pub const STREAM_ACCUMULATOR_BYTES: usize = 16 * 1024;
+/// Bytes of accumulators that are read for the windows of one step, about.
+pub const STREAM_WINDOWS_BYTES: usize = 8 * 1024 * 1024;
 /// Changes that a pane says.
 pub const STREAM_CHANGES: usize = 64;
 /// Outputs that a window says.
@@ -281,6 +285,9 @@ pub const STREAM_MESSAGE_BYTES: usize = 16 * 1024;
 pub const STREAM_ANSWER_BYTES: usize = 32 * 1024 * 1024;
 /// Time for one call of an operator.
 pub const STREAM_TIMEOUT: Duration = Duration::from_secs(2);
+/// Calls of an operator that may fail while it is looked for the events of a step that it
+/// fails with; those that are not found by then are passed over together.
+pub const STREAM_FAILURES: usize = 256;
 /// How far behind the newest event's time windows fire, so that events may come out of
 /// order.
 pub const STREAM_OUT_OF_ORDER: Duration = Duration::from_secs(10);

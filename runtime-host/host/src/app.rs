@@ -152,7 +152,7 @@ fn exposition(requests: &Requests, streams: Option<&StreamStores>) -> Exposition
             let _ = encode_registry(&mut text, &registry);
             if let Some(state) = state {
                 match state.counters().await {
-                    Ok(counters) => text.push_str(&funnelweb_stream::exposition::text(counters)),
+                    Ok(counters) => text.push_str(&funnelweb_stream::exposition::text(&counters)),
                     Err(error) => tracing::warn!(%error, "counters of tenants are left out"),
                 }
             }

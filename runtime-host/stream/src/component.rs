@@ -54,13 +54,13 @@ impl ComponentOperator {
             wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
             AggregateStagePre::new(linker.instantiate_pre(component)?)
         };
-        let pre = link().map_err(|error| Failure(format!("{error:#}")))?;
+        let pre = link().map_err(|error| Failure::Guest(format!("{error:#}")))?;
         let none = Declaration { key: Vec::new(), window: EMPTY, allowed_lateness_ms: 0 };
         let mut this = Self { name: name.to_owned(), engine: engine.clone(), pre, declaration: none };
         this.declaration = this
             .call(async |stage, store| stage.funnelweb_stream_aggregate().call_declare(store).await.map(Ok))
             .await?;
-        Windows::new(&this.declaration).map_err(Failure)?;
+        Windows::new(&this.declaration).map_err(Failure::Guest)?;
         Ok(this)
     }
 
@@ -78,17 +78,18 @@ impl ComponentOperator {
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(limits::STREAM_ANSWER_BYTES);
         deadline(&mut store, timeout);
-        let answer = async {
-            let stage = self.pre.instantiate_async(&mut store).await?;
-            work(&stage, &mut store).await
-        };
-        match tokio::time::timeout(timeout + GRACE, answer).await {
-            Ok(Ok(answer)) => answer.map_err(|reason| Failure(funnelweb_engine::bounded(reason))),
+        let instance = self.pre.instantiate_async(&mut store).await;
+        // There was no place for it, or none in time.
+        let stage = instance.map_err(|error| Failure::Host(format!("{error:#}")))?;
+        match tokio::time::timeout(timeout + GRACE, work(&stage, &mut store)).await {
+            Ok(Ok(answer)) => answer.map_err(Failure::guest),
             Ok(Err(error)) => {
                 let State { limiter, log, .. } = store.data();
-                Err(Failure(Fault::of(&error, limiter, log, timeout, limits::STREAM_ANSWER_BYTES).reason))
+                let fault = Fault::of(&error, limiter, log, timeout, limits::STREAM_ANSWER_BYTES);
+                // A late answer may be the host's fault, when it has too much to do.
+                if fault.timed_out { Err(Failure::Late(fault.reason)) } else { Err(Failure::guest(fault.reason)) }
             }
-            Err(_) => Err(Failure(Fault::timed_out(timeout).reason)),
+            Err(_) => Err(Failure::Late(Fault::timed_out(timeout).reason)),
         }
     }
 }

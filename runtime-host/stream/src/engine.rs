@@ -1,17 +1,18 @@
 //! The engine: one step of one operator on one tenant's log.
 //!
 //! A step takes what the log has next, adds it to its panes, and commits the panes, what
-//! counters get, and how far it has come, together. When nothing new is there, windows
-//! whose end has passed say what they have to say, some keys a step. Whatever happens
-//! between two commits is made again from the first of them, and operators are pure: so
-//! every event counts once.
+//! counters get, and how far it has come, together. Before, windows whose end has passed
+//! say what they have to say, some keys a step, so that a log that never rests leaves
+//! nothing lying. Whatever happens between two commits is made again from the first of
+//! them, and operators are pure: so every event counts once.
 //!
 //! # Time
 //! The watermark is the newest event's time less [`limits::STREAM_OUT_OF_ORDER`]; a log
-//! at rest is followed by the clock, [`limits::STREAM_IDLE`] behind. A window fires when
-//! the watermark has passed its end, and again for what comes late within the allowed
-//! lateness. What comes later still is counted all the same (`changes`), in a pane of
-//! its own; windows say nothing of it.
+//! at rest is followed by the clock, [`limits::STREAM_IDLE`] behind. An event ahead of the
+//! clock counts as of the time when it is read. A window fires when the watermark has
+//! passed its end, and again for what comes late within the allowed lateness. What comes
+//! later still is counted all the same (`changes`), in a pane of its own; windows say
+//! nothing of it.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -22,8 +23,8 @@ use funnelweb_core::limits;
 use funnelweb_factor_events::store::{Events, StoredEvent};
 
 use crate::{
-    evaluate::{Group, check_accumulator, check_count, evaluate},
-    operator::{self, Aggregated, Batch, Failure, Message, Operator, Output, show},
+    evaluate::{Group, alive, check_accumulator, check_count, evaluate},
+    operator::{self, Aggregated, Batch, Failure, Field, Message, Operator, Output, show},
     store::{DeadLetter, Error, Pane, Panes, Progress, Series, Step, StreamStore, Tenant},
     window::Windows,
 };
@@ -33,11 +34,9 @@ use crate::{
 pub enum Outcome {
     /// There may be more to do at once.
     Advanced,
-    /// There is nothing to do; `open` says whether windows wait for their end.
-    Rests {
-        /// Whether there are.
-        open: bool,
-    },
+    /// There is nothing to do, and when there will be if no event comes, in milliseconds
+    /// since 1970.
+    Rests(Option<u64>),
 }
 
 /// Why a step was not made.
@@ -82,35 +81,29 @@ impl Engine {
     /// Nothing is changed then, and the same step can be made later.
     pub async fn step(&self, tenant: &Tenant, operator: &dyn Operator, now_ms: u64) -> Result<Outcome, StepError> {
         let broken = |failure| StepError::Operator { operator: operator.name().to_owned(), failure };
-        let windows = Windows::new(operator.declaration()).map_err(|rule| broken(Failure(rule)))?;
+        let windows = Windows::new(operator.declaration()).map_err(|rule| broken(Failure::Guest(rule)))?;
         let before = self.store.progress(tenant, operator.name()).await?;
         let turn = Turn { store: self.store.as_ref(), tenant, operator, windows, before };
-        let events = self.log.read(tenant, turn.before.next, limits::STREAM_EVENTS).await?;
-        let step = if events.is_empty() {
-            match turn.fire(now_ms).await? {
+        let step = match turn.fire(turn.watermark()).await? {
+            Some(step) => step,
+            None => match turn.again().await? {
                 Some(step) => step,
-                None => return Ok(Outcome::Rests { open: turn.next_end().await?.is_some() }),
-            }
-        } else {
-            turn.take(&events, now_ms).await.map_err(|error| match error {
-                TakeError::Store(error) => error.into(),
-                TakeError::Broken(failure) => broken(failure),
-            })?
+                None => {
+                    let events = self.log.read(tenant, turn.before.next, limits::STREAM_EVENTS).await?;
+                    if events.is_empty() {
+                        match turn.rest(now_ms).await? {
+                            Ok(step) => step,
+                            Err(until) => return Ok(Outcome::Rests(until)),
+                        }
+                    } else {
+                        turn.take(&events, now_ms).await?
+                    }
+                }
+            },
         };
         // Another one came between: what there is to do is what it left.
         self.store.commit(tenant, operator.name(), turn.before, step).await?;
         Ok(Outcome::Advanced)
-    }
-}
-
-enum TakeError {
-    Store(Error),
-    Broken(Failure),
-}
-
-impl From<Error> for TakeError {
-    fn from(error: Error) -> Self {
-        Self::Store(error)
     }
 }
 
@@ -135,13 +128,18 @@ impl Turn<'_> {
         self.operator.name()
     }
 
-    fn watermark(&self, newest_ms: u64) -> u64 {
-        newest_ms.saturating_sub(limits::STREAM_OUT_OF_ORDER.as_millis() as u64)
+    fn broken(&self, failure: Failure) -> StepError {
+        StepError::Operator { operator: self.name().to_owned(), failure }
+    }
+
+    /// By the events so far.
+    fn watermark(&self) -> u64 {
+        self.before.newest_ms.saturating_sub(limits::STREAM_OUT_OF_ORDER.as_millis() as u64)
     }
 
     /// Adds events of the log.
-    async fn take(&self, stored: &[StoredEvent], now_ms: u64) -> Result<Step, TakeError> {
-        let watermark_ms = self.watermark(self.before.newest_ms).max(self.before.fired_ms);
+    async fn take(&self, stored: &[StoredEvent], now_ms: u64) -> Result<Step, StepError> {
+        let watermark_ms = self.watermark().max(self.before.fired_ms);
         // Late ones apart: their panes are gone.
         let mut panes: BTreeMap<(Pane, bool), (Vec<operator::Event>, Vec<u64>)> = BTreeMap::new();
         let mut newest_ms = self.before.newest_ms;
@@ -151,7 +149,7 @@ impl Turn<'_> {
             let from_ms = self.windows.pane(event.timestamp_ms).from_ms;
             let is_late = self.windows.is_over(from_ms, watermark_ms);
             late += f64::from(u8::from(is_late));
-            // No clock runs ahead of ours.
+            // Nobody's clock makes others' events late.
             newest_ms = newest_ms.max(event.timestamp_ms.min(now_ms));
             let key = operator::key(&self.operator.declaration().key, &event);
             let (events, offsets) = panes.entry((Pane { key, from_ms }, is_late)).or_default();
@@ -170,7 +168,7 @@ impl Turn<'_> {
             groups.push(Group { pane: places.len(), batch, offsets });
             places.push((pane, is_late));
         }
-        let done = evaluate(self.operator, groups).await.map_err(TakeError::Broken)?;
+        let done = evaluate(self.operator, groups).await.map_err(|failure| self.broken(failure))?;
         let mut put = Vec::new();
         for (place, accumulator) in done.accumulators {
             if let Some((pane, false)) = places.get(place) {
@@ -178,50 +176,41 @@ impl Turn<'_> {
             }
         }
         put.sort_by(|one, other| one.0.cmp(&other.0));
-        let Said { messages, dead } = self.again(&put).await?;
+        let mut due = BTreeSet::new();
+        for (pane, _) in &put {
+            let fired = self.windows.ends(pane.from_ms).filter(|end| self.has_fired(*end, &pane.key));
+            due.extend(fired.map(|end| (pane.key.clone(), end)));
+        }
+        let dead = done.dead.into_iter().map(|(offset, reason)| dead_event(stored, offset, reason));
+        let dead: Vec<DeadLetter> = dead.collect();
         let mut counts: Vec<(Series, f64)> = done.counts.into_iter().collect();
         counts.extend((late > 0.0).then(|| (self.own("late_events"), late)));
-        let dead =
-            dead.into_iter().chain(done.dead.into_iter().map(|(offset, reason)| dead_event(stored, offset, reason)));
-        let dead: Vec<DeadLetter> = dead.collect();
-        counts.extend((!dead.is_empty()).then(|| (self.own("dead_letters"), dead.len() as f64)));
-        let next = stored.last().map_or(self.before.next, |last| last.offset + 1);
+        counts.extend(self.count_dead(&dead));
+        let next = stored.last().map_or(self.before.next, |last| last.offset.saturating_add(1));
         let progress = Progress { next, newest_ms, ..self.before.clone() };
-        Ok(Step { progress, put, drop_before_ms: 0, counts, messages, dead })
+        Ok(Step { progress, put, counts, due: due.into_iter().collect(), dead, ..Step::default() })
     }
 
-    /// Has those windows fire again that fired before and got an event now.
-    async fn again(&self, put: &[(Pane, Vec<u8>)]) -> Result<Said, Error> {
-        let mut due: BTreeSet<(&Vec<String>, u64)> = BTreeSet::new();
-        for (pane, _) in put {
-            due.extend(
-                self.windows
-                    .ends(pane.from_ms)
-                    .filter(|end| self.has_fired(*end, &pane.key))
-                    .map(|end| (&pane.key, end)),
-            );
-        }
+    fn count_dead(&self, dead: &[DeadLetter]) -> Option<(Series, f64)> {
+        (!dead.is_empty()).then(|| (self.own("dead_letters"), dead.len() as f64))
+    }
+
+    /// Has those windows speak again that did and got an event since.
+    async fn again(&self) -> Result<Option<Step>, StepError> {
+        let due = self.store.due(self.tenant, self.name(), self.windows.size_ms).await?;
         if due.is_empty() {
-            return Ok(Said::default());
+            return Ok(None);
         }
-        let asked = due.iter().map(|(key, end)| ((*key).clone(), self.windows.panes(*end))).collect();
-        let mut stored = self.store.panes_of(self.tenant, self.name(), asked).await?;
-        for ((key, panes), (_, end)) in stored.iter_mut().zip(&due) {
-            let range = self.windows.panes(*end);
-            for (pane, accumulator) in put.iter().filter(|(pane, _)| pane.key == *key && range.contains(&pane.from_ms))
-            {
-                panes.retain(|(from_ms, _)| *from_ms != pane.from_ms);
-                panes.push((pane.from_ms, accumulator.clone()));
-            }
-            panes.sort_by_key(|(from_ms, _)| *from_ms);
-        }
-        let ends: Vec<u64> = due.iter().map(|(_, end)| *end).collect();
-        Ok(self.say(stored, &ends).await)
+        let (spoke, panes): (Vec<_>, Vec<_>) = due.into_iter().unzip();
+        let ends: Vec<u64> = spoke.iter().map(|(_, end)| *end).collect();
+        let Said { messages, dead } = self.say(panes, &ends).await?;
+        let counts = self.count_dead(&dead).into_iter().collect();
+        Ok(Some(Step { progress: self.before.clone(), spoke, counts, messages, dead, ..Step::default() }))
     }
 
     fn has_fired(&self, end_ms: u64, key: &[String]) -> bool {
-        let now = |(end, last): &(u64, Vec<String>)| *end == end_ms && key <= last.as_slice();
-        end_ms <= self.before.fired_ms || self.before.firing.as_ref().is_some_and(now)
+        let is_firing = |(end, last): &(u64, Vec<String>)| end_ms < *end || end_ms == *end && key <= last.as_slice();
+        end_ms <= self.before.fired_ms || self.before.firing.as_ref().is_some_and(is_firing)
     }
 
     /// The end of the next windows that have something to say.
@@ -235,50 +224,87 @@ impl Turn<'_> {
     }
 
     /// Has windows fire whose end has passed; none when no end has.
-    async fn fire(&self, now_ms: u64) -> Result<Option<Step>, Error> {
-        let rest_ms = now_ms.saturating_sub(limits::STREAM_IDLE.as_millis() as u64);
-        let watermark_ms = self.watermark(self.before.newest_ms).max(rest_ms);
+    async fn fire(&self, watermark_ms: u64) -> Result<Option<Step>, StepError> {
         let Some(end) = self.next_end().await?.filter(|end| *end <= watermark_ms) else { return Ok(None) };
         let after = self.before.firing.as_ref().map(|(_, key)| key.clone());
-        let panes =
-            self.store.panes(self.tenant, self.name(), self.windows.panes(end), after, limits::STREAM_KEYS).await?;
-        let last = panes.last().filter(|_| panes.len() == limits::STREAM_KEYS).map(|(key, _)| (end, key.clone()));
+        let (panes, more) = self.store.panes(self.tenant, self.name(), self.windows.panes(end), after).await?;
+        let last = panes.last().filter(|_| more).map(|(key, _)| (end, key.clone()));
         let ends = vec![end; panes.len()];
-        let Said { messages, dead } = self.say(panes, &ends).await;
+        let Said { messages, dead } = self.say(panes, &ends).await?;
         let fired_ms = if last.is_some() { self.before.fired_ms } else { end };
-        let counts = (!dead.is_empty()).then(|| (self.own("dead_letters"), dead.len() as f64));
         Ok(Some(Step {
             progress: Progress { fired_ms, firing: last, ..self.before.clone() },
             drop_before_ms: self.windows.over_before(fired_ms),
-            counts: counts.into_iter().collect(),
+            counts: self.count_dead(&dead).into_iter().collect(),
             messages,
             dead,
             ..Step::default()
         }))
     }
 
+    /// What the clock brings when no event comes: windows whose end it has passed, and
+    /// panes that it has made late; or else when it will.
+    async fn rest(&self, now_ms: u64) -> Result<Result<Step, Option<u64>>, StepError> {
+        let idle_ms = limits::STREAM_IDLE.as_millis() as u64;
+        let rest_ms = now_ms.saturating_sub(idle_ms);
+        if let Some(step) = self.fire(self.watermark().max(rest_ms)).await? {
+            return Ok(Ok(step));
+        }
+        if let Some(end) = self.next_end().await? {
+            return Ok(Err(Some(end.saturating_add(idle_ms))));
+        }
+        // All windows have spoken; their panes wait for what comes late.
+        let Some(first) = self.store.first_pane(self.tenant, self.name(), 0).await? else { return Ok(Err(None)) };
+        let fired_ms = self.windows.floor(rest_ms);
+        if self.windows.is_over(first, fired_ms) {
+            let progress = Progress { fired_ms: fired_ms.max(self.before.fired_ms), ..self.before.clone() };
+            return Ok(Ok(Step { progress, drop_before_ms: self.windows.over_before(fired_ms), ..Step::default() }));
+        }
+        let over_ms = first.saturating_add(self.windows.size_ms).saturating_add(self.windows.lateness_ms);
+        Ok(Err(Some(over_ms.saturating_add(idle_ms).saturating_add(self.windows.slide_ms))))
+    }
+
     /// What windows say. Those that cannot be summed up are passed over, one by one.
-    async fn say(&self, panes: Vec<Panes>, ends: &[u64]) -> Said {
+    ///
+    /// # Errors
+    /// When the operator cannot sum up anything, or could not be asked.
+    async fn say(&self, panes: Vec<Panes>, ends: &[u64]) -> Result<Said, StepError> {
         let spans = ends.iter().map(|end| self.windows.window(*end));
         let windows: Vec<_> = panes.into_iter().zip(spans).filter(|((_, panes), _)| !panes.is_empty()).collect();
         let mut said = Said::default();
-        if let Ok(messages) = self.summed(&windows).await {
-            said.messages = messages;
-            return said;
-        }
-        for window in &windows {
-            match self.summed(std::slice::from_ref(window)).await {
-                Ok(messages) => said.messages.extend(messages),
-                Err(failure) => said.dead.push(DeadLetter {
-                    offset: 0,
-                    scenario_id: String::new(),
-                    user_id: String::new(),
-                    reason: failure.0,
-                    about: format!("{}, {}", window.0.0.join(" "), show(window.1)),
-                }),
+        match self.summed(&windows).await {
+            Ok(messages) => said.messages = messages,
+            Err(failure) => {
+                alive(self.operator, &failure).await.map_err(|failure| self.broken(failure))?;
+                for window in &windows {
+                    let mut summed = self.summed(std::slice::from_ref(window)).await;
+                    if let Err(Failure::Late(_)) = summed {
+                        summed = self.summed(std::slice::from_ref(window)).await;
+                    }
+                    match summed {
+                        Ok(messages) => said.messages.extend(messages),
+                        Err(failure @ Failure::Host(_)) => return Err(self.broken(failure)),
+                        Err(failure) => said.dead.push(self.dead_window(window, &failure)),
+                    }
+                }
             }
         }
-        said
+        Ok(said)
+    }
+
+    fn dead_window(&self, ((key, _), span): &(Panes, operator::Span), failure: &Failure) -> DeadLetter {
+        let fields = &self.operator.declaration().key;
+        let part = |wanted: fn(&Field) -> bool| {
+            let place = fields.iter().position(wanted);
+            place.and_then(|place| key.get(place)).cloned().unwrap_or_default()
+        };
+        DeadLetter {
+            offset: 0,
+            scenario_id: part(|field| matches!(field, Field::Scenario)),
+            user_id: part(|field| matches!(field, Field::User)),
+            reason: failure.to_string(),
+            about: format!("{}, {}", key.join(" "), show(*span)),
+        }
     }
 
     async fn summed(&self, windows: &[(Panes, operator::Span)]) -> Result<Vec<Message>, Failure> {
@@ -309,7 +335,7 @@ impl Turn<'_> {
         for outputs in outputs {
             if outputs.len() > limits::STREAM_OUTPUTS {
                 let rule = format!("summary: at most {} a window, got {}", limits::STREAM_OUTPUTS, outputs.len());
-                return Err(Failure::contract(rule));
+                return Err(Failure::guest(rule));
             }
             for Output::Publish(message) in outputs {
                 check_message(&message)?;
@@ -329,10 +355,10 @@ impl Turn<'_> {
 fn check_message(message: &Message) -> Result<(), Failure> {
     let (bytes, most) = (message.key.len() + message.body.len(), limits::STREAM_MESSAGE_BYTES);
     if bytes > most {
-        return Err(Failure::contract(format!("a message may have {most} bytes, got {bytes}")));
+        return Err(Failure::guest(format!("a message may have {most} bytes, got {bytes}")));
     }
     let object = serde_json::from_str::<serde_json::Map<String, serde_json::Value>>(&message.body);
-    object.map(drop).map_err(|error| Failure::contract(format!("a message's body must be a JSON object: {error}")))
+    object.map(drop).map_err(|error| Failure::guest(format!("a message's body must be a JSON object: {error}")))
 }
 
 fn dead_event(stored: &[StoredEvent], offset: u64, reason: String) -> DeadLetter {

@@ -30,13 +30,16 @@ pub(crate) struct Evaluated {
 }
 
 /// Adds events to their panes. An operator that fails is asked again with fewer events
-/// at a time, until those are found that it fails with.
+/// at a time, until those are found that it fails with. After
+/// [`limits::STREAM_FAILURES`], those that are left are passed over together.
 ///
 /// # Errors
-/// When it fails without events: then nothing of it is the events' fault.
+/// When it fails without events, or could not be asked: then nothing is the events'
+/// fault.
 pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Result<Evaluated, Failure> {
     let mut done = Evaluated::default();
     let mut waiting = vec![groups];
+    let mut failures = 0;
     while let Some(mut groups) = waiting.pop() {
         for group in &mut groups {
             if let Some(accumulator) = done.accumulators.get(&group.pane) {
@@ -50,17 +53,88 @@ pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Res
                     counts.into_iter().for_each(|(series, amount)| *done.counts.entry(series).or_default() += amount);
                 }
             }
-            Err(failure) => match halves(groups) {
-                Ok((first, second)) => waiting.extend([second, first]),
-                Err(offset) => {
-                    operator.add(&[]).await?;
-                    done.dead.extend(offset.map(|offset| (offset, failure.0)));
+            Err(failure) => {
+                alive(operator, &failure).await?;
+                failures += 1;
+                if failures > limits::STREAM_FAILURES {
+                    let offsets = groups.into_iter().flat_map(|group| group.offsets);
+                    done.dead.extend(offsets.map(|offset| (offset, failure.to_string())));
+                    continue;
                 }
-            },
+                match halves(groups) {
+                    Ok((first, second)) => waiting.extend([second, first]),
+                    Err(Some(mut group)) => {
+                        match once_more(operator, &group, failure.clone()).await {
+                            Ok(added) => {
+                                for (accumulator, counts) in added {
+                                    done.accumulators.insert(group.pane, accumulator);
+                                    counts
+                                        .into_iter()
+                                        .for_each(|(series, by)| *done.counts.entry(series).or_default() += by);
+                                }
+                            }
+                            Err(failure @ Failure::Host(_)) => return Err(failure),
+                            Err(_) if is_unreadable(operator, &mut group).await? => {
+                                // What it kept before it cannot read: the pane begins anew, and
+                                // the counters have what it said.
+                                done.dead.push((0, format!("pane of {}: {failure}", group.batch.key.join(" "))));
+                                done.accumulators.remove(&group.pane);
+                                waiting.push(vec![group]);
+                            }
+                            Err(failure) => {
+                                done.dead.extend(group.offsets.iter().map(|offset| (*offset, failure.to_string())));
+                            }
+                        }
+                    }
+                    Err(None) => {}
+                }
+            }
         }
     }
     done.counts.retain(|_, amount| *amount != 0.0);
     Ok(done)
+}
+
+/// Whether an operator answers at all, after it failed.
+///
+/// # Errors
+/// When it does not, or was not to blame.
+pub(crate) async fn alive(operator: &dyn Operator, failure: &Failure) -> Result<(), Failure> {
+    if matches!(failure, Failure::Host(_)) {
+        return Err(failure.clone());
+    }
+    operator.add(&[]).await?;
+    operator.changes(&[]).await?;
+    operator.merge(&[]).await?;
+    operator.summary(&[]).await?;
+    Ok(())
+}
+
+/// Asks again when there was no answer in time: it may have been bad luck.
+async fn once_more(operator: &dyn Operator, group: &Group, failure: Failure) -> Result<Vec<Added>, Failure> {
+    match failure {
+        Failure::Late(_) => add(operator, std::slice::from_ref(group)).await,
+        failure => Err(failure),
+    }
+}
+
+/// Whether it is the group's accumulator that the operator fails with; then the group
+/// has none any more.
+async fn is_unreadable(operator: &dyn Operator, group: &mut Group) -> Result<bool, Failure> {
+    let Some(accumulator) = group.batch.accumulator.take() else { return Ok(false) };
+    let empty = Group {
+        batch: Batch { events: Vec::new(), accumulator: Some(accumulator.clone()), ..group.batch.clone() },
+        offsets: Vec::new(),
+        pane: group.pane,
+    };
+    match add(operator, std::slice::from_ref(&empty)).await {
+        Err(Failure::Guest(_)) => Ok(true),
+        Err(failure @ Failure::Host(_)) => Err(failure),
+        Ok(_) | Err(Failure::Late(_)) => {
+            group.batch.accumulator = Some(accumulator);
+            Ok(false)
+        }
+    }
 }
 
 type Added = (Vec<u8>, BTreeMap<Series, f64>);
@@ -91,13 +165,13 @@ async fn add(operator: &dyn Operator, groups: &[Group]) -> Result<Vec<Added>, Fa
         }
     }
     match added.iter().flat_map(|(_, counts)| counts).find(|(_, amount)| **amount < 0.0) {
-        Some((series, _)) => Err(Failure::contract(format!("changes: metric `{}` falls", series.name))),
+        Some((series, _)) => Err(Failure::guest(format!("changes: metric `{}` falls", series.name))),
         None => Ok(added),
     }
 }
 
-/// Halves of groups, or of the events of one; of one event its offset.
-fn halves(mut groups: Vec<Group>) -> Result<(Vec<Group>, Vec<Group>), Option<u64>> {
+/// Halves of groups, or of the events of one; one of a single event as it is.
+fn halves(mut groups: Vec<Group>) -> Result<(Vec<Group>, Vec<Group>), Option<Group>> {
     if groups.len() > 1 {
         let second = groups.split_off(groups.len() / 2);
         return Ok((groups, second));
@@ -105,23 +179,19 @@ fn halves(mut groups: Vec<Group>) -> Result<(Vec<Group>, Vec<Group>), Option<u64
     let Some(mut group) = groups.pop() else { return Err(None) };
     let middle = group.offsets.len() / 2;
     if middle == 0 {
-        return Err(group.offsets.first().copied());
+        return Err(Some(group));
     }
     let offsets = group.offsets.split_off(middle);
     let events = group.batch.events.split_off(middle);
     // It takes the accumulator of the first half.
-    let second = Group {
-        pane: group.pane,
-        batch: Batch { events, key: group.batch.key.clone(), ..group.batch.clone() },
-        offsets,
-    };
+    let second = Group { pane: group.pane, batch: Batch { events, ..group.batch.clone() }, offsets };
     Ok((vec![group], vec![second]))
 }
 
 fn counts_of(changes: &[Change]) -> Result<BTreeMap<Series, f64>, Failure> {
     if changes.len() > limits::STREAM_CHANGES {
         let rule = format!("changes: at most {} a pane, got {}", limits::STREAM_CHANGES, changes.len());
-        return Err(Failure::contract(rule));
+        return Err(Failure::guest(rule));
     }
     let mut counts = BTreeMap::new();
     for Change::Metric(metric) in changes {
@@ -130,6 +200,9 @@ fn counts_of(changes: &[Change]) -> Result<BTreeMap<Series, f64>, Failure> {
     Ok(counts)
 }
 
+/// Counters with these names are the host's.
+const OWN: [&str; 4] = ["http_", "metric_", "stage_", "stream_"];
+
 /// The counter that a metric is about.
 fn series(metric: &Metric) -> Result<Series, Failure> {
     let Metric { name, labels, amount } = metric;
@@ -137,9 +210,13 @@ fn series(metric: &Metric) -> Result<Series, Failure> {
         (1..=limits::METRIC_NAME_BYTES).contains(&name.len())
             && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
     };
-    let refuse = |rule: String| Err(Failure::contract(format!("metric `{name}`: {rule}")));
-    if !plain(name) || !name.ends_with("_total") {
+    let refuse = |rule: String| Err(Failure::guest(format!("metric `{name}`: {rule}")));
+    let families = name.strip_suffix("_total").filter(|family| !family.ends_with("_total"));
+    if !plain(name) || families.is_none() {
         return refuse(format!("its name must be up to {} of a-z and _, ending in _total", limits::METRIC_NAME_BYTES));
+    }
+    if let Some(prefix) = OWN.iter().find(|prefix| name.starts_with(*prefix)) {
+        return refuse(format!("names that begin with {prefix} are the host's"));
     }
     // False for NaN too.
     if !(0.0..=limits::METRIC_AMOUNT).contains(amount) {
@@ -148,7 +225,8 @@ fn series(metric: &Metric) -> Result<Series, Failure> {
     if labels.len() > limits::METRIC_LABELS {
         return refuse(format!("at most {} labels, got {}", limits::METRIC_LABELS, labels.len()));
     }
-    let mut labels = labels.clone();
+    // An empty one is none to whoever reads them.
+    let mut labels: Vec<_> = labels.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
     labels.sort();
     let twice = labels.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other));
     // Scrapers keep names that begin with `__` to themselves; the tenant is ours.
@@ -164,12 +242,12 @@ pub(crate) fn check_accumulator(accumulator: &[u8]) -> Result<(), Failure> {
     if bytes <= most {
         return Ok(());
     }
-    Err(Failure::contract(format!("an accumulator may have {most} bytes, got {bytes}")))
+    Err(Failure::guest(format!("an accumulator may have {most} bytes, got {bytes}")))
 }
 
 pub(crate) fn check_count(call: &str, got: usize, expected: usize) -> Result<(), Failure> {
     if got == expected {
         return Ok(());
     }
-    Err(Failure::contract(format!("{call} must answer for each of {expected}, got {got}")))
+    Err(Failure::guest(format!("{call} must answer for each of {expected}, got {got}")))
 }

@@ -1,23 +1,23 @@
 //! Tenants' counters as Prometheus reads them, in the text format of OpenMetrics: a
 //! counter is called `x`, its value `x_total`.
 
-use std::{collections::BTreeMap, fmt::Write};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc};
 
-use crate::store::{Series, Tenant};
+use crate::store::{Counters, Series, Tenant};
 
 /// The counters of all tenants, by name.
 #[must_use]
-pub fn text(counters: Vec<(Tenant, Vec<(Series, f64)>)>) -> String {
-    let mut by_name: BTreeMap<String, Vec<(Tenant, Series, f64)>> = BTreeMap::new();
+pub fn text(counters: &[(Tenant, Arc<Counters>)]) -> String {
+    let mut by_name: BTreeMap<&str, Vec<(&Tenant, &Series, f64)>> = BTreeMap::new();
     for (tenant, values) in counters {
-        for (series, value) in values {
-            by_name.entry(series.name.clone()).or_default().push((tenant.clone(), series, value));
+        for (series, value) in values.iter() {
+            by_name.entry(&series.name).or_default().push((tenant, series, *value));
         }
     }
     let mut text = String::new();
     for (name, values) in by_name {
         // A `String` takes everything.
-        let family = name.strip_suffix("_total").unwrap_or(&name);
+        let family = name.strip_suffix("_total").unwrap_or(name);
         let _ = writeln!(text, "# TYPE funnelweb_{family} counter");
         for (tenant, series, value) in values {
             let labels = series.labels.iter().map(|(name, value)| (name.as_str(), value.as_str()));
@@ -46,12 +46,13 @@ mod tests {
             name: name.to_owned(),
             labels: labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect(),
         };
-        let counters = vec![
-            (tenant("a"), vec![(series("x_total", &[("l", "q\"\\\n")]), 3.0), (series("y_total", &[]), 0.5)]),
-            (tenant("b"), vec![(series("x_total", &[]), 1e15)]),
+        let of = |values: Vec<(Series, f64)>| Arc::new(values.into_iter().collect::<Counters>());
+        let counters = [
+            (tenant("a"), of(vec![(series("x_total", &[("l", "q\"\\\n")]), 3.0), (series("y_total", &[]), 0.5)])),
+            (tenant("b"), of(vec![(series("x_total", &[]), 1e15)])),
         ];
         assert_eq!(
-            text(counters),
+            text(&counters),
             "# TYPE funnelweb_x counter\n\
              funnelweb_x_total{tenant=\"a\",l=\"q\\\"\\\\\\n\"} 3\n\
              funnelweb_x_total{tenant=\"b\"} 1000000000000000\n\

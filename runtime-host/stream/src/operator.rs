@@ -32,13 +32,23 @@ pub trait Operator: Send + Sync + 'static {
 
 /// Why there is no answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{0}")]
-pub struct Failure(pub String);
+pub enum Failure {
+    /// The operator fails with what it was given, or breaks the contract.
+    #[error("{0}")]
+    Guest(String),
+    /// It gave no answer in time: because of what it was given, or because the host has
+    /// too much to do.
+    #[error("{0}")]
+    Late(String),
+    /// It could not be asked: nothing that it was to be given is to blame.
+    #[error("{0}")]
+    Host(String),
+}
 
 impl Failure {
-    /// The answer is not what the contract says.
-    pub fn contract(rule: impl Into<String>) -> Self {
-        Self(rule.into())
+    /// What the operator says, or does, cut to a length that can be kept.
+    pub fn guest(reason: impl Into<String>) -> Self {
+        Self::Guest(funnelweb_engine::bounded(reason.into()))
     }
 }
 

@@ -9,6 +9,18 @@ CREATE TABLE stream_progress (
   firing_key TEXT
 ) WITHOUT ROWID;
 
+-- How often something was deleted of the tenant.
+CREATE TABLE stream_purges (id INTEGER PRIMARY KEY CHECK (id = 1), count INTEGER NOT NULL);
+INSERT INTO stream_purges VALUES (1, 0);
+
+-- Windows that have to speak again.
+CREATE TABLE stream_due (
+  operator TEXT NOT NULL,
+  key TEXT NOT NULL,
+  end_ms INTEGER NOT NULL,
+  PRIMARY KEY (operator, key, end_ms)
+) WITHOUT ROWID;
+
 CREATE TABLE stream_panes (
   operator TEXT NOT NULL,
   key TEXT NOT NULL,
@@ -29,6 +41,7 @@ CREATE TABLE topics (
   at_ms INTEGER NOT NULL,
   PRIMARY KEY (topic, "offset")
 ) WITHOUT ROWID;
+CREATE INDEX topics_by_time ON topics (at_ms);
 CREATE TABLE topic_ends (topic TEXT PRIMARY KEY, last INTEGER NOT NULL) WITHOUT ROWID;
 
 CREATE TABLE dead_letters (

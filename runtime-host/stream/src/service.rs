@@ -1,10 +1,10 @@
-//! Following the logs: a tenant's operators run whenever its log has grown, and once a
-//! second while windows wait for their end.
+//! Following the logs: a tenant's operators run when its log has grown, and when windows
+//! come to their end. Tenants take turns, and operators within a tenant's.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -18,9 +18,12 @@ use crate::{
     store::{Error, StreamStore, Tenant},
 };
 
-/// How often windows are looked at that wait for their end, and what failed is tried
-/// again.
+/// How often it is looked which windows come to their end.
 const TICK: Duration = Duration::from_secs(1);
+/// Time after which an operator that failed is tried again.
+const RETRY_MS: u64 = 5_000;
+/// Time that an operator has in a tenant's turn, before others have theirs.
+const TURN: Duration = Duration::from_millis(200);
 
 /// Tenants whose log has grown.
 #[derive(Default)]
@@ -63,11 +66,17 @@ impl Events for Watched {
         events: Vec<Event>,
         effects: Vec<Vec<Effect>>,
     ) -> Result<Vec<AppendOutcome>, Error> {
-        let outcomes = self.log.append(tenant, events, effects).await?;
-        if outcomes.contains(&AppendOutcome::Accepted) {
-            self.grown.add(tenant);
-        }
-        Ok(outcomes)
+        let (log, grown, of) = (Arc::clone(&self.log), Arc::clone(&self.grown), tenant.clone());
+        // To its end even when nobody waits for it any more: what is written is followed.
+        let append = tokio::spawn(async move {
+            let outcomes = log.append(&of, events, effects).await;
+            // One that failed may have been written.
+            if !matches!(&outcomes, Ok(outcomes) if !outcomes.contains(&AppendOutcome::Accepted)) {
+                grown.add(&of);
+            }
+            outcomes
+        });
+        append.await.map_err(|error| Error::Unavailable(format!("appending was abandoned: {error}")))?
     }
 
     async fn history(&self, tenant: &Tenant, query: HistoryQuery) -> Result<Vec<StoredEvent>, Error> {
@@ -83,7 +92,9 @@ impl Events for Watched {
     }
 
     async fn restore(&self, tenant: &Tenant, events: Vec<StoredEvent>) -> Result<(), Error> {
-        self.log.restore(tenant, events).await
+        self.log.restore(tenant, events).await?;
+        self.grown.add(tenant);
+        Ok(())
     }
 
     async fn last_offset(&self, tenant: &Tenant) -> Result<u64, Error> {
@@ -104,10 +115,38 @@ pub struct Streams {
 }
 
 /// What a tenant's turn came to.
-struct Turn {
-    tenant: Tenant,
-    /// Whether to come back at the next tick.
-    again: bool,
+enum Next {
+    /// There is more to do.
+    Now,
+    /// There will be then, in milliseconds since 1970.
+    At(u64),
+    /// When the log grows.
+    Rests,
+}
+
+/// Tenants whose turn comes, first come, first served.
+#[derive(Default)]
+struct Line {
+    order: VecDeque<Tenant>,
+    waiting: HashSet<Tenant>,
+    busy: HashSet<Tenant>,
+}
+
+impl Line {
+    fn add(&mut self, tenant: Tenant) {
+        if self.waiting.insert(tenant.clone()) {
+            self.order.push_back(tenant);
+        }
+    }
+
+    /// The first that nobody is at.
+    fn next(&mut self) -> Option<Tenant> {
+        let place = self.order.iter().position(|tenant| !self.busy.contains(tenant))?;
+        let tenant = self.order.remove(place)?;
+        self.waiting.remove(&tenant);
+        self.busy.insert(tenant.clone());
+        Some(tenant)
+    }
 }
 
 impl Streams {
@@ -132,56 +171,72 @@ impl Streams {
     /// many tenants at once as there are cores.
     pub async fn follow(self: Arc<Self>) {
         let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut waiting: HashSet<Tenant> = self.store().tenants().await.unwrap_or_default().into_iter().collect();
-        let (mut busy, mut later) = (HashSet::new(), HashSet::new());
+        let mut line = Line::default();
+        match self.store().tenants().await {
+            Ok(tenants) => tenants.into_iter().for_each(|tenant| line.add(tenant)),
+            Err(error) => tracing::error!(%error, "logs that grew before are followed when they grow again"),
+        }
+        let mut later: HashMap<Tenant, u64> = HashMap::new();
         let mut turns = JoinSet::new();
+        let mut of_turns: HashMap<tokio::task::Id, Tenant> = HashMap::new();
         let mut tick = tokio::time::interval(TICK);
         loop {
-            waiting.extend(self.grown.take());
+            self.grown.take().into_iter().for_each(|tenant| line.add(tenant));
             while turns.len() < at_once
-                && let Some(tenant) = waiting.iter().find(|tenant| !busy.contains(*tenant)).cloned()
+                && let Some(tenant) = line.next()
             {
-                waiting.remove(&tenant);
-                busy.insert(tenant.clone());
-                let this = Arc::clone(&self);
-                turns.spawn(async move { this.turn(tenant).await });
+                later.remove(&tenant);
+                let (this, of) = (Arc::clone(&self), tenant.clone());
+                let turn = turns.spawn(async move { this.turn(of).await });
+                of_turns.insert(turn.id(), tenant);
             }
             tokio::select! {
                 () = self.grown.some.notified() => {}
-                _ = tick.tick() => waiting.extend(later.drain()),
-                Some(done) = turns.join_next() => {
-                    // One that panicked said so; its tenant is left alone.
-                    if let Ok(Turn { tenant, again }) = done {
-                        busy.remove(&tenant);
-                        if again {
-                            later.insert(tenant);
-                        }
+                _ = tick.tick() => {
+                    let now_ms = (self.clock)();
+                    later.extract_if(|_, at_ms| *at_ms <= now_ms).for_each(|(tenant, _)| line.add(tenant));
+                }
+                Some(done) = turns.join_next_with_id() => {
+                    let (id, next) = match done {
+                        Ok((id, next)) => (id, next),
+                        // It panicked, and said so.
+                        Err(error) => (error.id(), Next::At((self.clock)() + RETRY_MS)),
+                    };
+                    let Some(tenant) = of_turns.remove(&id) else { continue };
+                    line.busy.remove(&tenant);
+                    match next {
+                        Next::Now => line.add(tenant),
+                        Next::At(at_ms) => drop(later.insert(tenant, at_ms)),
+                        Next::Rests => {}
                     }
                 }
             }
         }
     }
 
-    /// Has all operators go on with a tenant's log until there is nothing more to do.
-    async fn turn(&self, tenant: Tenant) -> Turn {
-        let mut again = false;
+    /// Has all operators go on with a tenant's log, each for a while.
+    async fn turn(&self, tenant: Tenant) -> Next {
+        let (mut more, mut at_ms) = (false, None);
         for operator in &self.operators {
-            loop {
+            let begin = Instant::now();
+            let next = loop {
                 match self.engine.step(&tenant, operator.as_ref(), (self.clock)()).await {
+                    Ok(Outcome::Advanced) if begin.elapsed() > TURN => break Next::Now,
                     Ok(Outcome::Advanced) => {}
-                    Ok(Outcome::Rests { open }) => {
-                        again |= open;
-                        break;
-                    }
+                    Ok(Outcome::Rests(until)) => break until.map_or(Next::Rests, Next::At),
                     Err(error) => {
                         tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
-                        again = true;
-                        break;
+                        break Next::At((self.clock)() + RETRY_MS);
                     }
                 }
+            };
+            match next {
+                Next::Now => more = true,
+                Next::At(at) => at_ms = Some(at_ms.map_or(at, |earliest: u64| earliest.min(at))),
+                Next::Rests => {}
             }
         }
-        Turn { tenant, again }
+        if more { Next::Now } else { at_ms.map_or(Next::Rests, Next::At) }
     }
 }
 

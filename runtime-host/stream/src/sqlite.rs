@@ -2,8 +2,9 @@
 //! transaction with what it changes.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::HashMap,
     ops::Range,
+    path::Path,
     sync::{Arc, Mutex},
 };
 
@@ -13,12 +14,12 @@ use funnelweb_core::limits;
 use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write, lock};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::store::{DeadLetter, Error, Pane, Panes, Progress, Published, Series, Step, StreamStore, Tenant};
+use crate::store::{
+    Counters, DeadLetter, Error, Pane, Panes, Progress, Published, Series, Step, StreamStore, Tenant, Window,
+};
 
 /// Between the values of a key; no id has it.
 const SEPARATOR: char = '\u{1f}';
-
-type Values = BTreeMap<Series, f64>;
 
 /// Operators' state in tenants' SQLite files.
 #[derive(Clone)]
@@ -30,7 +31,7 @@ pub struct SqliteStreams {
 /// The tables, and the counters of those tenants that were asked for once.
 #[derive(Clone, Default)]
 struct State {
-    counters: Arc<Mutex<HashMap<Tenant, Values>>>,
+    counters: Arc<Mutex<HashMap<String, Arc<Counters>>>>,
 }
 
 impl SqliteStreams {
@@ -42,6 +43,13 @@ impl SqliteStreams {
         let state = State::default();
         stores.register(Arc::new(state.clone()))?;
         Ok(Self { stores, state })
+    }
+
+    async fn load(&self, tenant: &Tenant) -> Result<Arc<Counters>, Error> {
+        let file = self.stores.open(tenant).await?;
+        let (state, of) = (self.state.clone(), tenant.clone());
+        // Among the writes: what is committed meanwhile comes before or after.
+        file.write(Durability::Relaxed, move |write| state.load(write, of)).await
     }
 
     async fn read<T: Send + 'static>(
@@ -98,8 +106,7 @@ impl StreamStore for SqliteStreams {
         operator: &str,
         range: Range<u64>,
         after: Option<Vec<String>>,
-        most: usize,
-    ) -> Result<Vec<Panes>, Error> {
+    ) -> Result<(Vec<Panes>, bool), Error> {
         let operator = operator.to_owned();
         self.read(tenant, move |connection| {
             // In the order of the primary key, so that nothing is sorted.
@@ -110,39 +117,47 @@ impl StreamStore for SqliteStreams {
             let after = after.map(|key| text(&key)).unwrap_or_default();
             let mut rows = select.query(params![operator, after, clamp(range.start), clamp(range.end)])?;
             let mut found: Vec<(String, Vec<(u64, Vec<u8>)>)> = Vec::new();
+            let (mut bytes, mut more) = (0, false);
             while let Some(row) = rows.next()? {
                 let key = row.get_ref(0)?.as_str().map_err(rusqlite::Error::from)?;
-                let pane = (row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?);
-                let keys = found.len();
+                let pane: (u64, Vec<u8>) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get(2)?);
+                let full = found.len() == limits::STREAM_KEYS || bytes > limits::STREAM_WINDOWS_BYTES;
+                bytes += pane.1.len();
                 match found.last_mut().filter(|(last, _)| last == key) {
                     Some((_, panes)) => panes.push(pane),
-                    None if keys == most => break,
+                    None if full => {
+                        more = true;
+                        break;
+                    }
                     None => found.push((key.to_owned(), vec![pane])),
                 }
             }
-            Ok(found.into_iter().map(|(key, panes)| (values(&key), panes)).collect())
+            Ok((found.into_iter().map(|(key, panes)| (values(&key), panes)).collect(), more))
         })
         .await
     }
 
-    async fn panes_of(
-        &self,
-        tenant: &Tenant,
-        operator: &str,
-        keys: Vec<(Vec<String>, Range<u64>)>,
-    ) -> Result<Vec<Panes>, Error> {
+    async fn due(&self, tenant: &Tenant, operator: &str, size_ms: u64) -> Result<Vec<(Window, Panes)>, Error> {
         let operator = operator.to_owned();
         self.read(tenant, move |connection| {
+            let mut due = connection.prepare_cached("SELECT key, end_ms FROM stream_due WHERE operator = ? LIMIT ?")?;
             let mut select = connection.prepare_cached(
                 "SELECT from_ms, accumulator FROM stream_panes
                  WHERE operator = ? AND key = ? AND from_ms >= ? AND from_ms < ? ORDER BY from_ms",
             )?;
-            let mut all = Vec::with_capacity(keys.len());
-            for (key, range) in keys {
+            let mut rows = due.query(params![operator, limits::STREAM_KEYS as i64])?;
+            let (mut all, mut bytes) = (Vec::new(), 0);
+            while bytes <= limits::STREAM_WINDOWS_BYTES
+                && let Some(row) = rows.next()?
+            {
+                let (key, end_ms): (String, i64) = (row.get(0)?, row.get(1)?);
+                let from_ms = end_ms.saturating_sub(clamp(size_ms)).max(0);
                 let pane = |row: &rusqlite::Row<'_>| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get(1)?));
-                let rows =
-                    select.query_map(params![operator, text(&key), clamp(range.start), clamp(range.end)], pane)?;
-                all.push((key, rows.collect::<Result<_, _>>()?));
+                let panes = select.query_map(params![operator, key, from_ms, end_ms], pane)?;
+                let panes = panes.collect::<Result<Vec<(u64, Vec<u8>)>, _>>()?;
+                bytes += panes.iter().map(|(_, accumulator)| accumulator.len()).sum::<usize>();
+                let key = values(&key);
+                all.push(((key.clone(), end_ms.cast_unsigned()), (key, panes)));
             }
             Ok(all)
         })
@@ -193,20 +208,18 @@ impl StreamStore for SqliteStreams {
         .await
     }
 
-    async fn counters(&self) -> Result<Vec<(Tenant, Vec<(Series, f64)>)>, Error> {
+    async fn counters(&self) -> Result<Vec<(Tenant, Arc<Counters>)>, Error> {
         let mut all = Vec::new();
         for tenant in self.stores.tenants().await? {
-            let known = lock(&self.state.counters).get(&tenant).cloned();
-            let values = match known {
-                Some(values) => values,
-                None => {
-                    let file = self.stores.open(&tenant).await?;
-                    let (state, of) = (self.state.clone(), tenant.clone());
-                    // Among the writes: what is committed meanwhile comes before or after.
-                    file.write(Durability::Relaxed, move |write| state.load(write, of)).await?
-                }
+            let known = lock(&self.state.counters).get(tenant.as_str()).cloned();
+            let counters = match known {
+                Some(counters) => Ok(counters),
+                None => self.load(&tenant).await,
             };
-            all.push((tenant, values.into_iter().collect()));
+            match counters {
+                Ok(counters) => all.push((tenant, counters)),
+                Err(error) => tracing::warn!(tenant = tenant.as_str(), %error, "counters are left out"),
+            }
         }
         Ok(all)
     }
@@ -217,7 +230,7 @@ impl StreamStore for SqliteStreams {
 }
 
 impl State {
-    fn load(&self, write: &mut Write<'_>, tenant: Tenant) -> Result<Values, Error> {
+    fn load(&self, write: &mut Write<'_>, tenant: Tenant) -> Result<Arc<Counters>, Error> {
         let mut select = write.prepare_cached("SELECT name, labels, value FROM counters")?;
         let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, row.get::<_, String>(1)?, row.get(2)?));
         let rows = select.query_map([], row)?.collect::<Result<Vec<(String, String, f64)>, _>>()?;
@@ -225,9 +238,9 @@ impl State {
         let series = |(name, labels, value): (String, String, f64)| {
             (Series { name, labels: serde_json::from_str(&labels).unwrap_or_default() }, value)
         };
-        let values: Values = rows.into_iter().map(series).collect();
-        let (counters, shown) = (Arc::clone(&self.counters), values.clone());
-        write.after_commit(move || drop(lock(&counters).insert(tenant, shown)));
+        let values: Arc<Counters> = Arc::new(rows.into_iter().map(series).collect());
+        let (counters, shown) = (Arc::clone(&self.counters), Arc::clone(&values));
+        write.after_commit(move || drop(lock(&counters).insert(tenant.as_str().to_owned(), shown)));
         Ok(values)
     }
 
@@ -249,7 +262,9 @@ impl State {
         let counted = count(write, step.counts)?;
         let counters = Arc::clone(&self.counters);
         write.after_commit(move || {
-            if let Some(values) = lock(&counters).get_mut(&tenant) {
+            if let Some(values) = lock(&counters).get_mut(tenant.as_str()) {
+                // A copy where somebody reads them.
+                let values = Arc::make_mut(values);
                 for (series, amount) in counted {
                     *values.entry(series).or_default() += amount;
                 }
@@ -260,6 +275,8 @@ impl State {
 }
 
 fn progress(connection: &Connection, operator: &str) -> Result<Progress, Error> {
+    let purges: i64 = connection.prepare_cached("SELECT count FROM stream_purges")?.query_row([], |row| row.get(0))?;
+    let purges = purges.cast_unsigned();
     let mut select = connection.prepare_cached(
         "SELECT next, newest_ms, fired_ms, firing_ms, firing_key FROM stream_progress WHERE operator = ?",
     )?;
@@ -270,13 +287,14 @@ fn progress(connection: &Connection, operator: &str) -> Result<Progress, Error> 
             newest_ms: row.get::<_, i64>(1)?.cast_unsigned(),
             fired_ms: row.get::<_, i64>(2)?.cast_unsigned(),
             firing: firing.map(|(end_ms, key)| (end_ms.cast_unsigned(), values(&key))),
+            purges,
         })
     });
-    Ok(found.optional()?.unwrap_or_default())
+    Ok(found.optional()?.unwrap_or(Progress { purges, ..Progress::default() }))
 }
 
 fn put(write: &Write<'_>, operator: &str, step: &Step) -> Result<(), Error> {
-    let Progress { next, newest_ms, fired_ms, firing } = &step.progress;
+    let Progress { next, newest_ms, fired_ms, firing, purges: _ } = &step.progress;
     let (firing_ms, firing_key) = firing.as_ref().map(|(end_ms, key)| (clamp(*end_ms), text(key))).unzip();
     write.prepare_cached("INSERT OR REPLACE INTO stream_progress VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
         operator,
@@ -289,6 +307,14 @@ fn put(write: &Write<'_>, operator: &str, step: &Step) -> Result<(), Error> {
     let mut insert = write.prepare_cached("INSERT OR REPLACE INTO stream_panes VALUES (?, ?, ?, ?)")?;
     for (pane, accumulator) in &step.put {
         insert.execute(params![operator, text(&pane.key), clamp(pane.from_ms), accumulator])?;
+    }
+    let mut insert = write.prepare_cached("INSERT OR IGNORE INTO stream_due VALUES (?, ?, ?)")?;
+    for (key, end_ms) in &step.due {
+        insert.execute(params![operator, text(key), clamp(*end_ms)])?;
+    }
+    let mut delete = write.prepare_cached("DELETE FROM stream_due WHERE operator = ? AND key = ? AND end_ms = ?")?;
+    for (key, end_ms) in &step.spoke {
+        delete.execute(params![operator, text(key), clamp(*end_ms)])?;
     }
     if step.drop_before_ms > 0 {
         let mut delete = write.prepare_cached("DELETE FROM stream_panes WHERE operator = ? AND from_ms < ?")?;
@@ -349,8 +375,10 @@ fn count(write: &Write<'_>, counts: Vec<(Series, f64)>) -> Result<Vec<(Series, f
                     limits::METRIC_SERIES as i64 - count
                 }
             };
-            room = Some(left - 1);
-            if left <= 0 {
+            // What tells of the tenant's operators always has room.
+            let own = series.name.starts_with("stream_");
+            room = Some(left - i64::from(!own));
+            if left <= 0 && !own {
                 lost += 1.0;
                 continue;
             }
@@ -400,13 +428,17 @@ impl Part for State {
         // A key does not say which of its values is whose: one too many goes rather than
         // one too few.
         let part = format!("{SEPARATOR}{id}{SEPARATOR}");
-        write.execute("DELETE FROM stream_panes WHERE instr(key, ?) > 0", [part])?;
+        write.execute("DELETE FROM stream_panes WHERE instr(key, ?) > 0", [&part])?;
+        write.execute("DELETE FROM stream_due WHERE instr(key, ?) > 0", [&part])?;
+        // A step that is being made may have read it.
+        write.execute("UPDATE stream_purges SET count = count + 1", [])?;
         if let Purge::Scenario(scenario) = what {
             let label = serde_json::to_string(&["scenario", scenario]).unwrap_or_default();
             write.execute("DELETE FROM counters WHERE instr(labels, ?) > 0", [label])?;
+            let tenant = write.path().and_then(|path| Some(Path::new(path).file_stem()?.to_str()?.to_owned()));
             let counters = Arc::clone(&self.counters);
             // They are read again when they are asked for.
-            write.after_commit(move || lock(&counters).clear());
+            write.after_commit(move || drop(tenant.and_then(|tenant| lock(&counters).remove(&tenant))));
         }
         Ok(0)
     }

@@ -1,7 +1,7 @@
 //! Where a stream engine keeps what it needs to go on: the trait, and what a step
 //! leaves behind.
 
-use std::ops::Range;
+use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
 pub use funnelweb_tenant_store::{Error, Tenant};
@@ -31,7 +31,13 @@ pub struct Progress {
     pub fired_ms: u64,
     /// Which windows are at it, and the key that was last.
     pub firing: Option<(u64, Vec<String>)>,
+    /// How often something was deleted of the tenant: what a step has read before is not
+    /// written after.
+    pub purges: u64,
 }
+
+/// A window of a key, by its end.
+pub type Window = (Vec<String>, u64);
 
 /// A counter of a tenant: its name, and names and values of its labels, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -66,6 +72,10 @@ pub struct Step {
     pub put: Vec<(Pane, Vec<u8>)>,
     /// Panes that begin before are no longer needed.
     pub drop_before_ms: u64,
+    /// Windows that have to speak again.
+    pub due: Vec<Window>,
+    /// Windows that did.
+    pub spoke: Vec<Window>,
     /// What counters get.
     pub counts: Vec<(Series, f64)>,
     /// What is published.
@@ -73,6 +83,9 @@ pub struct Step {
     /// What was passed over.
     pub dead: Vec<DeadLetter>,
 }
+
+/// The counters of a tenant.
+pub type Counters = BTreeMap<Series, f64>;
 
 /// A message of a topic.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -102,24 +115,23 @@ pub trait StreamStore: Send + Sync + 'static {
     /// Where the first pane begins that does so at `from_ms` or later.
     async fn first_pane(&self, tenant: &Tenant, operator: &str, from_ms: u64) -> Result<Option<u64>, Error>;
 
-    /// The panes that begin in `range`, of up to `most` keys after `after`, key by key
-    /// in an order that never changes.
+    /// The panes that begin in `range`, of the keys after `after`, key by key in an order
+    /// that never changes; and whether there are more keys. Up to
+    /// [`limits::STREAM_KEYS`](funnelweb_core::limits::STREAM_KEYS) keys, and fewer when
+    /// they are larger than
+    /// [`limits::STREAM_WINDOWS_BYTES`](funnelweb_core::limits::STREAM_WINDOWS_BYTES), at
+    /// least one.
     async fn panes(
         &self,
         tenant: &Tenant,
         operator: &str,
         range: Range<u64>,
         after: Option<Vec<String>>,
-        most: usize,
-    ) -> Result<Vec<Panes>, Error>;
+    ) -> Result<(Vec<Panes>, bool), Error>;
 
-    /// The panes of these keys that begin in the range beside each.
-    async fn panes_of(
-        &self,
-        tenant: &Tenant,
-        operator: &str,
-        keys: Vec<(Vec<String>, Range<u64>)>,
-    ) -> Result<Vec<Panes>, Error>;
+    /// Windows that have to speak again, each with its panes, whose size is `size_ms`; as
+    /// many as of [`Self::panes`].
+    async fn due(&self, tenant: &Tenant, operator: &str, size_ms: u64) -> Result<Vec<(Window, Panes)>, Error>;
 
     /// Makes the changes of a step that begins at `before`; false, and nothing is
     /// changed, when the operator has come to elsewhere meanwhile.
@@ -131,8 +143,8 @@ pub trait StreamStore: Send + Sync + 'static {
     /// What was passed over, newest first.
     async fn dead_letters(&self, tenant: &Tenant, limit: u32) -> Result<Vec<(String, DeadLetter)>, Error>;
 
-    /// All counters of all tenants.
-    async fn counters(&self) -> Result<Vec<(Tenant, Vec<(Series, f64)>)>, Error>;
+    /// All counters of all tenants; those of one whose file cannot be read are left out.
+    async fn counters(&self) -> Result<Vec<(Tenant, Arc<Counters>)>, Error>;
 
     /// The tenants that may have a log.
     async fn tenants(&self) -> Result<Vec<Tenant>, Error>;

@@ -4,7 +4,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
 };
 
@@ -16,9 +16,10 @@ use funnelweb_factor_events::{
     store::{Event as Logged, Events},
 };
 use funnelweb_factor_live::SqliteLive;
-use funnelweb_tenant_store::{Purge, Tenant, TenantStores};
+use funnelweb_tenant_store::{Clock, Durability, Error, Purge, Tenant, TenantStores};
 use proptest::prelude::*;
 use tempfile::TempDir;
+use tokio::sync::Semaphore;
 
 use crate::{
     Engine, Outcome, SqliteStreams, StepError,
@@ -34,20 +35,36 @@ struct Counting {
     poison: fn(&Event) -> bool,
     /// Fails with whatever it is given while this is above 0.
     broken: AtomicUsize,
+    /// Is late so often.
+    late: AtomicUsize,
+    /// Cannot sum anything up.
+    silent: AtomicBool,
+    /// How often it was asked to add.
+    asked: AtomicUsize,
+    /// Bytes that its accumulators have too many.
+    padding: usize,
 }
 
 impl Counting {
     fn new(size_ms: u64, slide_ms: u64, allowed_lateness_ms: u64) -> Self {
         let key = vec![Field::Scenario, Field::Item];
         let declaration = Declaration { key, window: Window { size_ms, slide_ms }, allowed_lateness_ms };
-        Self { declaration, poison: |_| false, broken: AtomicUsize::new(0) }
+        Self {
+            declaration,
+            poison: |_| false,
+            broken: AtomicUsize::new(0),
+            late: AtomicUsize::new(0),
+            silent: AtomicBool::new(false),
+            asked: AtomicUsize::new(0),
+            padding: 0,
+        }
     }
 }
 
 fn read(accumulator: &[u8]) -> Result<(u64, f64), Failure> {
-    let text = std::str::from_utf8(accumulator).map_err(|error| Failure(error.to_string()))?;
-    let (count, seconds) = text.split_once(' ').ok_or(Failure("no accumulator".to_owned()))?;
-    Ok((count.parse().unwrap(), seconds.parse().unwrap()))
+    let text = std::str::from_utf8(accumulator).map_err(|error| Failure::guest(error.to_string()))?;
+    let (count, seconds) = text.split_once(' ').ok_or(Failure::guest("no accumulator"))?;
+    Ok((count.parse().unwrap(), seconds.trim_end().parse().unwrap()))
 }
 
 #[async_trait]
@@ -61,21 +78,28 @@ impl Operator for Counting {
     }
 
     async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        self.asked.fetch_add(1, Ordering::Relaxed);
         let left = self.broken.load(Ordering::Relaxed);
         if left > 0 {
             self.broken.store(left - 1, Ordering::Relaxed);
-            return Err(Failure("broken".to_owned()));
+            return Err(Failure::guest("broken"));
+        }
+        let late = self.late.load(Ordering::Relaxed);
+        if late > 0 && !batches.is_empty() {
+            self.late.store(late - 1, Ordering::Relaxed);
+            return Err(Failure::Late("late".to_owned()));
         }
         let one = |batch: &Batch| {
             assert!(
                 batch.events.iter().all(|event| (batch.pane.from_ms..batch.pane.to_ms).contains(&event.timestamp_ms))
             );
             if batch.events.iter().any(self.poison) {
-                return Err(Failure("poison".to_owned()));
+                return Err(Failure::guest("poison"));
             }
             let (count, seconds) = batch.accumulator.as_deref().map_or(Ok((0, 0.0)), read)?;
             let watched: f64 = batch.events.iter().filter_map(|event| event.watch_duration).sum();
-            Ok(format!("{} {}", count + batch.events.len() as u64, seconds + watched).into_bytes())
+            let count = count + batch.events.len() as u64;
+            Ok(format!("{count} {}{:padding$}", seconds + watched, "", padding = self.padding).into_bytes())
         };
         batches.iter().map(one).collect()
     }
@@ -103,6 +127,9 @@ impl Operator for Counting {
     }
 
     async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure> {
+        if self.silent.load(Ordering::Relaxed) {
+            return Err(Failure::guest("silent"));
+        }
         let one = |window: &Aggregated| {
             let (count, _) = read(&window.accumulator)?;
             let (key, end) = (window.key.join("/"), window.span.to_ms);
@@ -129,7 +156,11 @@ impl World {
     }
 
     fn open(folder: TempDir) -> Self {
-        let files = Arc::new(TenantStores::new(folder.path()).unwrap());
+        Self::at(folder, Arc::new(|| NOW + 1_000_000 * SECOND))
+    }
+
+    fn at(folder: TempDir, clock: Clock) -> Self {
+        let files = Arc::new(TenantStores::with(folder.path(), clock, limits::OPEN_TENANTS).unwrap());
         let documents = SqliteDocuments::new(files.clone()).unwrap();
         let live = SqliteLive::new(files.clone()).unwrap();
         let log: Arc<dyn Events> = Arc::new(SqliteEvents::new(files.clone(), &documents, &live).unwrap());
@@ -167,7 +198,7 @@ impl World {
         loop {
             match self.engine.step(&self.tenant, operator, now_ms).await.unwrap() {
                 Outcome::Advanced => {}
-                Outcome::Rests { open } => return open,
+                Outcome::Rests(until) => return until.is_some(),
             }
         }
     }
@@ -175,7 +206,7 @@ impl World {
     /// Of each item what is counted under this name.
     async fn counted(&self, name: &str) -> BTreeMap<String, f64> {
         let all = self.store.counters().await.unwrap();
-        let values = all.into_iter().flat_map(|(_, values)| values);
+        let values = all.into_iter().flat_map(|(_, values)| values.as_ref().clone());
         let of = |(series, value): (Series, f64)| {
             (series.name == name)
                 .then(|| (series.labels.into_iter().next().map(|(_, value)| value).unwrap_or_default(), value))
@@ -238,7 +269,9 @@ async fn a_late_event_is_counted_and_within_the_lateness_said() {
     assert_eq!(world.counted("seen_total").await["a"], 3.0);
     assert_eq!(world.counted("stream_late_events_total").await["counting"], 1.0);
     // Nobody's clock makes others late.
-    world.append(&[(NOW + 3_600_000, "z"), (NOW + 46 * SECOND, "b")]).await;
+    world.append(&[(NOW + 3_600_000, "z")]).await;
+    world.run(&operator, NOW + 60 * SECOND).await;
+    world.append(&[(NOW + 46 * SECOND, "b")]).await;
     world.run(&operator, NOW + 60 * SECOND).await;
     assert_eq!(world.counted("stream_late_events_total").await["counting"], 1.0);
 }
@@ -264,6 +297,61 @@ async fn a_poisoned_event_is_passed_over_and_said_so() {
 }
 
 #[tokio::test]
+async fn the_search_for_poison_has_an_end() {
+    let world = World::new();
+    let operator = Counting { poison: |event| event.item_id == "p", ..Counting::new(SECOND, SECOND, 0) };
+    let events: Vec<(u64, &str)> = (0..limits::STREAM_EVENTS).map(|_| (NOW, "p")).collect();
+    world.append(&events).await;
+    world.run(&operator, NOW).await;
+    assert!(operator.asked.load(Ordering::Relaxed) < 8 * limits::STREAM_FAILURES);
+    let dead = world.store.dead_letters(&world.tenant, u32::MAX).await.unwrap();
+    assert_eq!(dead.len(), events.len());
+    world.append(&[(NOW, "a")]).await;
+    world.run(&operator, NOW).await;
+    assert_eq!(world.counted("seen_total").await["a"], 1.0);
+}
+
+#[tokio::test]
+async fn large_windows_fire_in_several_steps() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 60 * SECOND));
+    let operator = Counting { padding: limits::STREAM_ACCUMULATOR_BYTES - 64, ..operator };
+    let keys = limits::STREAM_WINDOWS_BYTES / limits::STREAM_ACCUMULATOR_BYTES + limits::STREAM_KEYS / 4;
+    assert!(keys > limits::STREAM_KEYS);
+    let items: Vec<String> = (0..keys).map(|at| format!("i{at:05}")).collect();
+    let events: Vec<(u64, &str)> = items.iter().map(|item| (NOW, item.as_str())).collect();
+    world.append(&events).await;
+    let later = NOW + limits::STREAM_IDLE.as_millis() as u64 + 2 * SECOND;
+    world.run(&operator, later).await;
+    assert_eq!(world.said().await.len(), keys);
+    // And again, for what comes late.
+    world.append(&events).await;
+    world.run(&operator, later).await;
+    assert!(world.said().await.values().all(|count| *count == 2));
+    assert_eq!(world.said().await.len(), keys);
+}
+
+#[tokio::test]
+async fn messages_are_kept_for_so_long() {
+    let retention = limits::TOPIC_RETENTION.as_millis() as u64;
+    let now = Arc::new(AtomicU64::new(NOW + retention));
+    let clock = now.clone();
+    let world = World::at(tempfile::tempdir().unwrap(), Arc::new(move || clock.load(Ordering::Relaxed)));
+    let operator = Counting::new(SECOND, SECOND, 0);
+    let out_of_order = limits::STREAM_OUT_OF_ORDER.as_millis() as u64;
+    world.append(&[(NOW, "a"), (NOW + SECOND + out_of_order, "a")]).await;
+    world.run(&operator, NOW + 10 * SECOND + out_of_order).await;
+    assert_eq!(world.said().await.len(), 1);
+    let first = ("feed/a".to_owned(), NOW + SECOND);
+    for (later, is_kept) in [(0, true), (1, false)] {
+        now.store(NOW + 2 * retention + later, Ordering::Relaxed);
+        let at = NOW + (2 + later) * (SECOND + out_of_order);
+        world.append(&[(at, "a")]).await;
+        world.run(&operator, at).await;
+        assert_eq!(world.said().await.contains_key(&first), is_kept);
+    }
+}
+
+#[tokio::test]
 async fn an_operator_that_is_broken_loses_nothing() {
     let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
     world.append(&[(NOW, "a"), (NOW, "b")]).await;
@@ -274,6 +362,122 @@ async fn an_operator_that_is_broken_loses_nothing() {
     world.run(&operator, NOW).await;
     assert_eq!(world.counted("seen_total").await.values().sum::<f64>(), 2.0);
     assert!(world.store.dead_letters(&world.tenant, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn an_operator_that_sums_nothing_up_passes_no_window_over() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    world.append(&[(NOW, "a")]).await;
+    let later = NOW + 2 * limits::STREAM_IDLE.as_millis() as u64;
+    operator.silent.store(true, Ordering::Relaxed);
+    assert_eq!(world.engine.step(&world.tenant, &operator, later).await.unwrap(), Outcome::Advanced);
+    world.engine.step(&world.tenant, &operator, later).await.unwrap_err();
+    operator.silent.store(false, Ordering::Relaxed);
+    world.run(&operator, later).await;
+    assert_eq!(world.said().await.len(), 1);
+    assert!(world.store.dead_letters(&world.tenant, 10).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn what_was_late_once_is_counted() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    world.append(&[(NOW, "a")]).await;
+    operator.late.store(1, Ordering::Relaxed);
+    world.run(&operator, NOW).await;
+    assert_eq!(world.counted("seen_total").await["a"], 1.0);
+    // And what always is, is passed over.
+    world.append(&[(NOW, "a")]).await;
+    operator.late.store(2, Ordering::Relaxed);
+    world.run(&operator, NOW).await;
+    assert_eq!(world.counted("seen_total").await["a"], 1.0);
+    assert_eq!(world.store.dead_letters(&world.tenant, 10).await.unwrap()[0].1.reason, "late");
+}
+
+#[tokio::test]
+async fn a_pane_that_cannot_be_read_any_more_begins_anew() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    world.append(&[(NOW, "a"), (NOW, "a"), (NOW, "b")]).await;
+    world.run(&operator, NOW).await;
+    let file = world.files.open(&world.tenant).await.unwrap();
+    let spoil = "UPDATE stream_panes SET accumulator = x'00' WHERE instr(key, 'a') > 0";
+    file.write(Durability::Relaxed, move |write| write.execute_batch(spoil).map_err(Error::from)).await.unwrap();
+    world.append(&[(NOW, "a"), (NOW, "b"), (NOW, "a")]).await;
+    world.run(&operator, NOW).await;
+    assert_eq!(world.counted("seen_total").await, BTreeMap::from([("a".into(), 4.0), ("b".into(), 2.0)]));
+    let dead = world.store.dead_letters(&world.tenant, 10).await.unwrap();
+    assert!(dead.iter().all(|(_, letter)| letter.reason.starts_with("pane of feed a")) && !dead.is_empty(), "{dead:?}");
+}
+
+#[tokio::test]
+async fn windows_speak_though_the_log_never_rests() {
+    let (world, operator) = (World::new(), Counting::new(10 * SECOND, 10 * SECOND, 0));
+    for at in 0..20 {
+        world.append(&[(NOW + at * 5 * SECOND, "a")]).await;
+        world.engine.step(&world.tenant, &operator, NOW + 200 * SECOND).await.unwrap();
+        // More than the step takes.
+        world.append(&[(NOW + at * 5 * SECOND + 1, "a")]).await;
+    }
+    assert!(world.said().await.len() > 3, "{:?}", world.said().await);
+}
+
+#[tokio::test]
+async fn a_window_before_those_that_are_firing_speaks_too() {
+    let (world, operator) = (World::new(), Counting::new(10 * SECOND, 10 * SECOND, 60 * SECOND));
+    let items: Vec<String> = (0..limits::STREAM_KEYS + 5).map(|at| format!("k{at:04}")).collect();
+    let events: Vec<(u64, &str)> = items.iter().map(|item| (NOW + 30 * SECOND, item.as_str())).collect();
+    world.append(&events).await;
+    let later = NOW + 200 * SECOND;
+    for _ in 0..2 {
+        assert_eq!(world.engine.step(&world.tenant, &operator, later).await.unwrap(), Outcome::Advanced);
+    }
+    let progress = world.store.progress(&world.tenant, "counting").await.unwrap();
+    assert!(progress.firing.is_some(), "{progress:?}");
+    world.append(&[(NOW + 5 * SECOND, "a")]).await;
+    world.run(&operator, later).await;
+    assert_eq!(world.said().await[&("feed/a".into(), NOW + 10 * SECOND)], 1);
+    assert_eq!(world.said().await.len(), items.len() + 1);
+}
+
+#[tokio::test]
+async fn what_is_deleted_during_a_step_stays_deleted() {
+    /// Waits before it adds.
+    struct Held(Counting, Semaphore, Semaphore);
+    #[async_trait]
+    impl Operator for Held {
+        fn name(&self) -> &str {
+            self.0.name()
+        }
+        fn declaration(&self) -> &Declaration {
+            self.0.declaration()
+        }
+        async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+            self.1.add_permits(1);
+            let _go = self.2.acquire().await.unwrap();
+            self.0.add(batches).await
+        }
+        async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
+            self.0.merge(panes).await
+        }
+        async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure> {
+            self.0.changes(panes).await
+        }
+        async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure> {
+            self.0.summary(windows).await
+        }
+    }
+    let world = World::new();
+    world.append(&[(NOW, "a")]).await;
+    let held = Held(Counting::new(SECOND, SECOND, 0), Semaphore::new(0), Semaphore::new(0));
+    let purge = async {
+        let _in = held.1.acquire().await.unwrap();
+        world.files.purge(&world.tenant, Purge::Scenario("feed".to_owned())).await.unwrap();
+        held.2.add_permits(1);
+    };
+    let (step, ()) = tokio::join!(world.engine.step(&world.tenant, &held, NOW), purge);
+    assert_eq!(step.unwrap(), Outcome::Advanced);
+    world.run(&held.0, NOW).await;
+    assert!(world.counted("seen_total").await.is_empty());
+    assert_eq!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -343,7 +547,7 @@ async fn a_deleted_user_or_scenario_leaves_no_state() {
             ..Counting::new(SECOND, SECOND, 0).declaration
         },
         poison: |event| event.item_id == "p",
-        broken: AtomicUsize::new(0),
+        ..Counting::new(SECOND, SECOND, 0)
     };
     for purge in [Purge::User("ann".to_owned()), Purge::Scenario("feed".to_owned())] {
         world.append(&[(NOW, "a"), (NOW, "p")]).await;
@@ -356,7 +560,7 @@ async fn a_deleted_user_or_scenario_leaves_no_state() {
 }
 
 /// Against a count from the raw events; the process ends at any time.
-async fn compare(windows: (u64, u64, u64), batches: Vec<Vec<(u64, u8)>>, restarts: Vec<bool>) {
+async fn compare(windows: (u64, u64, u64), now: u64, batches: Vec<Vec<(u64, u8)>>, restarts: Vec<bool>) {
     let (slides, slide, late) = windows;
     let operator = Counting::new(slides * slide * SECOND, slide * SECOND, late * SECOND);
     let mut world = World::new();
@@ -369,10 +573,10 @@ async fn compare(windows: (u64, u64, u64), batches: Vec<Vec<(u64, u8)>>, restart
         all.extend(&events);
         if restart {
             // Between two steps, or after all of them.
-            world.engine.step(&world.tenant, &operator, NOW + 1_000_000).await.unwrap();
+            world.engine.step(&world.tenant, &operator, NOW + now * SECOND).await.unwrap();
             world = world.again();
         } else {
-            world.run(&operator, NOW + 1_000_000).await;
+            world.run(&operator, NOW + now * SECOND).await;
         }
     }
     world.run(&operator, NOW + 100_000_000).await;
@@ -399,11 +603,12 @@ proptest! {
     #[test]
     fn windows_agree_with_a_count_of_the_raw_events(
         windows in (1..5_u64, 1..20_u64, 0..400_u64),
+        now in 0..400_u64,
         batches in proptest::collection::vec(proptest::collection::vec((0..200_u64, any::<u8>()), 1..40), 1..6),
         restarts in proptest::collection::vec(any::<bool>(), 6),
     ) {
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
-        runtime.block_on(compare(windows, batches, restarts));
+        runtime.block_on(compare(windows, now, batches, restarts));
     }
 }
 
@@ -438,10 +643,20 @@ async fn what_breaks_the_contract_is_refused() {
         let label = |at: usize| (format!("l{}", "x".repeat(at)), String::new());
         Change::Metric(Metric { name: name.to_owned(), labels: (0..labels).map(label).collect(), amount })
     };
+    let labelled = |labels: &[(&str, &str)]| {
+        let labels = labels.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect();
+        Change::Metric(Metric { name: "x_total".to_owned(), labels, amount: 1.0 })
+    };
     let long = format!("{}_total", "n".repeat(limits::METRIC_NAME_BYTES));
     for (changes, bytes, expected) in [
         (vec![metric("seen", 1.0, 0)], 1, "its name must be"),
         (vec![metric(&long, 1.0, 0)], 1, "its name must be"),
+        (vec![metric("x_total_total", 1.0, 0)], 1, "its name must be"),
+        (vec![metric("stream_late_events_total", 1.0, 0)], 1, "are the host's"),
+        (vec![labelled(&[("tenant", "other")])], 1, "labels must be"),
+        (vec![labelled(&[("__name__", "x")])], 1, "labels must be"),
+        (vec![labelled(&[("a", "x"), ("a", "y")])], 1, "labels must be"),
+        (vec![labelled(&[("a", &"x".repeat(limits::ID_BYTES + 1))])], 1, "labels must be"),
         (vec![metric("x_total", -1.0, 0)], 1, "its amount must be"),
         (vec![metric("x_total", f64::NAN, 0)], 1, "its amount must be"),
         (vec![metric("x_total", 2.0 * limits::METRIC_AMOUNT, 0)], 1, "its amount must be"),

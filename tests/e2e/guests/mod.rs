@@ -26,6 +26,7 @@ mod endpoints;
 mod keyvalue;
 mod manifests;
 mod models;
+mod operators;
 mod redis;
 mod stages;
 

@@ -18,6 +18,7 @@ mod attack;
 
 use attack::{Attack, Params, table};
 use funnelweb_guest::{
+    aggregate::{self, Aggregated, Batch, Change, Declaration, Event, Field, Metric, Output, Window},
     features::{self, FeatureTable, FeaturesRequest},
     model::{self, LoadError, LoadRule, Loaded},
     rank::{self, RankRequest},
@@ -127,7 +128,58 @@ impl rerank::Guest for Stage {
     }
 }
 
+/// More than the answers to one call may have.
+const ANSWER_BYTES: usize = 40 * 1024 * 1024;
+
+/// As an operator it counts events, unless one is about an item `attack:…`; `attack:answer`
+/// is an accumulator that is far too large.
+impl aggregate::Guest for Stage {
+    fn declare() -> Declaration {
+        Declaration {
+            key: vec![Field::Scenario],
+            window: Window { size_ms: 60_000, slide_ms: 60_000 },
+            allowed_lateness_ms: 0,
+        }
+    }
+
+    fn add(batches: Vec<Batch>) -> Result<Vec<Vec<u8>>, String> {
+        let one = |batch: &Batch| {
+            let attacks = batch.events.iter().filter_map(|event: &Event| event.item_id.strip_prefix("attack:"));
+            for attack in attacks {
+                if attack == "answer" {
+                    return Ok(vec![0; ANSWER_BYTES]);
+                }
+                Params::parse(&format!("{{\"attack\":\"{attack}\"}}")).run().map_err(|error| error.message)?;
+            }
+            Ok((counted(batch.accumulator.as_deref()) + batch.events.len() as u64).to_le_bytes().to_vec())
+        };
+        batches.iter().map(one).collect()
+    }
+
+    fn merge(panes: Vec<Vec<Vec<u8>>>) -> Result<Vec<Vec<u8>>, String> {
+        let sum = |panes: &Vec<Vec<u8>>| panes.iter().map(|pane| counted(Some(pane))).sum::<u64>();
+        Ok(panes.iter().map(|panes| sum(panes).to_le_bytes().to_vec()).collect())
+    }
+
+    fn changes(panes: Vec<Aggregated>) -> Result<Vec<Vec<Change>>, String> {
+        let one = |pane: &Aggregated| {
+            let amount = counted(Some(&pane.accumulator)) as f64;
+            vec![Change::Metric(Metric { name: "hostile_total".to_owned(), labels: Vec::new(), amount })]
+        };
+        Ok(panes.iter().map(one).collect())
+    }
+
+    fn summary(windows: Vec<Aggregated>) -> Result<Vec<Vec<Output>>, String> {
+        Ok(windows.iter().map(|_| Vec::new()).collect())
+    }
+}
+
+fn counted(accumulator: Option<&[u8]>) -> u64 {
+    accumulator.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+}
+
 funnelweb_guest::export_recall!(Stage);
 funnelweb_guest::export_features!(Stage);
 funnelweb_guest::export_model!(Stage);
 funnelweb_guest::export_rerank!(Stage);
+funnelweb_guest::export_aggregate!(Stage);
