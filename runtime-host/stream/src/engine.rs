@@ -84,9 +84,10 @@ impl Engine {
         let windows = Windows::new(operator.declaration()).map_err(|rule| broken(Failure::Guest(rule)))?;
         let before = self.store.progress(tenant, operator.name()).await?;
         let turn = Turn { store: self.store.as_ref(), tenant, operator, windows, before };
-        let step = match turn.fire(turn.watermark()).await? {
+        // Those that speak again first: to fire drops panes.
+        let step = match turn.again().await? {
             Some(step) => step,
-            None => match turn.again().await? {
+            None => match turn.fire(turn.watermark()).await? {
                 Some(step) => step,
                 None => {
                     let events = self.log.read(tenant, turn.before.next, limits::STREAM_EVENTS).await?;

@@ -599,7 +599,7 @@ async fn compare(windows: (u64, u64, u64), now: u64, batches: Vec<Vec<(u64, u8)>
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(40))]
+    #![proptest_config(ProptestConfig::with_cases(100))]
     #[test]
     fn windows_agree_with_a_count_of_the_raw_events(
         windows in (1..5_u64, 1..20_u64, 0..400_u64),
