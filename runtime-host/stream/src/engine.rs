@@ -149,7 +149,8 @@ impl Turn<'_> {
             let event = operator::event(one);
             let from_ms = self.windows.pane(event.timestamp_ms).from_ms;
             let is_late = self.windows.is_over(from_ms, watermark_ms);
-            late += f64::from(u8::from(is_late));
+            let misses_one = self.windows.ends(from_ms).any(|end| self.windows.has_closed(end, watermark_ms));
+            late += f64::from(u8::from(misses_one));
             // Nobody's clock makes others' events late.
             newest_ms = newest_ms.max(event.timestamp_ms.min(now_ms));
             let key = operator::key(&self.operator.declaration().key, &event);
@@ -179,7 +180,8 @@ impl Turn<'_> {
         put.sort_by(|one, other| one.0.cmp(&other.0));
         let mut due = BTreeSet::new();
         for (pane, _) in &put {
-            let fired = self.windows.ends(pane.from_ms).filter(|end| self.has_fired(*end, &pane.key));
+            let open = self.windows.ends(pane.from_ms).filter(|end| !self.windows.has_closed(*end, watermark_ms));
+            let fired = open.filter(|end| self.has_fired(*end, &pane.key));
             due.extend(fired.map(|end| (pane.key.clone(), end)));
         }
         let dead = done.dead.into_iter().map(|(offset, reason)| dead_event(stored, offset, reason));

@@ -74,6 +74,12 @@ impl Windows {
         pane_from_ms.saturating_add(self.size_ms).saturating_add(self.lateness_ms) <= watermark_ms
     }
 
+    /// Whether the window that ends then takes events no more.
+    #[must_use]
+    pub fn has_closed(&self, end_ms: u64, watermark_ms: u64) -> bool {
+        end_ms.saturating_add(self.lateness_ms) <= watermark_ms
+    }
+
     /// Panes that begin before this are over.
     #[must_use]
     pub fn over_before(&self, watermark_ms: u64) -> u64 {
