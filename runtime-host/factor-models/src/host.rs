@@ -248,7 +248,7 @@ async fn scores(models: &Models, asked: Asked<'_>, items: Table, user: Table) ->
     }
     let ranker = models.ranker(tenant, scenario_id, name, version).await;
     let ranker = ranker.map_err(|missing| unready(missing, name, version))?;
-    let request = request(items, user);
+    let request = request(scenario_id, items, user);
     let scores = ranker.rank(&request).await.map_err(failed)?;
     let scores = scores.map_err(|error| wit::Refusal::Invalid(("rows".to_owned(), bounded(error.message))))?;
     check(&scores, request.candidates.handles.len())?;
@@ -288,7 +288,7 @@ fn check(scores: &[f32], rows: usize) -> Result<(), wit::Refusal> {
     }
 }
 
-fn request(items: Table, user: Table) -> RankRequest {
+fn request(scenario_id: &str, items: Table, user: Table) -> RankRequest {
     let rows = items.rows as usize;
     let candidates =
         Candidates { handles: (0..u64::from(items.rows)).collect(), scores: vec![0.0; rows], sources: vec![1; rows] };
@@ -301,7 +301,7 @@ fn request(items: Table, user: Table) -> RankRequest {
     };
     RankRequest {
         context: RequestContext {
-            scenario_id: String::new(),
+            scenario_id: scenario_id.to_owned(),
             user: nobody,
             context: Vec::new(),
             now_ms: 0,
