@@ -26,6 +26,7 @@ mod functions;
 mod limiter;
 mod load;
 mod log;
+mod pure;
 mod template;
 
 pub use cache::ComponentCache;
@@ -34,6 +35,7 @@ pub use failure::{Failure, bounded};
 pub use functions::Functions;
 pub use limiter::Limiter;
 pub use log::Log;
+pub use pure::Pure;
 pub use template::Template;
 
 use std::path::PathBuf;

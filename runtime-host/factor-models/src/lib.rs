@@ -10,6 +10,7 @@
 //! [`Models::activate`] says which version ranks, [`Models::ranker`] is what a request
 //! asks for.
 
+mod check;
 mod files;
 pub mod host;
 mod idle;

@@ -9,13 +9,12 @@ use funnelweb_bindings::stages::{
 };
 use funnelweb_bindings::types::StageError;
 use funnelweb_core::limits;
-use funnelweb_engine::{ComponentCache, Engines, Failure, Limiter, Log, Template, deadline};
+use funnelweb_engine::{ComponentCache, Engines, Failure, Pure, Template};
 use tokio::sync::OnceCell;
 use wasmtime::{
     Engine, Store,
-    component::{Component, Linker, ResourceTable},
+    component::{Component, Linker},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::idle::Idle;
 
@@ -33,7 +32,7 @@ pub struct Sandbox {
     source: Option<PathBuf>,
     /// Compiled when the first model comes.
     template: OnceCell<Arc<Template>>,
-    linker: Linker<State>,
+    linker: Linker<Pure>,
 }
 
 /// Why a model cannot be made ready.
@@ -48,20 +47,6 @@ pub enum Error {
     /// A fault of the host's own.
     #[error("{0:#}")]
     Host(String),
-}
-
-/// The data of an instance: no store, no network, nothing of a tenant.
-pub(crate) struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    log: Log,
-    limiter: Limiter,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
 }
 
 impl Sandbox {
@@ -140,8 +125,7 @@ impl Sandbox {
         let mut linker = Linker::new(self.engines.loading());
         wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| Error::Host(error.to_string()))?;
         let mut store = store(self.engines.loading());
-        store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
-        deadline(&mut store, limits::MODEL_LOAD_TIMEOUT);
+        Pure::begin(&mut store, limits::MODEL_LOAD_TIMEOUT, limits::STAGE_ANSWER_BYTES);
         let work = async {
             let instance = linker.instantiate_async(&mut store, template.component()).await?;
             let stage = ModelStage::new(&mut store, &instance)?;
@@ -156,8 +140,7 @@ impl Sandbox {
         };
         let loaded = answer.map_err(Error::Refused)?;
         // What reads the memory are calls of the component's, too; they answer all of it.
-        store.set_hostcall_fuel(2 * limits::MODEL_MEMORY_BYTES);
-        deadline(&mut store, limits::MODEL_LOAD_TIMEOUT);
+        Pure::begin(&mut store, limits::MODEL_LOAD_TIMEOUT, 2 * limits::MODEL_MEMORY_BYTES);
         let wasm = template.image(&mut store, instance).await.map_err(host)?;
         Ok((loaded, wasm))
     }
@@ -185,35 +168,23 @@ async fn within<R>(timeout: Duration, work: impl Future<Output = R>) -> Option<R
     tokio::time::timeout(timeout + GRACE, work).await.ok()
 }
 
-fn store(engine: &Engine) -> Store<State> {
-    let log = Log::default();
-    let mut wasi = WasiCtx::builder();
-    wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
-    let state = State {
-        wasi: wasi.build(),
-        table: ResourceTable::new(),
-        log,
-        limiter: Limiter::new(limits::MODEL_MEMORY_BYTES),
-    };
-    let mut store = Store::new(engine, state);
-    store.limiter(|state| &mut state.limiter);
-    store
+fn store(engine: &Engine) -> Store<Pure> {
+    Pure::store(engine, limits::MODEL_MEMORY_BYTES)
 }
 
-fn failure(store: &Store<State>, error: &wasmtime::Error, timeout: Duration) -> Failure {
-    let State { limiter, log, .. } = store.data();
-    Failure::of(error, limiter, log, timeout, limits::STAGE_ANSWER_BYTES)
+fn failure(store: &Store<Pure>, error: &wasmtime::Error, timeout: Duration) -> Failure {
+    store.data().failure(error, timeout, limits::STAGE_ANSWER_BYTES)
 }
 
 /// A component that has its model, and instances of it that wait for work.
 pub(crate) struct Image {
     engine: Engine,
-    pre: RankStagePre<State>,
+    pre: RankStagePre<Pure>,
     idle: Idle<Instance>,
 }
 
 struct Instance {
-    store: Store<State>,
+    store: Store<Pure>,
     stage: RankStage,
 }
 
@@ -231,7 +202,7 @@ impl Image {
 
     /// Linear memory of an instance, once one has ranked.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.idle.last(|instance| instance.store.data().limiter.peak_bytes() as u64).unwrap_or_default()
+        self.idle.last(|instance| instance.store.data().peak_bytes() as u64).unwrap_or_default()
     }
 
     /// Lets go of the instances that have not been used for so long.
@@ -245,8 +216,7 @@ impl Image {
             Some(instance) => instance,
             None => self.instantiate(timeout).await?,
         };
-        instance.store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
-        deadline(&mut instance.store, timeout);
+        Pure::begin(&mut instance.store, timeout, limits::STAGE_ANSWER_BYTES);
         let answer = within(timeout, work(&mut instance)).await;
         match answer {
             Some(Ok(answer)) => {
@@ -260,7 +230,7 @@ impl Image {
 
     async fn instantiate(&self, timeout: Duration) -> Result<Instance, Failure> {
         let mut store = store(&self.engine);
-        deadline(&mut store, timeout);
+        Pure::begin(&mut store, timeout, limits::STAGE_ANSWER_BYTES);
         match self.pre.instantiate_async(&mut store).await {
             Ok(stage) => Ok(Instance { store, stage }),
             Err(error) => Err(failure(&store, &error, timeout)),

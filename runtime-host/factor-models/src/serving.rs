@@ -16,8 +16,8 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 
 use crate::{
+    check::feature_kind,
     files::ModelFiles,
-    models::feature_kind,
     record::{Feature, Record},
     sandbox::{Error, Image, Sandbox},
     usage::{Counters, Usage},

@@ -6,12 +6,11 @@ use std::time::Duration;
 use async_trait::async_trait;
 use funnelweb_bindings::stages::{AggregateStage, AggregateStagePre};
 use funnelweb_core::limits;
-use funnelweb_engine::{Failure as Fault, Limiter, Log, deadline};
+use funnelweb_engine::{Failure as Fault, Pure};
 use wasmtime::{
     Engine, Store,
-    component::{Component, Linker, ResourceTable},
+    component::{Component, Linker},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
     operator::{Aggregated, Batch, Change, Declaration, Failure, Operator, Output},
@@ -25,22 +24,8 @@ const GRACE: Duration = Duration::from_millis(5);
 pub struct ComponentOperator {
     name: String,
     engine: Engine,
-    pre: AggregateStagePre<State>,
+    pre: AggregateStagePre<Pure>,
     declaration: Declaration,
-}
-
-/// The data of an instance.
-struct State {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    log: Log,
-    limiter: Limiter,
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
 }
 
 impl ComponentOperator {
@@ -66,26 +51,18 @@ impl ComponentOperator {
 
     async fn call<R>(
         &self,
-        work: impl AsyncFnOnce(&AggregateStage, &mut Store<State>) -> wasmtime::Result<Result<R, String>>,
+        work: impl AsyncFnOnce(&AggregateStage, &mut Store<Pure>) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, Failure> {
         let timeout = limits::STREAM_TIMEOUT;
-        let log = Log::default();
-        let mut wasi = WasiCtx::builder();
-        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
-        let limiter = Limiter::new(limits::STAGE_MEMORY_BYTES);
-        let state = State { wasi: wasi.build(), table: ResourceTable::new(), log, limiter };
-        let mut store = Store::new(&self.engine, state);
-        store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(limits::STREAM_ANSWER_BYTES);
-        deadline(&mut store, timeout);
+        let mut store = Pure::store(&self.engine, limits::STAGE_MEMORY_BYTES);
+        Pure::begin(&mut store, timeout, limits::STREAM_ANSWER_BYTES);
         let instance = self.pre.instantiate_async(&mut store).await;
         // There was no place for it, or none in time.
         let stage = instance.map_err(|error| Failure::Host(format!("{error:#}")))?;
         match tokio::time::timeout(timeout + GRACE, work(&stage, &mut store)).await {
             Ok(Ok(answer)) => answer.map_err(Failure::guest),
             Ok(Err(error)) => {
-                let State { limiter, log, .. } = store.data();
-                let fault = Fault::of(&error, limiter, log, timeout, limits::STREAM_ANSWER_BYTES);
+                let fault = store.data().failure(&error, timeout, limits::STREAM_ANSWER_BYTES);
                 // A late answer may be the host's fault, when it has too much to do.
                 if fault.timed_out { Err(Failure::Late(fault.reason)) } else { Err(Failure::guest(fault.reason)) }
             }
