@@ -111,7 +111,6 @@ pub struct Streams {
     engine: Engine,
     operators: Vec<Arc<dyn Operator>>,
     grown: Arc<Grown>,
-    clock: fn() -> u64,
 }
 
 /// What a tenant's turn came to.
@@ -158,7 +157,7 @@ impl Streams {
         operators: Vec<Arc<dyn Operator>>,
         grown: Arc<Grown>,
     ) -> Self {
-        Self { engine: Engine::new(log, store), operators, grown, clock: now_ms }
+        Self { engine: Engine::new(log, store), operators, grown }
     }
 
     /// The state.
@@ -193,14 +192,14 @@ impl Streams {
             tokio::select! {
                 () = self.grown.some.notified() => {}
                 _ = tick.tick() => {
-                    let now_ms = (self.clock)();
-                    later.extract_if(|_, at_ms| *at_ms <= now_ms).for_each(|(tenant, _)| line.add(tenant));
+                    let now = now_ms();
+                    later.extract_if(|_, at_ms| *at_ms <= now).for_each(|(tenant, _)| line.add(tenant));
                 }
                 Some(done) = turns.join_next_with_id() => {
                     let (id, next) = match done {
                         Ok((id, next)) => (id, next),
                         // It panicked, and said so.
-                        Err(error) => (error.id(), Next::At((self.clock)() + RETRY_MS)),
+                        Err(error) => (error.id(), Next::At(now_ms() + RETRY_MS)),
                     };
                     let Some(tenant) = of_turns.remove(&id) else { continue };
                     line.busy.remove(&tenant);
@@ -220,13 +219,13 @@ impl Streams {
         for operator in &self.operators {
             let begin = Instant::now();
             let next = loop {
-                match self.engine.step(&tenant, operator.as_ref(), (self.clock)()).await {
+                match self.engine.step(&tenant, operator.as_ref(), now_ms()).await {
                     Ok(Outcome::Advanced) if begin.elapsed() > TURN => break Next::Now,
                     Ok(Outcome::Advanced) => {}
                     Ok(Outcome::Rests(until)) => break until.map_or(Next::Rests, Next::At),
                     Err(error) => {
                         tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
-                        break Next::At((self.clock)() + RETRY_MS);
+                        break Next::At(now_ms() + RETRY_MS);
                     }
                 }
             };
@@ -242,4 +241,25 @@ impl Streams {
 
 fn now_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tenants_take_turns_and_one_at_a_time() {
+        let tenant = |name: &str| Tenant::new(name).unwrap();
+        let mut line = Line::default();
+        for name in ["a", "b", "a"] {
+            line.add(tenant(name));
+        }
+        assert_eq!(line.next(), Some(tenant("a")));
+        // It has more to do already: behind the others, and when its turn is over.
+        line.add(tenant("a"));
+        assert_eq!((line.next(), line.next()), (Some(tenant("b")), None));
+        line.add(tenant("c"));
+        line.busy.remove(&tenant("a"));
+        assert_eq!((line.next(), line.next()), (Some(tenant("a")), Some(tenant("c"))));
+    }
 }

@@ -6,6 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -22,7 +23,7 @@ use tempfile::TempDir;
 use tokio::sync::Semaphore;
 
 use crate::{
-    Engine, Outcome, SqliteStreams, StepError,
+    Engine, Grown, Outcome, SqliteStreams, StepError, Streams, Watched,
     operator::{
         Aggregated, Batch, Change, Declaration, Event, Failure, Field, Message, Metric, Operator, Output, Topic, Window,
     },
@@ -140,6 +141,18 @@ impl Operator for Counting {
     }
 }
 
+fn logged(number: usize, timestamp_ms: u64, item: &str) -> Logged {
+    Logged {
+        event_id: format!("e{number}"),
+        scenario_id: "feed".to_owned(),
+        user_id: "ann".to_owned(),
+        item_id: item.to_owned(),
+        action_type: "watch".to_owned(),
+        timestamp_ms,
+        body: r#"{"extra":{"watch_duration":0.5}}"#.to_owned(),
+    }
+}
+
 /// A log and the state of operators, in a folder.
 struct World {
     folder: TempDir,
@@ -178,15 +191,8 @@ impl World {
 
     async fn append(&self, events: &[(u64, &str)]) {
         let stamp = self.log.last_offset(&self.tenant).await.unwrap();
-        let event = |(at, (timestamp_ms, item)): (usize, &(u64, &str))| Logged {
-            event_id: format!("e{stamp}-{at}"),
-            scenario_id: "feed".to_owned(),
-            user_id: "ann".to_owned(),
-            item_id: (*item).to_owned(),
-            action_type: "watch".to_owned(),
-            timestamp_ms: *timestamp_ms,
-            body: r#"{"extra":{"watch_duration":0.5}}"#.to_owned(),
-        };
+        let place = |at: usize| stamp as usize * 100_000 + at;
+        let event = |(at, (timestamp_ms, item)): (usize, &(u64, &str))| logged(place(at), *timestamp_ms, item);
         let events: Vec<Logged> = events.iter().enumerate().map(event).collect();
         for events in events.chunks(limits::EVENTS) {
             self.log.append(&self.tenant, events.to_vec(), vec![vec![]; events.len()]).await.unwrap();
@@ -487,6 +493,47 @@ async fn one_of_two_engines_makes_a_step() {
     let (one, other) = tokio::join!(world.run(&operator, NOW), world.run(&operator, NOW));
     assert!(one && other);
     assert_eq!(world.counted("seen_total").await["a"], 3000.0);
+}
+
+#[tokio::test]
+async fn what_is_written_when_nobody_waits_any_more_is_counted() {
+    let world = World::new();
+    let grown = Arc::new(Grown::default());
+    let watched: Arc<dyn Events> = Arc::new(Watched::new(world.log.clone(), grown.clone()));
+    let operator: Arc<dyn Operator> = Arc::new(Counting::new(SECOND, SECOND, 0));
+    let streams = Arc::new(Streams::new(watched.clone(), world.store.clone(), vec![operator], grown));
+    let following = tokio::spawn(streams.follow());
+    // After the look at what grew before.
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    let event = logged(0, NOW, "a");
+    let append = watched.append(&world.tenant, vec![event], vec![vec![]]);
+    // Begun, and left.
+    assert!(tokio::time::timeout(Duration::ZERO, append).await.is_err());
+    let counted = async {
+        while world.counted("seen_total").await.is_empty() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), counted).await.unwrap();
+    following.abort();
+}
+
+#[tokio::test]
+async fn a_file_that_cannot_be_read_hides_no_other_s_counters() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    world.append(&[(NOW, "a")]).await;
+    world.run(&operator, NOW).await;
+    std::fs::write(world.folder.path().join("tenants/bad.db"), "this is no database, however long it is").unwrap();
+    assert_eq!(world.store.tenants().await.unwrap().len(), 2);
+    assert_eq!(world.counted("seen_total").await["a"], 1.0);
+    // What is deleted is not shown any more.
+    world.files.purge(&world.tenant, Purge::User("nobody".to_owned())).await.unwrap();
+    assert_eq!(world.counted("seen_total").await["a"], 1.0);
+    let file = world.files.open(&world.tenant).await.unwrap();
+    let label = r#"UPDATE counters SET labels = '[["item","a"],["scenario","feed"]]'"#;
+    file.write(Durability::Relaxed, move |write| write.execute_batch(label).map_err(Error::from)).await.unwrap();
+    world.files.purge(&world.tenant, Purge::Scenario("feed".to_owned())).await.unwrap();
+    assert!(world.counted("seen_total").await.is_empty());
 }
 
 #[tokio::test]
