@@ -5,7 +5,7 @@ use std::io::{Cursor, Read};
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{self, FEED, all_pages, feed, import, item, ndjson, scenario, strings},
+    fixtures::{self, FEED, all_pages, feed, import, item, ndjson, scenario, settle, strings},
     harness::{Reply, Server, shared},
 };
 
@@ -392,6 +392,7 @@ fn profiles_are_read_replaced_and_deleted() {
     let event =
         json!({"scenario_id": FEED, "item_id": "i1", "action_type": "like", "timestamp": "2026-01-31T12:00:00Z"});
     client.post("/api/v1/behaviors", &event).expect(202);
+    settle(&client);
     let learnt = client.get(path).expect(200);
     let etag = learnt.header("etag").to_owned();
     let learnt = without_times(learnt.json());
@@ -439,6 +440,7 @@ fn a_deleted_user_is_forgotten_everywhere() {
             client.post("/api/v1/behaviors", &event).user(user).expect(202);
         }
     }
+    settle(&client);
     let deleted = client.delete("/api/v1/users/ann").expect(200).json();
     assert!(deleted["deleted"].as_u64().unwrap() >= 4, "{deleted}");
     let count = |query: &str| {
@@ -481,6 +483,7 @@ fn behaviours_are_taken_once_in_every_form() {
     assert_eq!(client.post(path, &nameless).header("x-request-id", "once").expect(202).json(), report(2, 0));
     assert_eq!(client.post(path, &nameless).header("x-request-id", "once").expect(202).json(), report(0, 2));
 
+    settle(&client);
     let features = client.get("/api/v1/profiles/feed/ann").expect(200).json()["features"].clone();
     // e5 is about an item that is not there: nothing is learnt from it.
     assert_eq!((&features["total_click_count"], &features["total_like_count"]), (&json!(4), &json!(2)));

@@ -16,7 +16,7 @@ use funnelweb_core::limits;
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{FEED, all_pages, feed, import, item, ndjson, strings},
+    fixtures::{FEED, all_pages, feed, import, item, ndjson, settle, strings},
     harness::{Client, Server},
 };
 
@@ -165,6 +165,7 @@ fn nothing_acknowledged_is_lost_and_nothing_half_applied() {
 
         slowest = slowest.max(server.restart());
         let client = server.tenant("crash");
+        settle(&client);
         let found = all_or_nothing(&items, imported(&client, round), |batch| item_ids(round, batch));
         total_items += found.len();
         let ids = |batch| strings(&events(round, batch), "event_id");
@@ -182,11 +183,13 @@ fn nothing_acknowledged_is_lost_and_nothing_half_applied() {
                 "{report}"
             );
             total_events += accepted;
+            settle(&client);
             assert_eq!(clicks(&client, round), found.len() as u64 + accepted);
         }
         cut_imports += usize::from(items.unknown.is_some());
     }
     let client = server.tenant("crash");
+    settle(&client);
     assert_eq!(target_clicks(&client), total_events, "the item's counter");
     let all = all_pages(&client, "/api/v1/items/feed?limit=1000", "items");
     assert_eq!(all.len(), total_items + 1);

@@ -12,7 +12,7 @@ use funnelweb_core::limits;
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{all_pages, feed, item},
+    fixtures::{all_pages, feed, item, settle},
     harness::{Server, eventually},
 };
 
@@ -82,6 +82,7 @@ fn everything_is_there_after_an_orderly_end() {
     client.post("/api/v1/items/feed", &item("i1", "a", "t")).expect(201);
     let event = json!({"scenario_id": "feed", "item_id": "i1", "action_type": "like"});
     client.post("/api/v1/behaviors", &event).expect(202);
+    settle(&client);
     let body = json!({"scenario_id": "feed"});
     let before: Vec<Value> = vec![
         client.get("/api/v1/scenarios/feed").expect(200).json(),

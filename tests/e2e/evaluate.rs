@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::{
-    fixtures::{FEED, configure, feed, import, item},
+    fixtures::{FEED, configure, feed, import, item, settle},
     harness::{binary, shared, workspace},
 };
 
@@ -181,6 +181,7 @@ fn a_served_scenario_is_evaluated_on_its_own_data() {
     }
     let text: Vec<String> = events.iter().map(Value::to_string).collect();
     client.call("POST", "/api/v1/behaviors").body("application/x-ndjson", text.join("\n")).expect(202);
+    settle(&client);
     let served = ["--tenant", "evaluated", "--scenario-id", FEED];
     let report = report(&[&served[..], &["--split", "time:0.8", "--k", "10"]].concat());
     assert_eq!(report["data"]["events"], json!(720));

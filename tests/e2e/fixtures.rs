@@ -60,6 +60,16 @@ pub fn import(client: &Client, items: &[Value]) {
 pub fn act(client: &Client, user: &str, action: &str, item: &str) {
     let event = json!({"scenario_id": FEED, "item_id": item, "action_type": action});
     assert_eq!(client.post("/api/v1/behaviors", &event).user(user).expect(202).json()["accepted"], 1);
+    settle(client);
+}
+
+/// Waits until operators have taken everything that the tenant's log has.
+pub fn settle(client: &Client) {
+    let own = format!("funnelweb_stream_behind_seconds{{tenant=\"{}\"}}", client.name());
+    eventually("operators to take the log", Duration::from_secs(30), || {
+        let text = client.get("/metrics").expect(200).text();
+        (!text.lines().any(|line| line.starts_with(&own))).then_some(())
+    });
 }
 
 /// Has a job of [`FEED`] run to its end, whatever that is.

@@ -13,7 +13,7 @@ use funnelweb_demo::Kind;
 use serde_json::{Map, Value, json};
 
 use crate::{
-    fixtures::ndjson,
+    fixtures::{ndjson, settle},
     harness::{Client, shared, workspace},
 };
 
@@ -76,6 +76,7 @@ fn load(kind: Kind) -> Client {
     let lines = ndjson(&history(kind));
     let report = client.call("POST", "/api/v1/behaviors").body("application/x-ndjson", lines).expect(202);
     assert_eq!(report.json()["accepted"], 16);
+    settle(&client);
     client
 }
 

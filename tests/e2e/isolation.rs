@@ -10,7 +10,7 @@ use proptest::{prelude::*, test_runner::Config};
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{FEED, all_pages, ndjson, scenario, strings},
+    fixtures::{FEED, all_pages, ndjson, scenario, settle, strings},
     harness::{Call, Client, Reply, shared},
 };
 
@@ -149,6 +149,7 @@ impl Tenant {
                 let body = json!({"event_id": id, "scenario_id": FEED, "item_id": item, "action_type": "like",
                                   "context": {"of": self.mark}});
                 let report = self.send(client.post("/api/v1/behaviors", &body).user(&user), 202)?.json();
+                settle(&client);
                 if self.scenario {
                     let new = !self.events.contains_key(&id);
                     prop_assert_eq!(report["accepted"].as_u64(), Some(u64::from(new)));

@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{FEED, configure, feed, import, item, job, ndjson, recommend, slate},
+    fixtures::{FEED, configure, feed, import, item, job, ndjson, recommend, settle, slate},
     harness::{Client, Server, eventually, shared},
 };
 
@@ -32,6 +32,7 @@ fn event(user: &str, item: usize) -> Value {
 
 fn behave(client: &Client, events: &[Value]) {
     client.call("POST", "/api/v1/behaviors").body("application/x-ndjson", ndjson(events)).expect(202);
+    settle(client);
 }
 
 /// Has a job run to its end, which is a good one.

@@ -19,7 +19,7 @@ use funnelweb_test_servers::{Kind, Server as Process};
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{FEED, all_pages, configure, feed, import, item, ndjson, recommend, slate, strings},
+    fixtures::{FEED, all_pages, configure, feed, import, item, ndjson, recommend, settle, slate, strings},
     goldens::{difference, normalise},
     harness::{Client, Options, Server, binary, eventually, workspace},
 };
@@ -79,6 +79,7 @@ fn fill(client: &Client) {
     };
     let events: Vec<Value> = (0..30).map(event).collect();
     assert_eq!(client.post("/api/v1/behaviors", &Value::Array(events)).expect(202).json()["accepted"], 30);
+    settle(client);
 }
 
 /// What everybody is recommended, with every stage's part in it. Nobody is

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, sync::Mutex, thread};
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{FEED, act, configure, feed, import, item, recommend, slate},
+    fixtures::{FEED, act, configure, feed, import, item, recommend, settle, slate},
     harness::{Call, Client, shared},
 };
 
@@ -212,5 +212,6 @@ fn new_items_are_explored_until_they_were_shown_enough() {
         |item: usize| json!({"scenario_id": FEED, "item_id": format!("i{item:02}"), "action_type": "impression"});
     let impressions: Vec<Value> = (0..800).map(|at| shown(at % 20)).collect();
     client.post("/api/v1/behaviors", &json!(impressions)).expect(202);
+    settle(&client);
     assert!(explored("ann").is_empty());
 }

@@ -9,10 +9,10 @@ use funnelweb_core::{
 };
 use funnelweb_guest::{
     documents::Key,
-    events::{AppendOutcome, Effect, Event},
+    events::{AppendOutcome, Event, Signal},
 };
 
-use crate::{effects, event::Read, scenarios::Scenarios};
+use crate::scenarios::Scenarios;
 
 /// What behaviours need of the host.
 pub(crate) trait Stores {
@@ -20,8 +20,8 @@ pub(crate) trait Stores {
     fn scenario(&mut self, scenario_id: &str) -> Result<Option<String>, ApiError>;
     /// The documents of items, in order.
     fn items(&mut self, keys: &[Key]) -> Result<Vec<Option<String>>, ApiError>;
-    /// Appends events with their effects.
-    fn append(&mut self, events: &[Event], effects: &[Vec<Effect>]) -> Result<Vec<AppendOutcome>, ApiError>;
+    /// Appends events.
+    fn append(&mut self, events: &[Event]) -> Result<Vec<AppendOutcome>, ApiError>;
 }
 
 /// What became of events.
@@ -35,7 +35,7 @@ pub(crate) struct Counts {
 pub(crate) struct Batch<S> {
     stores: S,
     scenarios: Scenarios,
-    events: Vec<(Read, Weighing)>,
+    events: Vec<(Event, Weighing)>,
 }
 
 impl<S: Stores> Batch<S> {
@@ -44,10 +44,10 @@ impl<S: Stores> Batch<S> {
     }
 
     /// Adds an event, whose scenario must exist.
-    pub(crate) fn add(&mut self, read: Read) -> Result<(), ApiError> {
-        let behaviors = self.scenarios.get(&read.event.scenario_id, |id| self.stores.scenario(id))?;
-        let weighing = Weighing::new(behaviors, &read.event.action_type);
-        self.events.push((read, weighing));
+    pub(crate) fn add(&mut self, event: Event) -> Result<(), ApiError> {
+        let behaviors = self.scenarios.get(&event.scenario_id, |id| self.stores.scenario(id))?;
+        let weighing = Weighing::new(behaviors, &event.action_type);
+        self.events.push((event, weighing));
         Ok(())
     }
 
@@ -60,10 +60,11 @@ impl<S: Stores> Batch<S> {
         if self.events.is_empty() {
             return Ok(Counts::default());
         }
-        let effects = effects(&self.events, &mut self.stores)?;
-        let events: Vec<Event> = self.events.drain(..).map(|(read, _)| read.event).collect();
+        let signals = signals(&self.events, &mut self.stores)?;
+        let events = self.events.drain(..).zip(signals).map(|((event, _), signal)| Event { signal, ..event });
+        let events: Vec<Event> = events.collect();
         let mut counts = Counts::default();
-        for outcome in self.stores.append(&events, &effects)? {
+        for outcome in self.stores.append(&events)? {
             match outcome {
                 AppendOutcome::Accepted => counts.accepted += 1,
                 AppendOutcome::Duplicate => counts.duplicates += 1,
@@ -73,31 +74,45 @@ impl<S: Stores> Batch<S> {
     }
 }
 
-fn effects(events: &[(Read, Weighing)], stores: &mut impl Stores) -> Result<Vec<Vec<Effect>>, ApiError> {
+fn signals(events: &[(Event, Weighing)], stores: &mut impl Stores) -> Result<Vec<Option<Signal>>, ApiError> {
     let facts = facts(events, stores)?;
-    Ok(events
-        .iter()
-        .map(|(read, weighing)| effects::of(read, *weighing, facts.get(&place(read)).and_then(Option::as_ref)))
-        .collect())
+    let one = |(event, weighing): &(Event, Weighing)| {
+        let item = facts.get(&place(event)).and_then(Option::as_ref);
+        signal(*weighing, item)
+    };
+    Ok(events.iter().map(one).collect())
+}
+
+/// What an event says; of an item that the catalogue does not have (yet) nothing about
+/// its user. None for an action that weighs nothing (an impression).
+fn signal(weighing: Weighing, item: Option<&Facts>) -> Option<Signal> {
+    let Weighing { weight, hot_half_life_s, profile_half_life_s } = weighing;
+    (weight != 0.0).then(|| Signal {
+        weight,
+        hot_half_life_s,
+        profile_half_life_s,
+        known: item.is_some(),
+        preferences: item.map_or_else(Vec::new, |item| item.preferences(weight)),
+    })
 }
 
 /// A scenario and an item in it.
 type Place<'a> = (&'a str, &'a str);
 
-fn place(read: &Read) -> Place<'_> {
-    (&read.event.scenario_id, &read.event.item_id)
+fn place(event: &Event) -> Place<'_> {
+    (&event.scenario_id, &event.item_id)
 }
 
 /// The items that something is learnt from, each once, from one call.
 fn facts<'a>(
-    events: &'a [(Read, Weighing)],
+    events: &'a [(Event, Weighing)],
     stores: &mut impl Stores,
 ) -> Result<HashMap<Place<'a>, Option<Facts>>, ApiError> {
     let mut facts = HashMap::new();
     let mut places = Vec::new();
-    for (read, _) in events.iter().filter(|(_, weighing)| weighing.weight != 0.0) {
-        if facts.insert(place(read), None).is_none() {
-            places.push(place(read));
+    for (event, _) in events.iter().filter(|(_, weighing)| weighing.weight != 0.0) {
+        if facts.insert(place(event), None).is_none() {
+            places.push(place(event));
         }
     }
     if places.is_empty() {
@@ -111,4 +126,34 @@ fn facts<'a>(
         facts.insert(place, body.as_deref().map(Facts::of));
     }
     Ok(facts)
+}
+
+#[cfg(test)]
+mod tests {
+    use funnelweb_core::scenario::Behaviors;
+
+    use super::*;
+
+    fn of(action: &str, item: Option<&str>) -> Option<Signal> {
+        signal(Weighing::new(&Behaviors::default(), action), item.map(Facts::of).as_ref())
+    }
+
+    #[test]
+    fn a_liking_says_what_is_liked_and_a_dislike_the_contrary() {
+        let item = r#"{"item_id":"i","metadata":{"category":"c","tags":["a",""],"n":1},"status":"active"}"#;
+        let like = of("like", Some(item)).unwrap();
+        assert_eq!((like.weight, like.hot_half_life_s, like.profile_half_life_s), (3.0, 86_400, 1_209_600));
+        let preference = |field: &str, value: &str, amount| (field.to_owned(), value.to_owned(), amount);
+        // A value that no profile takes is passed over.
+        assert_eq!(like.preferences, [preference("category", "c", 3.0), preference("tags", "a", 1.5)]);
+        assert_eq!(of("dislike", Some(item)).unwrap().preferences.first(), Some(&preference("category", "c", -4.0)));
+    }
+
+    #[test]
+    fn impressions_say_nothing_and_what_is_not_there_teaches_nothing() {
+        assert!(of("impression", Some("{}")).is_none() && of("hum", None).is_none());
+        let play = of("play", None).unwrap();
+        assert!(!play.known && play.preferences.is_empty());
+        assert!(of("play", Some("{}")).unwrap().known);
+    }
 }

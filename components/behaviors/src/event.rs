@@ -19,20 +19,13 @@ pub(crate) struct Sender<'a> {
     pub(crate) now_ms: u64,
 }
 
-/// An event ready to be stored, and the numbers of its `extra` that are summed.
-#[derive(Debug, Clone)]
-pub(crate) struct Read {
-    pub(crate) event: events::Event,
-    pub(crate) measures: Measures,
-}
-
 /// What of `extra` is counted by item, when it is there.
-#[derive(Debug, Clone, Copy, PartialEq, Default, Deserialize)]
-pub(crate) struct Measures {
+#[derive(Deserialize)]
+struct Measures {
     /// The part of the item that was consumed; 1 is all of it once.
-    pub(crate) completion_rate: Option<f64>,
+    completion_rate: Option<f64>,
     /// Seconds.
-    pub(crate) watch_duration: Option<f64>,
+    watch_duration: Option<f64>,
 }
 
 /// An event as a client writes it.
@@ -52,8 +45,9 @@ struct Written<'a> {
     extra: Option<&'a RawValue>,
 }
 
-/// Reads the event that stands at `index` of its request.
-pub(crate) fn read(text: &[u8], index: u64, sender: Sender<'_>) -> Result<Read, ApiError> {
+/// Reads the event that stands at `index` of its request; what it says of its item and
+/// its user is for its scenario to tell.
+pub(crate) fn read(text: &[u8], index: u64, sender: Sender<'_>) -> Result<events::Event, ApiError> {
     if text.len() > limits::DOCUMENT_BYTES {
         let message = format!("the event has {} bytes, more than the limit of {}", text.len(), limits::DOCUMENT_BYTES);
         return Err(ApiError::new(Code::BodyTooLarge, message));
@@ -74,7 +68,9 @@ pub(crate) fn read(text: &[u8], index: u64, sender: Sender<'_>) -> Result<Read, 
     if let Some(context) = written.context {
         object("context", context)?;
     }
-    let measures = written.extra.map_or(Ok(Measures::default()), measures)?;
+    if let Some(extra) = written.extra {
+        check_extra(extra)?;
+    }
     let event_id = match written.event_id {
         Some(event_id) => checked("event_id", event_id)?,
         None => derived_id(sender.request_id, index, text),
@@ -94,8 +90,7 @@ pub(crate) fn read(text: &[u8], index: u64, sender: Sender<'_>) -> Result<Read, 
         written.extra.map_or("{}", RawValue::get),
         time::format_ms(timestamp_ms),
     );
-    let event = events::Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body };
-    Ok(Read { event, measures })
+    Ok(events::Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body, signal: None })
 }
 
 /// The id of an event that has none: the same whenever a gateway repeats the
@@ -159,7 +154,7 @@ fn object(name: &str, raw: &RawValue) -> Result<(), ApiError> {
 }
 
 /// `extra` is an object of the same size; what is summed of it, not negative.
-fn measures(raw: &RawValue) -> Result<Measures, ApiError> {
+fn check_extra(raw: &RawValue) -> Result<(), ApiError> {
     object("extra", raw)?;
     let measures: Measures = json::part("extra", raw)?;
     for (name, value) in
@@ -169,7 +164,7 @@ fn measures(raw: &RawValue) -> Result<Measures, ApiError> {
             return Err(field(name, format!("must be 0 to {MOST}")));
         }
     }
-    Ok(measures)
+    Ok(())
 }
 
 /// The most that one event adds to a sum: 30 years in seconds.
@@ -194,32 +189,31 @@ mod tests {
 
     #[test]
     fn the_log_has_every_field() {
-        let read = read(FULL.as_bytes(), 0, SENDER).unwrap();
+        let event = read(FULL.as_bytes(), 0, SENDER).unwrap();
         assert_eq!(
-            read.event.body,
+            event.body,
             concat!(
                 r#"{"event_id":"e1","scenario_id":"s1","user_id":"u1","item_id":"i1","action_type":"watch","#,
                 r#""context":{"device":"phone"},"extra":{"watch_duration":90,"x":[1]},"#,
                 r#""timestamp":"2025-12-31T23:00:00.000Z"}"#
             )
         );
-        assert_eq!(read.measures, Measures { watch_duration: Some(90.0), completion_rate: None });
-        assert_eq!(read.event.timestamp_ms, NOW - 3_600_000);
+        assert_eq!(event.timestamp_ms, NOW - 3_600_000);
     }
 
     #[test]
     fn what_is_not_said_is_the_sender_s() {
         let text = br#"{"scenario_id":"s1","item_id":"i1","action_type":"view"}"#;
-        let first = read(text, 3, SENDER).unwrap().event;
+        let first = read(text, 3, SENDER).unwrap();
         assert_eq!((first.user_id.as_str(), first.timestamp_ms), ("u0", NOW));
         assert!(first.event_id.starts_with("r1:3:"), "{}", first.event_id);
         // The same again; another at another place, or with other content.
-        assert_eq!(read(text, 3, SENDER).unwrap().event.event_id, first.event_id);
-        assert_ne!(read(text, 4, SENDER).unwrap().event.event_id, first.event_id);
+        assert_eq!(read(text, 3, SENDER).unwrap().event_id, first.event_id);
+        assert_ne!(read(text, 4, SENDER).unwrap().event_id, first.event_id);
         let other = br#"{"scenario_id":"s1","item_id":"i2","action_type":"view"}"#;
-        assert_ne!(read(other, 3, SENDER).unwrap().event.event_id, first.event_id);
+        assert_ne!(read(other, 3, SENDER).unwrap().event_id, first.event_id);
         let long = "r".repeat(128);
-        let id = read(text, u64::MAX, Sender { request_id: &long, ..SENDER }).unwrap().event.event_id;
+        let id = read(text, u64::MAX, Sender { request_id: &long, ..SENDER }).unwrap().event_id;
         assert_eq!(id::check(&id), Ok(()));
         let error = read(text, 0, Sender { user_id: None, ..SENDER }).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("user_id"));
@@ -259,7 +253,7 @@ mod tests {
     fn some_clock_skew_is_borne() {
         let at = |timestamp: &str| {
             let text = format!(r#"{{"scenario_id":"s","item_id":"i","action_type":"a","timestamp":{timestamp}}}"#);
-            read(text.as_bytes(), 0, SENDER).map(|read| read.event.timestamp_ms)
+            read(text.as_bytes(), 0, SENDER).map(|event| event.timestamp_ms)
         };
         assert_eq!(at("1767225600"), Ok(NOW));
         assert_eq!(at("1767225600000"), Ok(NOW));

@@ -82,6 +82,7 @@ mod tests {
                 action_type: "a".into(),
                 timestamp_ms: 0,
                 body: format!("{{\"n\":{offset}}}"),
+                signal: None,
             },
         };
         let found = [stored(9), stored(7)];

@@ -1,10 +1,10 @@
 //! `/api/v1/behaviors`: what users did. An event is acknowledged when it is
-//! durable, and what it changes (heat, counters, the user's profile) is changed
-//! in the same transaction: the next request already differs, and an event that
-//! is sent twice counts once.
+//! durable, with what it says of its item and its user as its scenario weighs it. The
+//! user's recent items are changed in the same transaction; heat, counters and
+//! preferences follow within moments, as operators take the log. An event that is sent
+//! twice counts once.
 
 mod batch;
-mod effects;
 mod event;
 mod history;
 mod scenarios;
@@ -106,12 +106,8 @@ impl Stores for Host {
         Ok(found.into_iter().map(|document| document.map(|document| document.body)).collect())
     }
 
-    fn append(
-        &mut self,
-        events: &[events::Event],
-        effects: &[Vec<events::Effect>],
-    ) -> Result<Vec<events::AppendOutcome>, ApiError> {
-        Ok(events::append(events, effects)?)
+    fn append(&mut self, events: &[events::Event]) -> Result<Vec<events::AppendOutcome>, ApiError> {
+        Ok(events::append(events)?)
     }
 }
 

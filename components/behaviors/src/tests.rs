@@ -2,13 +2,13 @@
 
 use std::{cell::RefCell, collections::BTreeMap, rc::Rc};
 
-use events::{AppendOutcome, Effect, Event};
+use events::{AppendOutcome, Event, Signal};
 
 use super::*;
 
 #[derive(Default)]
 struct Fake {
-    log: BTreeMap<String, Vec<Effect>>,
+    log: BTreeMap<String, Option<Signal>>,
     appends: Vec<usize>,
     item_calls: usize,
     down: bool,
@@ -31,8 +31,7 @@ impl Stores for Shared {
             .collect())
     }
 
-    fn append(&mut self, events: &[Event], effects: &[Vec<Effect>]) -> Result<Vec<AppendOutcome>, ApiError> {
-        assert_eq!(events.len(), effects.len());
+    fn append(&mut self, events: &[Event]) -> Result<Vec<AppendOutcome>, ApiError> {
         assert!((1..=limits::EVENTS).contains(&events.len()));
         let mut fake = self.0.borrow_mut();
         if fake.down {
@@ -41,8 +40,7 @@ impl Stores for Shared {
         fake.appends.push(events.len());
         Ok(events
             .iter()
-            .zip(effects)
-            .map(|(event, effects)| match fake.log.insert(event.event_id.clone(), effects.clone()) {
+            .map(|event| match fake.log.insert(event.event_id.clone(), event.signal.clone()) {
                 None => AppendOutcome::Accepted,
                 Some(_) => AppendOutcome::Duplicate,
             })
@@ -80,9 +78,9 @@ fn a_repeated_request_counts_once() {
     let fake = stores.0.borrow();
     assert_eq!(fake.item_calls, 3, "one call a batch");
     // The scenario's own weight counts; an item that is not there teaches nothing.
-    let profiles: usize = fake.log.values().flatten().filter(|effect| matches!(effect, Effect::Profile(_))).count();
-    let hot = fake.log.values().flatten().filter(|effect| matches!(effect, Effect::Hot(_))).count();
-    assert_eq!((hot, profiles), (3, 2));
+    let said: Vec<&Signal> = fake.log.values().flatten().collect();
+    assert!(said.iter().all(|signal| signal.weight == 1.0 && signal.known != signal.preferences.is_empty()));
+    assert_eq!((said.len(), said.iter().filter(|signal| signal.known).count()), (3, 2));
 }
 
 #[test]

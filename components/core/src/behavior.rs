@@ -88,19 +88,37 @@ pub struct Lesson {
 impl Lesson {
     /// Of an action on an item; none of one that weighs nothing (an impression).
     #[must_use]
-    pub fn of(action: &str, weight: f32, item: &Facts) -> Option<Self> {
+    pub fn of(action: &str, weight: f32, at_ms: u64, item: &Facts) -> Option<Self> {
         (weight != 0.0).then(|| Self {
             preferences: item.preferences(weight),
-            counters: counters(action),
+            counters: user_counters(action, at_ms),
             recent: weight > 0.0,
         })
     }
 }
 
-fn counters(action: &str) -> Vec<(String, f64)> {
+/// What an action adds to counters in the `features` of its user: `total_<action>_count`,
+/// `total_watch_count`, and `active_hour_<00 to 23>` of the day (UTC).
+#[must_use]
+pub fn user_counters(action: &str, at_ms: u64) -> Vec<(String, f64)> {
     let mut counters = vec![(format!("total_{action}_count"), 1.0)];
     if WATCHING.contains(&action) && action != "watch" {
         counters.push(("total_watch_count".to_owned(), 1.0));
+    }
+    counters.push((format!("active_hour_{:02}", at_ms / 3_600_000 % 24), 1.0));
+    counters
+}
+
+/// What an action adds to counters of its item: `<action>_count`, and of each measure
+/// that it has, `<measure>_sum` and `<measure>_count`.
+#[must_use]
+pub fn item_counters(action: &str, completion_rate: Option<f64>, watch_duration: Option<f64>) -> Vec<(String, f64)> {
+    let mut counters = vec![(format!("{action}_count"), 1.0)];
+    for (name, value) in [("completion_rate", completion_rate), ("watch_duration", watch_duration)] {
+        if let Some(value) = value {
+            counters.push((format!("{name}_sum"), value));
+            counters.push((format!("{name}_count"), 1.0));
+        }
     }
     counters
 }
@@ -129,7 +147,32 @@ mod tests {
 
     #[test]
     fn what_weighs_nothing_teaches_nothing() {
-        assert_eq!(Lesson::of("impression", 0.0, &Facts::default()), None);
-        assert!(!Lesson::of("skip", -1.0, &Facts::default()).unwrap().recent);
+        assert_eq!(Lesson::of("impression", 0.0, 0, &Facts::default()), None);
+        assert!(!Lesson::of("skip", -1.0, 0, &Facts::default()).unwrap().recent);
+    }
+
+    #[test]
+    fn watching_is_counted_together_and_once_and_by_the_hour() {
+        let at_ms = 1_767_225_600_000 + 13 * 3_600_000 + 1;
+        let of = |action: &str| user_counters(action, at_ms).into_iter().map(|(name, _)| name).collect::<Vec<_>>();
+        assert_eq!(of("view"), ["total_view_count", "total_watch_count", "active_hour_13"]);
+        assert_eq!(of("watch"), ["total_watch_count", "active_hour_13"]);
+        assert_eq!(of("like"), ["total_like_count", "active_hour_13"]);
+    }
+
+    #[test]
+    fn measures_of_an_item_are_summed() {
+        let amount = |name: &str, amount| (name.to_owned(), amount);
+        assert_eq!(item_counters("hum", None, None), [amount("hum_count", 1.0)]);
+        assert_eq!(
+            item_counters("play", Some(0.5), Some(30.0)),
+            [
+                amount("play_count", 1.0),
+                amount("completion_rate_sum", 0.5),
+                amount("completion_rate_count", 1.0),
+                amount("watch_duration_sum", 30.0),
+                amount("watch_duration_count", 1.0)
+            ]
+        );
     }
 }

@@ -11,6 +11,7 @@
 pub mod behavior;
 pub mod counter;
 pub mod cron;
+pub mod decay;
 pub mod derived;
 pub mod error;
 pub mod handles;
@@ -19,5 +20,6 @@ pub mod job;
 pub mod limits;
 pub mod row;
 pub mod scenario;
+pub mod tally;
 pub mod time;
 pub mod wording;

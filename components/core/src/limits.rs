@@ -277,6 +277,8 @@ pub const STREAM_ACCUMULATOR_BYTES: usize = 16 * 1024;
 pub const STREAM_WINDOWS_BYTES: usize = 8 * 1024 * 1024;
 /// Changes that a pane says.
 pub const STREAM_CHANGES: usize = 64;
+/// Preferences, and counters, of a user that a pane moves.
+pub const STREAM_PREFERENCES: usize = 512;
 /// Outputs that a window says.
 pub const STREAM_OUTPUTS: usize = 16;
 /// Bytes of a message that is published.
@@ -295,6 +297,8 @@ pub const STREAM_OUT_OF_ORDER: Duration = Duration::from_secs(10);
 pub const STREAM_IDLE: Duration = Duration::from_secs(60);
 /// Time for which a message that was published is kept.
 pub const TOPIC_RETENTION: Duration = Duration::from_secs(7 * 24 * 3600);
+/// Messages of a topic of a tenant that are kept; the newest.
+pub const TOPIC_MESSAGES: usize = 1_000_000;
 /// Events of a tenant that operators passed over, of which it is kept why; the newest.
 pub const DEAD_LETTERS: usize = 10_000;
 /// Counters of a tenant.

@@ -67,7 +67,8 @@ pub mod rerank {
 /// The stream role.
 pub mod aggregate {
     pub use crate::bindings::aggregate_stage::exports::funnelweb::stream::aggregate::{
-        Aggregated, Batch, Change, Declaration, Event, Field, Guest, Message, Metric, Output, Span, Topic, Window,
+        Aggregated, Batch, Change, Count, Declaration, Event, Field, Guest, Heat, Message, Metric, Output, Signal,
+        Span, Taste, Topic, Window,
     };
 }
 

@@ -6,10 +6,11 @@
 //! minute go to the topic `recommendation-metrics`: `ctr` is clicks by impressions,
 //! `conversion_rate` conversions by clicks; a rate of nothing is `null`.
 
-use std::collections::BTreeMap;
-
 use bincode::{Decode, Encode};
-use funnelweb_core::time;
+use funnelweb_core::{
+    tally::{Sum, Tally},
+    time,
+};
 use funnelweb_guest::aggregate::{
     Aggregated, Batch, Change, Declaration, Event, Field, Guest, Message, Metric, Output, Topic, Window,
 };
@@ -21,18 +22,15 @@ pub struct Operator;
 const MINUTE_MS: u64 = 60_000;
 /// A client that was offline sends what happened meanwhile.
 const LATENESS_MS: u64 = 5 * MINUTE_MS;
-/// Actions of a minute that have a counter of their own; others are `other`.
-const ACTIONS: usize = 48;
 /// Actions that a scenario is there for.
 const CONVERSIONS: [&str; 4] = ["purchase", "buy", "order", "conversion"];
 
 /// What happened in a minute.
 #[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
 struct Minute {
-    /// By action.
-    actions: BTreeMap<String, u64>,
-    watches: u64,
-    watch_s: f64,
+    actions: Tally,
+    /// Seconds that were watched.
+    watched: Sum,
 }
 
 impl Minute {
@@ -46,26 +44,13 @@ impl Minute {
     }
 
     fn add(&mut self, event: &Event) {
-        self.count(&event.action_type, 1);
-        if let Some(watched) = event.watch_duration.filter(|watched| watched.is_finite() && *watched >= 0.0) {
-            self.watches += 1;
-            self.watch_s += watched;
-        }
-    }
-
-    fn count(&mut self, action: &str, by: u64) {
-        let known = self.actions.contains_key(action) || self.actions.len() < ACTIONS;
-        *self.actions.entry(if known { action } else { "other" }.to_owned()).or_default() += by;
+        self.actions.add(&event.action_type, 1);
+        self.watched.add(event.watch_duration);
     }
 
     fn merge(&mut self, other: &Self) {
-        other.actions.iter().for_each(|(action, count)| self.count(action, *count));
-        self.watches += other.watches;
-        self.watch_s += other.watch_s;
-    }
-
-    fn of(&self, action: &str) -> u64 {
-        self.actions.get(action).copied().unwrap_or(0)
+        self.actions.merge(&other.actions);
+        self.watched.merge(other.watched);
     }
 }
 
@@ -109,9 +94,10 @@ impl Guest for Operator {
                 Change::Metric(Metric { name: name.to_owned(), labels, amount })
             };
             let counted =
-                minute.actions.iter().map(|(action, count)| metric("behaviors_total", Some(action), *count as f64));
-            let watched = [("watches_total", minute.watches as f64), ("watch_seconds_total", minute.watch_s)];
-            let watched = watched.into_iter().filter(|_| minute.watches > 0);
+                minute.actions.iter().map(|(action, count)| metric("behaviors_total", Some(action), count as f64));
+            let Sum { count, sum } = minute.watched;
+            let watched = [("watches_total", count as f64), ("watch_seconds_total", sum)];
+            let watched = watched.into_iter().filter(|_| count > 0);
             Ok(counted.chain(watched.map(|(name, amount)| metric(name, None, amount))).collect())
         };
         panes.iter().map(one).collect()
@@ -121,22 +107,23 @@ impl Guest for Operator {
         let one = |window: &Aggregated| {
             let (scenario, group) = parts(&window.key)?;
             let minute = Minute::read(&window.accumulator)?;
-            let (impressions, clicks) = (minute.of("impression"), minute.of("click"));
-            let conversions: u64 = CONVERSIONS.iter().map(|action| minute.of(action)).sum();
-            let rate = |part: f64, whole: u64| (whole > 0).then(|| part / whole as f64);
+            let Minute { actions, watched } = &minute;
+            let (impressions, clicks) = (actions.of("impression"), actions.of("click"));
+            let conversions: u64 = CONVERSIONS.iter().map(|action| actions.of(action)).sum();
+            let rate = |part: u64, whole: u64| (whole > 0).then(|| part as f64 / whole as f64);
             let body = json!({
                 "scenario_id": scenario,
                 "experiment_group": group,
                 "window_start": time::format_ms(window.span.from_ms),
                 "window_end": time::format_ms(window.span.to_ms),
-                "behaviors": minute.actions.values().sum::<u64>(),
+                "behaviors": actions.total(),
                 "impressions": impressions,
                 "clicks": clicks,
-                "ctr": rate(clicks as f64, impressions),
-                "watches": minute.watches,
-                "mean_watch_s": rate(minute.watch_s, minute.watches),
+                "ctr": rate(clicks, impressions),
+                "watches": watched.count,
+                "mean_watch_s": watched.mean(),
                 "conversions": conversions,
-                "conversion_rate": rate(conversions as f64, clicks),
+                "conversion_rate": rate(conversions, clicks),
             });
             let message = Message {
                 topic: Topic::RecommendationMetrics,
@@ -178,6 +165,7 @@ mod tests {
             group: "b".to_owned(),
             completion_rate: None,
             watch_duration,
+            signal: None,
         }
     }
 
@@ -191,7 +179,8 @@ mod tests {
     }
 
     fn changes(accumulator: Vec<u8>) -> Vec<String> {
-        let shown = |Change::Metric(Metric { name, labels, amount })| {
+        let shown = |change| {
+            let Change::Metric(Metric { name, labels, amount }) = change else { panic!("not a metric") };
             let action = labels.iter().find(|(name, _)| name == "action").map_or("", |(_, value)| value);
             format!("{name} {action} {amount}")
         };
@@ -235,8 +224,8 @@ mod tests {
     fn a_client_that_makes_actions_up_makes_no_counters_without_end() {
         let many: Vec<Event> = (0..1000).map(|at| event(&format!("a{at}"), None)).collect();
         let changes = changes(add(None, &many));
-        assert_eq!(changes.len(), ACTIONS + 1);
-        assert!(changes.contains(&format!("behaviors_total other {}", 1000 - ACTIONS)));
+        assert_eq!(changes.len(), Tally::NAMES + 1);
+        assert!(changes.contains(&format!("behaviors_total other {}", 1000 - Tally::NAMES)));
     }
 
     #[test]

@@ -35,6 +35,7 @@ fn event(number: u64) -> (Event, Vec<Effect>) {
         body: format!(
             r#"{{"event_id":"event_{number}","user_id":"user_{user}","context":{{"device_type":"mobile"}}}}"#
         ),
+        signal: None,
     };
     let category = ("category".to_owned(), format!("category_{}", item % 20), 1.0);
     let tags = (0..3).map(|tag| ("tags".to_owned(), format!("tag_{}", (item * 7 + tag) % 200), 0.5));

@@ -62,6 +62,7 @@ async fn main() {
             action_type: "click".to_owned(),
             timestamp_ms: NOW_MS,
             body: "{}".to_owned(),
+            signal: None,
         };
         let effects = |at: usize| {
             let count = CountEffect { field: "view_count".to_owned(), amount: 1.0 };

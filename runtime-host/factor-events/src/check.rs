@@ -1,9 +1,9 @@
 //! What a call must be, whichever backend takes it.
 
-use funnelweb_core::limits;
+use funnelweb_core::{id, limits};
 use serde::de::IgnoredAny;
 
-use crate::store::{Effect, Error, Event, HistoryQuery, StoredEvent};
+use crate::store::{Change, Effect, Error, Event, HistoryQuery, ProfileEffect, Signal, StoredEvent};
 
 /// The largest weight, amount or preference of an effect, either way: sums of
 /// many stay far within an `f64`.
@@ -46,6 +46,9 @@ pub fn check(events: &[Event], effects: &[Vec<Effect>], now_ms: u64) -> Result<(
         serde_json::from_str::<IgnoredAny>(&event.body).map_err(|error| Error::invalid(name(), error))?;
         if !event.body.trim_ascii_start().starts_with('{') {
             return Err(Error::invalid(name(), "must be a JSON object"));
+        }
+        if let Some(signal) = &event.signal {
+            check_signal(signal).map_err(|rule| Error::invalid(format_args!("events[{at}].signal"), rule))?;
         }
     }
     for (at, effects) in effects.iter().enumerate() {
@@ -99,6 +102,58 @@ pub fn check_read(limit: u32) -> Result<(), Error> {
     Error::check_count("limit", limit as usize, 1, limits::HISTORY_EVENTS as usize)
 }
 
+fn check_signal(signal: &Signal) -> Result<(), String> {
+    let Signal { weight, hot_half_life_s, profile_half_life_s, known: _, preferences } = signal;
+    amount("weight", f64::from(*weight))?;
+    half_life(*hot_half_life_s)?;
+    half_life(*profile_half_life_s)?;
+    if preferences.len() > PROFILE_CHANGES {
+        return Err(format!("preferences: at most {PROFILE_CHANGES}, got {}", preferences.len()));
+    }
+    preferences.iter().try_for_each(check_preference)
+}
+
+fn check_preference((field, value, score): &(String, String, f32)) -> Result<(), String> {
+    name("preferences.field", field)?;
+    name("preferences.value", value)?;
+    amount("preferences.score", f64::from(*score))
+}
+
+/// Checks what an operator changes.
+///
+/// # Errors
+/// The field and the rule.
+pub fn check_change(change: &Change) -> Result<(), String> {
+    let is_id = |what: &str, text: &str| id::check(text).map_err(|error| format!("{what}: {error}"));
+    match change {
+        Change::Heat { scenario_id, item_id, half_life_s, weight, at_ms: _ } => {
+            is_id("scenario-id", scenario_id)?;
+            is_id("item-id", item_id)?;
+            half_life(*half_life_s)?;
+            amount("weight", *weight)
+        }
+        Change::Count { item_id, field, amount: by } => {
+            is_id("item-id", item_id)?;
+            name("field", field)?;
+            amount("amount", *by)
+        }
+        Change::Profile { scenario_id, user_id, at_ms: _, effect } => {
+            is_id("scenario-id", scenario_id)?;
+            is_id("user-id", user_id)?;
+            check_profile(effect)
+        }
+    }
+}
+
+fn check_profile(profile: &ProfileEffect) -> Result<(), String> {
+    half_life(profile.half_life_s)?;
+    profile.preferences.iter().try_for_each(check_preference)?;
+    profile.counters.iter().try_for_each(|(field, by)| {
+        name("counters.name", field)?;
+        amount("counters.amount", *by)
+    })
+}
+
 fn check_effect(effect: &Effect) -> Result<(), String> {
     match effect {
         Effect::Hot(hot) => {
@@ -110,20 +165,11 @@ fn check_effect(effect: &Effect) -> Result<(), String> {
             name("field", &count.field)
         }
         Effect::Profile(profile) => {
-            half_life(profile.half_life_s)?;
             let most = profile.preferences.len().max(profile.counters.len());
             if most > PROFILE_CHANGES {
                 return Err(format!("preferences and counters: at most {PROFILE_CHANGES} each, got {most}"));
             }
-            for (field, value, score) in &profile.preferences {
-                name("preferences.field", field)?;
-                name("preferences.value", value)?;
-                amount("preferences.score", f64::from(*score))?;
-            }
-            profile.counters.iter().try_for_each(|(field, by)| {
-                name("counters.name", field)?;
-                amount("counters.amount", *by)
-            })
+            check_profile(profile)
         }
     }
 }

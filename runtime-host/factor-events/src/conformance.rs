@@ -90,6 +90,13 @@ impl Suite<'_> {
             action_type: "click".to_owned(),
             timestamp_ms: self.now_ms,
             body: json!({"event_id": id, "extra": {"城市": "北京"}}).to_string(),
+            signal: Some(Signal {
+                weight: 2.0,
+                hot_half_life_s: 3600,
+                profile_half_life_s: 7200,
+                known: true,
+                preferences: vec![("category".to_owned(), "喜剧".to_owned(), 2.0)],
+            }),
         }
     }
 

@@ -10,8 +10,9 @@ use funnelweb_bindings::capabilities::{
 use funnelweb_tenant_store::host::bound;
 use wasmtime::component::{HasData, Linker};
 
-use crate::store::{
-    AppendOutcome, CountEffect, Effect, Event, Events, HistoryQuery, HotEffect, ProfileEffect, StoredEvent, Tenant,
+use crate::{
+    effects,
+    store::{AppendOutcome, Event, Events, HistoryQuery, Signal, StoredEvent, Tenant},
 };
 
 /// What one instance may do: the behaviour log of one tenant, or of none.
@@ -51,13 +52,10 @@ pub fn add_to_linker<T: Send + 'static>(
 }
 
 impl Host for EventsCtx {
-    async fn append(
-        &mut self,
-        events: Vec<wit::Event>,
-        effects: Vec<Vec<wit::Effect>>,
-    ) -> Result<Vec<wit::AppendOutcome>, errors::Error> {
-        let events = events.into_iter().map(Into::into).collect();
-        let effects = effects.into_iter().map(|list| list.into_iter().map(Into::into).collect()).collect();
+    async fn append(&mut self, events: Vec<wit::Event>) -> Result<Vec<wit::AppendOutcome>, errors::Error> {
+        let events: Vec<Event> = events.into_iter().map(Into::into).collect();
+        let effects = if self.store.is_followed() { effects::at_once } else { effects::all };
+        let effects = events.iter().map(effects).collect();
         let outcomes = self.store.append(self.tenant()?, events, effects).await?;
         Ok(outcomes
             .into_iter()
@@ -96,7 +94,22 @@ impl From<wit::Event> for Event {
             action_type: event.action_type,
             timestamp_ms: event.timestamp_ms,
             body: event.body,
+            signal: event.signal.map(Into::into),
         }
+    }
+}
+
+impl From<wit::Signal> for Signal {
+    fn from(signal: wit::Signal) -> Self {
+        let wit::Signal { weight, hot_half_life_s, profile_half_life_s, known, preferences } = signal;
+        Self { weight, hot_half_life_s, profile_half_life_s, known, preferences }
+    }
+}
+
+impl From<Signal> for wit::Signal {
+    fn from(signal: Signal) -> Self {
+        let Signal { weight, hot_half_life_s, profile_half_life_s, known, preferences } = signal;
+        Self { weight, hot_half_life_s, profile_half_life_s, known, preferences }
     }
 }
 
@@ -113,22 +126,8 @@ impl From<StoredEvent> for wit::StoredEvent {
                 action_type: event.action_type,
                 timestamp_ms: event.timestamp_ms,
                 body: event.body,
+                signal: event.signal.map(Into::into),
             },
-        }
-    }
-}
-
-impl From<wit::Effect> for Effect {
-    fn from(effect: wit::Effect) -> Self {
-        match effect {
-            wit::Effect::Hot(hot) => Self::Hot(HotEffect { weight: hot.weight, half_life_s: hot.half_life_s }),
-            wit::Effect::Count(count) => Self::Count(CountEffect { field: count.field, amount: count.amount }),
-            wit::Effect::Profile(profile) => Self::Profile(ProfileEffect {
-                preferences: profile.preferences,
-                half_life_s: profile.half_life_s,
-                counters: profile.counters,
-                recent: profile.recent,
-            }),
         }
     }
 }

@@ -1,8 +1,9 @@
 //! The `events` capability: the behaviour log, and the effects of an event on
 //! hot lists, counters and profiles, which are one transaction with it.
 //!
-//! [`store`] holds the trait, [`check`] what every backend checks, [`sqlite`] the
-//! embedded backend, `conformance` the suite that every backend must pass.
+//! [`store`] holds the trait, [`check`] what every backend checks, [`effects`] what an
+//! event changes, [`sqlite`] the embedded backend, `conformance` the suite that every
+//! backend must pass.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -19,7 +20,7 @@
 //! let events = SqliteEvents::new(stores, &documents, &live)?;
 //! let event = Event {
 //!     event_id: "e1".into(), scenario_id: "feed".into(), user_id: "ann".into(), item_id: "item_1".into(),
-//!     action_type: "click".into(), timestamp_ms: 1_700_000_000_000, body: "{}".into(),
+//!     action_type: "click".into(), timestamp_ms: 1_700_000_000_000, body: "{}".into(), signal: None,
 //! };
 //! let hot = Effect::Hot(HotEffect { weight: 1.0, half_life_s: 3600 });
 //! let acme = Tenant::new("acme").unwrap();
@@ -31,9 +32,10 @@
 pub mod check;
 #[cfg(any(test, feature = "conformance"))]
 pub mod conformance;
+pub mod effects;
 #[cfg(feature = "host")]
 pub mod host;
 pub mod sqlite;
 pub mod store;
 
-pub use sqlite::SqliteEvents;
+pub use sqlite::{Applying, SqliteEvents};

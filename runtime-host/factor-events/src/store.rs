@@ -5,9 +5,10 @@ use async_trait::async_trait;
 use bincode::{Decode, Encode};
 pub use funnelweb_factor_documents::profile::ProfileEffect;
 pub use funnelweb_tenant_store::{Error, Tenant};
+use serde::{Deserialize, Serialize};
 
 /// One behaviour: a user did something with an item.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// Unique within the tenant; a second event with the same id changes nothing.
     pub event_id: String,
@@ -23,6 +24,48 @@ pub struct Event {
     pub timestamp_ms: u64,
     /// The event as the collection `interactions` holds it, a JSON object.
     pub body: String,
+    /// None for an event that says nothing about anybody's taste.
+    pub signal: Option<Signal>,
+}
+
+/// What an event says of its item and its user, as its scenario weighed it when it
+/// came.
+#[derive(Debug, Clone, PartialEq, Default, Encode, Decode, Serialize, Deserialize)]
+pub struct Signal {
+    /// Above 0 for a liking, below for the contrary, 0 for neither.
+    pub weight: f32,
+    /// After which it counts half in the item's heat, in seconds, at least 1.
+    pub hot_half_life_s: u32,
+    /// After which it counts half in the user's preferences, in seconds, at least 1.
+    pub profile_half_life_s: u32,
+    /// Whether the catalogue has the item.
+    pub known: bool,
+    /// Item field, value, and how much to add to the user's preference for it.
+    #[serde(default)]
+    pub preferences: Vec<(String, String, f32)>,
+}
+
+/// Of the encoding of [`Signal`]; another one is not read.
+const FORMAT: u8 = 1;
+
+impl Signal {
+    /// As stores keep it.
+    ///
+    /// # Errors
+    /// `invalid` when it cannot be encoded.
+    pub fn encode(&self) -> Result<Vec<u8>, Error> {
+        let mut bytes = vec![FORMAT];
+        bincode::encode_into_std_write(self, &mut bytes, bincode::config::standard())
+            .map_err(|error| Error::invalid("signal", error))?;
+        Ok(bytes)
+    }
+
+    /// As it was kept; none of what another version of this program has written.
+    #[must_use]
+    pub fn decode(bytes: &[u8]) -> Option<Self> {
+        let (&FORMAT, rest) = bytes.split_first()? else { return None };
+        bincode::decode_from_slice(rest, bincode::config::standard()).ok().map(|(signal, _)| signal)
+    }
 }
 
 /// A change that an event causes, in the same transaction and only when the
@@ -55,6 +98,45 @@ pub struct CountEffect {
     pub amount: f64,
 }
 
+/// What an operator adds, made of many events.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+pub enum Change {
+    /// To an item's place in the hot list of a scenario.
+    Heat {
+        /// Whose list.
+        scenario_id: String,
+        /// The item.
+        item_id: String,
+        /// In seconds, at least 1.
+        half_life_s: u32,
+        /// How much, as of `at_ms`.
+        weight: f64,
+        /// Milliseconds since 1970.
+        at_ms: u64,
+    },
+    /// To a counter of an item.
+    Count {
+        /// The item.
+        item_id: String,
+        /// The counter.
+        field: String,
+        /// How much.
+        amount: f64,
+    },
+    /// To a user's profile in a scenario.
+    Profile {
+        /// Where.
+        scenario_id: String,
+        /// Whose.
+        user_id: String,
+        /// As of when the preferences are, and when the user was last active, in
+        /// milliseconds since 1970.
+        at_ms: u64,
+        /// How it moves; no item joins the recent ones.
+        effect: ProfileEffect,
+    },
+}
+
 /// What became of one event of an append.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppendOutcome {
@@ -65,7 +147,7 @@ pub enum AppendOutcome {
 }
 
 /// An event of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct StoredEvent {
     /// Grows along the tenant's log.
     pub offset: u64,
@@ -88,6 +170,18 @@ pub struct HistoryQuery {
     pub limit: u32,
 }
 
+/// How far an operator has come with a log.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Position {
+    /// Its name.
+    pub operator: String,
+    /// The offset of the next event; those below it were taken.
+    pub next: u64,
+    /// The newest time of an event that was taken, in milliseconds since 1970.
+    pub newest_ms: u64,
+}
+
 /// The behaviour logs of one deployment, one per tenant.
 #[async_trait]
 pub trait Events: Send + Sync + 'static {
@@ -107,6 +201,12 @@ pub trait Events: Send + Sync + 'static {
     /// The log from `offset` on, oldest first; at most `limit` (1 to 1000).
     async fn read(&self, tenant: &Tenant, offset: u64, limit: u32) -> Result<Vec<StoredEvent>, Error>;
 
+    /// Whether operators follow the log: then an append changes only what the next
+    /// request needs.
+    fn is_followed(&self) -> bool {
+        false
+    }
+
     // --- for moving a tenant ---
 
     /// Has everything that events change be up to date with the log.
@@ -124,6 +224,26 @@ pub trait Events: Send + Sync + 'static {
 
     /// The last offset that was given, 0 for none; its event may be deleted.
     async fn last_offset(&self, tenant: &Tenant) -> Result<u64, Error>;
+
+    /// How far those have come that follow the log; none when nobody does, and events
+    /// change everything as they are appended.
+    async fn positions(&self, tenant: &Tenant) -> Result<Option<Vec<Position>>, Error> {
+        let _ = tenant;
+        Ok(None)
+    }
+
+    /// Has those that follow the log go on from there; with none, behind its end.
+    ///
+    /// `unavailable` when nobody follows it and something of it was not taken.
+    async fn restore_positions(&self, tenant: &Tenant, positions: Option<Vec<Position>>) -> Result<(), Error> {
+        for Position { operator, next, .. } in positions.unwrap_or_default() {
+            if !self.read(tenant, next, 1).await?.is_empty() {
+                let rule = "has not taken the end of the log, and nobody would: serve the tenant where it was first";
+                return Err(Error::Unavailable(format!("operator `{operator}` {rule}")));
+            }
+        }
+        Ok(())
+    }
 
     /// Has no offset up to this one be given again.
     async fn raise_last_offset(&self, tenant: &Tenant, offset: u64) -> Result<(), Error>;

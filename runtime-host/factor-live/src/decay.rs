@@ -1,6 +1,6 @@
 //! Exponential decay.
 
-pub use funnelweb_tenant_store::decay::factor;
+pub use funnelweb_core::decay::factor;
 
 /// A sum of decaying weights, as of a time.
 #[derive(Debug, Clone, Copy, PartialEq)]

@@ -115,7 +115,9 @@ impl App {
             let operator = ComponentOperator::new(id, &self.stages, component).await;
             operators.push(Arc::new(operator.with_context(|| format!("component `{id}`"))?));
         }
-        Ok(Some(Arc::new(Streams::new(Arc::clone(&self.stores.events), state, operators, grown))))
+        let streams = Streams::new(Arc::clone(&self.stores.events), state, operators, grown);
+        streams.mark_all().await;
+        Ok(Some(Arc::new(streams)))
     }
 
     /// An endpoint by its component's id, to be asked without a listener.
@@ -143,14 +145,15 @@ fn exposition(requests: &Requests, streams: Option<&StreamStores>) -> Exposition
     let mut registry = Registry::with_prefix("funnelweb");
     requests.register(&mut registry);
     funnelweb_dispatch::metrics::register(&mut registry);
-    let (registry, state) = (Arc::new(registry), streams.map(|streams| Arc::clone(&streams.state)));
+    let (registry, streams) = (Arc::new(registry), streams.cloned());
     Box::new(move || {
-        let (registry, state) = (Arc::clone(&registry), state.clone());
+        let (registry, streams) = (Arc::clone(&registry), streams.clone());
         Box::pin(async move {
             let mut text = String::new();
             // A `String` takes everything.
             let _ = encode_registry(&mut text, &registry);
-            if let Some(state) = state {
+            if let Some(StreamStores { state, grown }) = streams {
+                text.push_str(&funnelweb_stream::exposition::behind(&grown.behind()));
                 match state.counters().await {
                     Ok(counters) => text.push_str(&funnelweb_stream::exposition::text(&counters)),
                     Err(error) => tracing::warn!(%error, "counters of tenants are left out"),

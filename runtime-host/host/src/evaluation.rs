@@ -23,6 +23,7 @@ use funnelweb_core::{
 use funnelweb_tenant_store::Tenant;
 use http::Method;
 use serde::Deserialize;
+use tokio::task::JoinHandle;
 
 pub use ask::{Answers, Question, ask};
 pub use variants::{FUNNEL, Variant, variants};
@@ -50,6 +51,8 @@ pub struct Trial {
     tenant: Tenant,
     scenario_id: String,
     requests: AtomicU64,
+    /// Operators, which follow the log.
+    streams: Option<JoinHandle<()>>,
     _folder: tempfile::TempDir,
 }
 
@@ -71,20 +74,23 @@ impl Trial {
     ///
     /// # Errors
     /// What is wrong with the manifest, a component, or the folders.
-    pub fn start(setup: Setup) -> anyhow::Result<Self> {
+    pub async fn start(setup: Setup) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir().context("making a scratch folder")?;
         let stores = Stores::embedded(folder.path())?;
         let Setup { manifest, data_dir, variables, scenario_id } = setup;
-        let app = App::load(&Options { manifest, data_dir, variables, sync: None }, stores)?;
+        let options = Options { manifest, data_dir, variables, sync: None };
+        let app = tokio::task::block_in_place(|| App::load(&options, stores))?;
         app.jobs.spawn();
+        let streams = app.streams().await?.map(|streams| tokio::spawn(streams.follow()));
         let tenant = Tenant::new(TENANT).context("the tenant of an evaluation")?;
-        Ok(Self { app, tenant, scenario_id, requests: AtomicU64::new(0), _folder: folder })
+        Ok(Self { app, tenant, scenario_id, requests: AtomicU64::new(0), streams, _folder: folder })
     }
 
     /// Ends it. Instances are kept for a while when they are idle; a runtime that is
     /// gone before them has them fail, and say so.
     pub async fn end(self) {
         self.app.jobs.drain().await;
+        self.streams.as_ref().inspect(|streams| streams.abort());
         drop(self);
         tokio::time::sleep(limits::INSTANCE_IDLE + END_GRACE).await;
     }
@@ -116,7 +122,8 @@ impl Trial {
     /// # Errors
     /// When one of them is refused, or a store does not answer.
     pub async fn add_behaviors(&self, lines: &[&str], progress: &mut dyn FnMut(usize)) -> anyhow::Result<()> {
-        self.add("behaviors", "/api/v1/behaviors", lines, progress).await
+        self.add("behaviors", "/api/v1/behaviors", lines, progress).await?;
+        self.app.stores.events.settle(&self.tenant).await.context("aggregating behaviours")
     }
 
     /// Has the scenario's jobs learn from what was added, with the params of its config;

@@ -168,10 +168,10 @@ impl Backends {
             let events = SqliteEvents::new(Arc::clone(&files), &documents, &live)?;
             let key_values = SqliteKeyValues::new(Arc::clone(&files))?;
             let exposures = SqliteExposureLog::new(Arc::clone(&files))?;
-            let state = Arc::new(SqliteStreams::new(Arc::clone(&files))?);
+            let state: Arc<dyn StreamStore> = Arc::new(SqliteStreams::new(Arc::clone(&files), &events)?);
             let jobs = SqliteJobs::new(files)?;
             let grown = Arc::new(Grown::default());
-            let events = Watched::new(Arc::new(events), Arc::clone(&grown));
+            let events = Watched::new(Arc::new(events), Arc::clone(&state), Arc::clone(&grown));
             Ok::<_, Error>(Self {
                 documents: Arc::new(documents),
                 live: Arc::new(live),

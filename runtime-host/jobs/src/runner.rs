@@ -172,7 +172,11 @@ impl Attempt {
         let mut told = Told::Nothing;
         loop {
             tokio::select! {
-                result = &mut done => return (result.ok(), told),
+                result = &mut done => {
+                    // It may have heard of it first.
+                    let told = if told == Told::Nothing && cancel.is_cancelled() { Told::Cancel } else { told };
+                    return (result.ok(), told);
+                }
                 () = self.inner.closing.cancelled(), if told == Told::Nothing => {
                     cancel.cancel();
                     let result = timeout_at(Instant::now() + GRACE, &mut done).await;

@@ -50,6 +50,7 @@ pub async fn export(from: TenantStores<'_>, to: &Path, now_ms: u64, progress: &m
         product: env!("CARGO_PKG_VERSION").to_owned(),
         version_floor: from.documents.version_floor(from.tenant).await.map_err(Error::store("reading documents"))?,
         last_offset: from.events.last_offset(from.tenant).await.map_err(Error::store("reading behaviours"))?,
+        positions: from.events.positions(from.tenant).await.map_err(Error::store("reading how far operators are"))?,
     };
     let mut writer = Writer::create(to)?;
     writer.line(Kind::Header, &serde_json::to_string(&header).map_err(io::Error::from).map_err(Error::file(to))?)?;

@@ -17,6 +17,7 @@
 use std::{borrow::Cow, fmt};
 
 use funnelweb_factor_documents::store::Collection;
+use funnelweb_factor_events::store::{Position, Signal};
 use funnelweb_factor_live::store::Whole;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
@@ -133,6 +134,10 @@ pub struct Header {
     pub version_floor: u64,
     /// The last offset of the log that was given.
     pub last_offset: u64,
+    /// How far those had come that follow the log; none where behaviours changed
+    /// everything as they came.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub positions: Option<Vec<Position>>,
 }
 
 /// A document of a collection.
@@ -167,6 +172,9 @@ pub struct EventRecord {
     pub action_type: String,
     /// When, in milliseconds since 1970.
     pub timestamp_ms: u64,
+    /// What it says of its item and its user.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub signal: Option<Signal>,
     /// The event as it was sent.
     pub body: Value,
 }

@@ -89,7 +89,8 @@ pub async fn import(
     let numbers = async {
         into.documents.raise_version_floor(into.tenant, header.version_floor).await?;
         into.events.raise_last_offset(into.tenant, header.last_offset).await?;
-        into.events.settle(into.tenant).await
+        into.events.settle(into.tenant).await?;
+        into.events.restore_positions(into.tenant, header.positions).await
     };
     numbers.await.map_err(Error::store("importing the last versions and offsets"))?;
     let kinds = compare(file, into, total, clock, progress).await?;

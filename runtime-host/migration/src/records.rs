@@ -78,7 +78,7 @@ impl Record {
 
     pub(crate) fn of_event(stored: StoredEvent) -> serde_json::Result<Self> {
         let StoredEvent { offset, event } = stored;
-        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } = event;
+        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body, signal } = event;
         // As one that is read once more: an event's text is the sender's own.
         let body: Value = serde_json::from_str(&body)?;
         Ok(Self::Event(EventRecord {
@@ -90,6 +90,7 @@ impl Record {
             action_type,
             timestamp_ms,
             body,
+            signal,
         }))
     }
 
@@ -128,9 +129,13 @@ impl From<DocumentRecord> for Document {
 
 impl From<EventRecord> for StoredEvent {
     fn from(record: EventRecord) -> Self {
-        let EventRecord { offset, event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } = record;
+        let EventRecord { offset, event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body, signal } =
+            record;
         let body = body.to_string();
-        Self { offset, event: Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } }
+        Self {
+            offset,
+            event: Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body, signal },
+        }
     }
 }
 

@@ -16,7 +16,7 @@ use funnelweb_factor_documents::{
 };
 use funnelweb_factor_events::{
     SqliteEvents,
-    store::{CountEffect, Effect, Event, Events, HotEffect, ProfileEffect},
+    store::{CountEffect, Effect, Event, Events, HotEffect, ProfileEffect, Signal},
 };
 use funnelweb_factor_key_value::{SqliteKeyValues, store::KeyValues};
 use funnelweb_factor_live::{SqliteLive, store::Live};
@@ -65,6 +65,7 @@ impl Stores {
             timestamp_ms: NOW_MS - 1000 * at,
             // Spelled as a sender might.
             body: format!(r#"{{ "z": {at}, "a": "x" }}"#),
+            signal: Some(Signal { weight: 1.5, hot_half_life_s: 60, profile_half_life_s: 90, ..Signal::default() }),
         };
         let effects = vec![
             Effect::Hot(HotEffect { weight: 0.3, half_life_s: 3600 }),

@@ -76,6 +76,7 @@ fn event(id: &str, user: &str, at_ms: u64) -> (Event, Vec<Effect>) {
         action_type: "click".to_owned(),
         timestamp_ms: at_ms,
         body: json!({"event_id": id, "context": {"device_type": "mobile"}, "timestamp": "2023-11-14"}).to_string(),
+        signal: None,
     };
     let profile = ProfileEffect {
         preferences: vec![("category".to_owned(), "fun".to_owned(), 1.0)],

@@ -146,6 +146,7 @@ async fn what_was_acknowledged_is_there_after_the_server_was_killed() {
         action_type: "click".to_owned(),
         timestamp_ms: 0,
         body: "{}".to_owned(),
+        signal: None,
     };
     let mut acknowledged = Vec::new();
     for round in 0..3 {

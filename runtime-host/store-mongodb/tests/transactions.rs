@@ -57,6 +57,7 @@ async fn bulk_writes_and_appends_are_transactions() {
         action_type: "click".to_owned(),
         timestamp_ms: 0,
         body: "{}".to_owned(),
+        signal: None,
     };
     let hot = || vec![Effect::Hot(HotEffect { weight: 1.0, half_life_s: 60 })];
     let outcomes = events.append(&t, vec![event("e1"), event("e2")], vec![hot(), hot()]).await.unwrap();

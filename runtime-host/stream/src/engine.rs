@@ -191,7 +191,8 @@ impl Turn<'_> {
         counts.extend(self.count_dead(&dead));
         let next = stored.last().map_or(self.before.next, |last| last.offset.saturating_add(1));
         let progress = Progress { next, newest_ms, ..self.before.clone() };
-        Ok(Step { progress, put, counts, due: due.into_iter().collect(), dead, ..Step::default() })
+        let (due, changes) = (due.into_iter().collect(), done.changes);
+        Ok(Step { progress, put, counts, changes, due, dead, ..Step::default() })
     }
 
     fn count_dead(&self, dead: &[DeadLetter]) -> Option<(Series, f64)> {

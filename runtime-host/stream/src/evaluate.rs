@@ -3,10 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use funnelweb_core::limits;
+use funnelweb_factor_events::store::Change;
 
 use crate::{
-    operator::{Aggregated, Batch, Change, Failure, Metric, Operator},
+    operator::{Aggregated, Batch, Failure, Operator},
     store::Series,
+    sums::{Added, Sums},
 };
 
 /// Events of a pane as an operator takes them, with what is not told to it.
@@ -25,8 +27,19 @@ pub(crate) struct Evaluated {
     /// By pane: its accumulator.
     pub(crate) accumulators: HashMap<usize, Vec<u8>>,
     pub(crate) counts: BTreeMap<Series, f64>,
+    pub(crate) changes: Vec<Change>,
     /// Offsets of events that were passed over, and why.
     pub(crate) dead: Vec<(u64, String)>,
+}
+
+impl Evaluated {
+    fn take(&mut self, pane: usize, (accumulator, added): (Vec<u8>, Added)) {
+        self.accumulators.insert(pane, accumulator);
+        for (series, amount) in added.counts {
+            *self.counts.entry(series).or_default() += amount;
+        }
+        self.changes.extend(added.changes);
+    }
 }
 
 /// Adds events to their panes. An operator that fails is asked again with fewer events
@@ -48,10 +61,7 @@ pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Res
         }
         match add(operator, &groups).await {
             Ok(added) => {
-                for (group, (accumulator, counts)) in groups.iter().zip(added) {
-                    done.accumulators.insert(group.pane, accumulator);
-                    counts.into_iter().for_each(|(series, amount)| *done.counts.entry(series).or_default() += amount);
-                }
+                groups.iter().zip(added).for_each(|(group, added)| done.take(group.pane, added));
             }
             Err(failure) => {
                 alive(operator, &failure).await?;
@@ -66,12 +76,7 @@ pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Res
                     Err(Some(mut group)) => {
                         match once_more(operator, &group, failure.clone()).await {
                             Ok(added) => {
-                                for (accumulator, counts) in added {
-                                    done.accumulators.insert(group.pane, accumulator);
-                                    counts
-                                        .into_iter()
-                                        .for_each(|(series, by)| *done.counts.entry(series).or_default() += by);
-                                }
+                                added.into_iter().for_each(|added| done.take(group.pane, added));
                             }
                             Err(failure @ Failure::Host(_)) => return Err(failure),
                             Err(_) if is_unreadable(operator, &mut group).await? => {
@@ -91,7 +96,6 @@ pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Res
             }
         }
     }
-    done.counts.retain(|_, amount| *amount != 0.0);
     Ok(done)
 }
 
@@ -111,7 +115,7 @@ pub(crate) async fn alive(operator: &dyn Operator, failure: &Failure) -> Result<
 }
 
 /// Asks again when there was no answer in time: it may have been bad luck.
-async fn once_more(operator: &dyn Operator, group: &Group, failure: Failure) -> Result<Vec<Added>, Failure> {
+async fn once_more(operator: &dyn Operator, group: &Group, failure: Failure) -> Result<Vec<(Vec<u8>, Added)>, Failure> {
     match failure {
         Failure::Late(_) => add(operator, std::slice::from_ref(group)).await,
         failure => Err(failure),
@@ -137,10 +141,8 @@ async fn is_unreadable(operator: &dyn Operator, group: &mut Group) -> Result<boo
     }
 }
 
-type Added = (Vec<u8>, BTreeMap<Series, f64>);
-
-/// The new accumulator of each group, and what its counters get.
-async fn add(operator: &dyn Operator, groups: &[Group]) -> Result<Vec<Added>, Failure> {
+/// The new accumulator of each group, and what is added by it.
+async fn add(operator: &dyn Operator, groups: &[Group]) -> Result<Vec<(Vec<u8>, Added)>, Failure> {
     let batches: Vec<Batch> = groups.iter().map(|group| group.batch.clone()).collect();
     let accumulators = operator.add(&batches).await?;
     check_count("add", accumulators.len(), batches.len())?;
@@ -156,18 +158,13 @@ async fn add(operator: &dyn Operator, groups: &[Group]) -> Result<Vec<Added>, Fa
     panes.extend(before);
     let changes = operator.changes(&panes).await?;
     check_count("changes", changes.len(), panes.len())?;
-    let mut counts = changes.iter().map(|changes| counts_of(changes)).collect::<Result<Vec<_>, _>>()?.into_iter();
-    let mut added: Vec<Added> = accumulators.into_iter().zip(counts.by_ref()).collect();
-    let grown = added.iter_mut().zip(&batches).filter(|(_, batch)| batch.accumulator.is_some());
-    for ((_, ((_, now), _)), before) in grown.enumerate().zip(counts) {
-        for (series, amount) in before {
-            *now.entry(series).or_default() -= amount;
-        }
+    let mut sums = changes.into_iter().map(Sums::new);
+    let mut now = sums.by_ref().take(batches.len()).collect::<Result<Vec<_>, _>>()?;
+    for (now, _) in now.iter_mut().zip(&batches).filter(|(_, batch)| batch.accumulator.is_some()) {
+        now.subtract(sums.next().unwrap_or_else(|| Ok(Sums::default()))?);
     }
-    match added.iter().flat_map(|(_, counts)| counts).find(|(_, amount)| **amount < 0.0) {
-        Some((series, _)) => Err(Failure::guest(format!("changes: metric `{}` falls", series.name))),
-        None => Ok(added),
-    }
+    let added = now.into_iter().zip(&batches).map(|(sums, batch)| sums.added(batch.pane));
+    accumulators.into_iter().zip(added).map(|(accumulator, added)| Ok((accumulator, added?))).collect()
 }
 
 /// Halves of groups, or of the events of one; one of a single event as it is.
@@ -186,55 +183,6 @@ fn halves(mut groups: Vec<Group>) -> Result<(Vec<Group>, Vec<Group>), Option<Gro
     // It takes the accumulator of the first half.
     let second = Group { pane: group.pane, batch: Batch { events, ..group.batch.clone() }, offsets };
     Ok((vec![group], vec![second]))
-}
-
-fn counts_of(changes: &[Change]) -> Result<BTreeMap<Series, f64>, Failure> {
-    if changes.len() > limits::STREAM_CHANGES {
-        let rule = format!("changes: at most {} a pane, got {}", limits::STREAM_CHANGES, changes.len());
-        return Err(Failure::guest(rule));
-    }
-    let mut counts = BTreeMap::new();
-    for Change::Metric(metric) in changes {
-        *counts.entry(series(metric)?).or_default() += metric.amount;
-    }
-    Ok(counts)
-}
-
-/// Counters with these names are the host's.
-const OWN: [&str; 4] = ["http_", "metric_", "stage_", "stream_"];
-
-/// The counter that a metric is about.
-fn series(metric: &Metric) -> Result<Series, Failure> {
-    let Metric { name, labels, amount } = metric;
-    let plain = |name: &str| {
-        (1..=limits::METRIC_NAME_BYTES).contains(&name.len())
-            && name.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
-    };
-    let refuse = |rule: String| Err(Failure::guest(format!("metric `{name}`: {rule}")));
-    let families = name.strip_suffix("_total").filter(|family| !family.ends_with("_total"));
-    if !plain(name) || families.is_none() {
-        return refuse(format!("its name must be up to {} of a-z and _, ending in _total", limits::METRIC_NAME_BYTES));
-    }
-    if let Some(prefix) = OWN.iter().find(|prefix| name.starts_with(*prefix)) {
-        return refuse(format!("names that begin with {prefix} are the host's"));
-    }
-    // False for NaN too.
-    if !(0.0..=limits::METRIC_AMOUNT).contains(amount) {
-        return refuse(format!("its amount must be 0 to {}, got {amount}", limits::METRIC_AMOUNT));
-    }
-    if labels.len() > limits::METRIC_LABELS {
-        return refuse(format!("at most {} labels, got {}", limits::METRIC_LABELS, labels.len()));
-    }
-    // An empty one is none to whoever reads them.
-    let mut labels: Vec<_> = labels.iter().filter(|(_, value)| !value.is_empty()).cloned().collect();
-    labels.sort();
-    let twice = labels.windows(2).any(|pair| matches!(pair, [(one, _), (other, _)] if one == other));
-    // Scrapers keep names that begin with `__` to themselves; the tenant is ours.
-    let own = |label: &str| label == "tenant" || label.starts_with("__");
-    if twice || labels.iter().any(|(label, value)| !plain(label) || own(label) || value.len() > limits::ID_BYTES) {
-        return refuse(format!("labels must be different, of a-z and _, of values up to {} bytes", limits::ID_BYTES));
-    }
-    Ok(Series { name: name.clone(), labels })
 }
 
 pub(crate) fn check_accumulator(accumulator: &[u8]) -> Result<(), Failure> {

@@ -1,7 +1,7 @@
 //! Tenants' counters as Prometheus reads them, in the text format of OpenMetrics: a
 //! counter is called `x`, its value `x_total`.
 
-use std::{collections::BTreeMap, fmt::Write, sync::Arc};
+use std::{collections::BTreeMap, fmt::Write, sync::Arc, time::Duration};
 
 use crate::store::{Counters, Series, Tenant};
 
@@ -31,6 +31,21 @@ pub fn text(counters: &[(Tenant, Arc<Counters>)]) -> String {
     text
 }
 
+/// For how long operators have been behind with the logs of tenants; those that are not
+/// listed are not.
+#[must_use]
+pub fn behind(behind: &BTreeMap<Tenant, Duration>) -> String {
+    let mut text = String::new();
+    if !behind.is_empty() {
+        text.push_str("# TYPE funnelweb_stream_behind_seconds gauge\n# UNIT funnelweb_stream_behind_seconds seconds\n");
+    }
+    for (tenant, time) in behind {
+        let tenant = escaped(tenant.as_str());
+        let _ = writeln!(text, "funnelweb_stream_behind_seconds{{tenant=\"{tenant}\"}} {}", time.as_secs_f64());
+    }
+    text
+}
+
 fn escaped(value: &str) -> String {
     value.replace('\\', "\\\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -38,6 +53,14 @@ fn escaped(value: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn who_is_behind_is_said_in_seconds() {
+        assert_eq!(behind(&BTreeMap::new()), "");
+        let one = BTreeMap::from([(Tenant::new("a").unwrap(), Duration::from_millis(1500))]);
+        let line = "funnelweb_stream_behind_seconds{tenant=\"a\"} 1.5\n";
+        assert!(behind(&one).ends_with(line), "{}", behind(&one));
+    }
 
     #[test]
     fn counters_are_grouped_by_name_and_their_labels_escaped() {

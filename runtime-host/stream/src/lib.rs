@@ -17,6 +17,7 @@ pub mod operator;
 mod service;
 mod sqlite;
 pub mod store;
+mod sums;
 mod window;
 
 pub use component::ComponentOperator;

@@ -2,11 +2,11 @@
 
 use async_trait::async_trait;
 pub use funnelweb_bindings::stages::aggregate::{
-    Aggregated, Batch, Change, Declaration, Event, Field, Message, Metric, Output, Span, Topic, Window,
+    Aggregated, Batch, Change, Count, Declaration, Event, Field, Heat, Message, Metric, Output, Signal, Span, Taste,
+    Topic, Window,
 };
-use funnelweb_core::{id, time};
-use funnelweb_factor_events::store::StoredEvent;
-use serde::Deserialize;
+use funnelweb_core::time;
+use funnelweb_factor_events::{effects::Details, store::StoredEvent};
 
 /// Aggregates events. Pure: it answers the same whenever it is asked the same.
 #[async_trait]
@@ -52,37 +52,19 @@ impl Failure {
     }
 }
 
-/// The part of an event's body that is aggregated.
-#[derive(Default, Deserialize)]
-struct Body {
-    #[serde(default)]
-    context: Context,
-    #[serde(default)]
-    extra: Measures,
-}
-
-#[derive(Default, Deserialize)]
-struct Context {
-    #[serde(default)]
-    experiment_group: Option<serde_json::Value>,
-}
-
-#[derive(Default, Deserialize)]
-struct Measures {
-    #[serde(default)]
-    completion_rate: Option<serde_json::Value>,
-    #[serde(default)]
-    watch_duration: Option<serde_json::Value>,
-}
-
 /// An event of the log as operators see it. What its body does not say, or says in
 /// another type, is not there.
 #[must_use]
 pub fn event(stored: &StoredEvent) -> Event {
     let event = &stored.event;
-    let body: Body = serde_json::from_str(&event.body).unwrap_or_default();
-    let number = |value: Option<serde_json::Value>| value.and_then(|value| value.as_f64());
-    let group = body.context.experiment_group.as_ref().and_then(serde_json::Value::as_str);
+    let Details { group, completion_rate, watch_duration } = Details::of(&event.body);
+    let signal = event.signal.clone().map(|signal| Signal {
+        weight: signal.weight,
+        hot_half_life_s: signal.hot_half_life_s,
+        profile_half_life_s: signal.profile_half_life_s,
+        known: signal.known,
+        preferences: signal.preferences,
+    });
     Event {
         event_id: event.event_id.clone(),
         scenario_id: event.scenario_id.clone(),
@@ -90,9 +72,10 @@ pub fn event(stored: &StoredEvent) -> Event {
         item_id: event.item_id.clone(),
         action_type: event.action_type.clone(),
         timestamp_ms: event.timestamp_ms,
-        group: group.filter(|group| id::check(group).is_ok()).unwrap_or_default().to_owned(),
-        completion_rate: number(body.extra.completion_rate),
-        watch_duration: number(body.extra.watch_duration),
+        group,
+        completion_rate,
+        watch_duration,
+        signal,
     }
 }
 

@@ -2,13 +2,13 @@
 //! come to their end. Tenants take turns, and operators within a tenant's.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{BTreeMap, HashMap, HashSet, VecDeque},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
-use funnelweb_factor_events::store::{AppendOutcome, Effect, Event, Events, HistoryQuery, StoredEvent};
+use funnelweb_factor_events::store::{AppendOutcome, Effect, Event, Events, HistoryQuery, Position, StoredEvent};
 use funnelweb_tenant_store::lock;
 use tokio::{sync::Notify, task::JoinSet};
 
@@ -22,39 +22,86 @@ use crate::{
 const TICK: Duration = Duration::from_secs(1);
 /// Time after which an operator that failed is tried again.
 const RETRY_MS: u64 = 5_000;
+/// How long it is waited for an operator that does not move.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// Between two looks at how far they are.
+const PAUSE: Duration = Duration::from_millis(10);
 /// Time that an operator has in a tenant's turn, before others have theirs.
 const TURN: Duration = Duration::from_millis(200);
 
-/// Tenants whose log has grown.
+/// Tenants whose log has grown, and who follows.
 #[derive(Default)]
 pub struct Grown {
-    tenants: Mutex<HashSet<Tenant>>,
+    behind: Mutex<Behind>,
     some: Notify,
+    /// The names of the operators that follow; none before they do.
+    followers: Mutex<Vec<String>>,
+}
+
+/// Tenants of whose log something may not be taken.
+#[derive(Default)]
+struct Behind {
+    /// Those that nobody has begun with.
+    new: HashSet<Tenant>,
+    /// Since when.
+    since: HashMap<Tenant, Instant>,
 }
 
 impl Grown {
     fn add(&self, tenant: &Tenant) {
-        if lock(&self.tenants).insert(tenant.clone()) {
+        let mut behind = lock(&self.behind);
+        behind.since.entry(tenant.clone()).or_insert_with(Instant::now);
+        if behind.new.insert(tenant.clone()) {
             self.some.notify_one();
         }
     }
 
     fn take(&self) -> HashSet<Tenant> {
-        std::mem::take(&mut lock(&self.tenants))
+        std::mem::take(&mut lock(&self.behind).new)
+    }
+
+    /// Everything that the log had was taken.
+    fn taken(&self, tenant: &Tenant) {
+        let mut behind = lock(&self.behind);
+        if !behind.new.contains(tenant) {
+            behind.since.remove(tenant);
+        }
+    }
+
+    /// Tenants whose operators have not taken everything, and for how long that is so.
+    #[must_use]
+    pub fn behind(&self) -> BTreeMap<Tenant, Duration> {
+        lock(&self.behind).since.iter().map(|(tenant, since)| (tenant.clone(), since.elapsed())).collect()
     }
 }
 
-/// A log that says when it has grown.
+/// A log that is followed: it says when it has grown.
 pub struct Watched {
     log: Arc<dyn Events>,
+    state: Arc<dyn StreamStore>,
     grown: Arc<Grown>,
 }
 
 impl Watched {
-    /// `grown` is told of each tenant.
+    /// `grown` is told of each tenant; `state` is that of those who follow.
     #[must_use]
-    pub fn new(log: Arc<dyn Events>, grown: Arc<Grown>) -> Self {
-        Self { log, grown }
+    pub fn new(log: Arc<dyn Events>, state: Arc<dyn StreamStore>, grown: Arc<Grown>) -> Self {
+        Self { log, state, grown }
+    }
+
+    /// An operator that has not taken the log up to `end`, and how far it is; none when all
+    /// have.
+    async fn behind(&self, tenant: &Tenant, end: u64) -> Result<Option<(String, u64)>, Error> {
+        let operators = lock(&self.grown.followers).clone();
+        for operator in operators {
+            let next = self.state.progress(tenant, &operator).await?.next;
+            // What is behind may have been deleted.
+            let left = if next > end { Vec::new() } else { self.log.read(tenant, next, 1).await? };
+            if left.first().is_some_and(|stored| stored.offset <= end) {
+                return Ok(Some((operator, next)));
+            }
+        }
+        Ok(None)
     }
 }
 
@@ -88,7 +135,36 @@ impl Events for Watched {
     }
 
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
+        let end = self.log.last_offset(tenant).await?;
+        let (mut since, mut last) = (Instant::now(), None);
+        while let Some(behind) = self.behind(tenant, end).await? {
+            if last.as_ref() != Some(&behind) {
+                (since, last) = (Instant::now(), Some(behind));
+            } else if since.elapsed() > PATIENCE {
+                let (operator, next) = behind;
+                let rule = format!("operator `{operator}` is at {next} of tenant {tenant}'s log, which ends at {end}");
+                return Err(Error::Unavailable(rule));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
         self.log.settle(tenant).await
+    }
+
+    fn is_followed(&self) -> bool {
+        true
+    }
+
+    async fn positions(&self, tenant: &Tenant) -> Result<Option<Vec<Position>>, Error> {
+        Ok(Some(self.state.positions(tenant).await?))
+    }
+
+    async fn restore_positions(&self, tenant: &Tenant, positions: Option<Vec<Position>>) -> Result<(), Error> {
+        let to = match positions {
+            Some(positions) => Ok(positions),
+            // Everything that is there has changed what it changes.
+            None => Err(self.log.last_offset(tenant).await?.saturating_add(1)),
+        };
+        self.state.set_positions(tenant, to).await
     }
 
     async fn restore(&self, tenant: &Tenant, events: Vec<StoredEvent>) -> Result<(), Error> {
@@ -121,6 +197,13 @@ enum Next {
     At(u64),
     /// When the log grows.
     Rests,
+}
+
+/// How a tenant's turn ended.
+struct Turn {
+    next: Next,
+    /// Whether an operator has more of the log to take, or could not.
+    left: bool,
 }
 
 /// Tenants whose turn comes, first come, first served.
@@ -166,15 +249,19 @@ impl Streams {
         self.engine.store()
     }
 
-    /// Follows the logs, those first that grew while nobody did, until it is dropped. As
-    /// many tenants at once as there are cores.
-    pub async fn follow(self: Arc<Self>) {
-        let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut line = Line::default();
+    /// Marks all logs as grown: some have, while nobody followed.
+    pub async fn mark_all(&self) {
         match self.store().tenants().await {
-            Ok(tenants) => tenants.into_iter().for_each(|tenant| line.add(tenant)),
+            Ok(tenants) => tenants.iter().for_each(|tenant| self.grown.add(tenant)),
             Err(error) => tracing::error!(%error, "logs that grew before are followed when they grow again"),
         }
+    }
+
+    /// Follows the logs until it is dropped. As many tenants at once as there are cores.
+    pub async fn follow(self: Arc<Self>) {
+        *lock(&self.grown.followers) = self.operators.iter().map(|operator| operator.name().to_owned()).collect();
+        let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let mut line = Line::default();
         let mut later: HashMap<Tenant, u64> = HashMap::new();
         let mut turns = JoinSet::new();
         let mut of_turns: HashMap<tokio::task::Id, Tenant> = HashMap::new();
@@ -196,14 +283,17 @@ impl Streams {
                     later.extract_if(|_, at_ms| *at_ms <= now).for_each(|(tenant, _)| line.add(tenant));
                 }
                 Some(done) = turns.join_next_with_id() => {
-                    let (id, next) = match done {
-                        Ok((id, next)) => (id, next),
+                    let (id, turn) = match done {
+                        Ok((id, turn)) => (id, turn),
                         // It panicked, and said so.
-                        Err(error) => (error.id(), Next::At(now_ms() + RETRY_MS)),
+                        Err(error) => (error.id(), Turn { next: Next::At(now_ms() + RETRY_MS), left: true }),
                     };
                     let Some(tenant) = of_turns.remove(&id) else { continue };
                     line.busy.remove(&tenant);
-                    match next {
+                    if !turn.left && !line.waiting.contains(&tenant) {
+                        self.grown.taken(&tenant);
+                    }
+                    match turn.next {
                         Next::Now => line.add(tenant),
                         Next::At(at_ms) => drop(later.insert(tenant, at_ms)),
                         Next::Rests => {}
@@ -214,8 +304,8 @@ impl Streams {
     }
 
     /// Has all operators go on with a tenant's log, each for a while.
-    async fn turn(&self, tenant: Tenant) -> Next {
-        let (mut more, mut at_ms) = (false, None);
+    async fn turn(&self, tenant: Tenant) -> Turn {
+        let (mut more, mut failed, mut at_ms) = (false, false, None);
         for operator in &self.operators {
             let begin = Instant::now();
             let next = loop {
@@ -225,6 +315,7 @@ impl Streams {
                     Ok(Outcome::Rests(until)) => break until.map_or(Next::Rests, Next::At),
                     Err(error) => {
                         tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
+                        failed = true;
                         break Next::At(now_ms() + RETRY_MS);
                     }
                 }
@@ -235,7 +326,8 @@ impl Streams {
                 Next::Rests => {}
             }
         }
-        if more { Next::Now } else { at_ms.map_or(Next::Rests, Next::At) }
+        let next = if more { Next::Now } else { at_ms.map_or(Next::Rests, Next::At) };
+        Turn { next, left: more || failed }
     }
 }
 

@@ -2,7 +2,7 @@
 //! transaction with what it changes.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ops::Range,
     path::Path,
     sync::{Arc, Mutex},
@@ -11,6 +11,7 @@ use std::{
 use async_trait::async_trait;
 use funnelweb_bindings::stages::aggregate::Topic;
 use funnelweb_core::limits;
+use funnelweb_factor_events::{Applying, SqliteEvents, store::Position};
 use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write, lock};
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -29,18 +30,19 @@ pub struct SqliteStreams {
 }
 
 /// The tables, and the counters of those tenants that were asked for once.
-#[derive(Clone, Default)]
+#[derive(Clone)]
 struct State {
+    applying: Applying,
     counters: Arc<Mutex<HashMap<String, Arc<Counters>>>>,
 }
 
 impl SqliteStreams {
-    /// Adds the tables to `stores`.
+    /// Adds the tables to `stores`, which must be the one that `events` was made with.
     ///
     /// # Errors
     /// See [`TenantStores::register`].
-    pub fn new(stores: Arc<TenantStores>) -> Result<Self, Error> {
-        let state = State::default();
+    pub fn new(stores: Arc<TenantStores>, events: &SqliteEvents) -> Result<Self, Error> {
+        let state = State { applying: events.applying(), counters: Arc::default() };
         stores.register(Arc::new(state.clone()))?;
         Ok(Self { stores, state })
     }
@@ -169,10 +171,41 @@ impl StreamStore for SqliteStreams {
         let (operator, state, of) = (operator.to_owned(), self.state.clone(), tenant.clone());
         let now_ms = self.stores.now_ms();
         let bytes = step.put.iter().map(|(_, accumulator)| 128 + accumulator.len()).sum::<usize>()
-            + step.messages.iter().map(|message| 128 + message.body.len()).sum::<usize>();
+            + step.messages.iter().map(|message| 128 + message.body.len()).sum::<usize>()
+            + step.changes.len() * 256;
         // What a loss of power takes with it, it takes with the progress.
         file.write_sized(Durability::Relaxed, bytes, move |write| {
             state.commit(write, of, &operator, &before, step, now_ms)
+        })
+        .await
+    }
+
+    async fn positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error> {
+        self.read(tenant, |connection| {
+            let mut select =
+                connection.prepare_cached("SELECT operator, next, newest_ms FROM stream_progress ORDER BY operator")?;
+            let position = |row: &rusqlite::Row<'_>| {
+                let (next, newest_ms) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, i64>(2)?.cast_unsigned());
+                Ok(Position { operator: row.get(0)?, next, newest_ms })
+            };
+            let positions = select.query_map([], position)?;
+            Ok(positions.collect::<Result<_, _>>()?)
+        })
+        .await
+    }
+
+    async fn set_positions(&self, tenant: &Tenant, to: Result<Vec<Position>, u64>) -> Result<(), Error> {
+        let file = self.stores.open(tenant).await?;
+        let all = |next| vec![Position { operator: String::new(), next, newest_ms: 0 }];
+        let positions = to.unwrap_or_else(all);
+        file.write(Durability::Durable, move |write| {
+            write.execute("DELETE FROM stream_progress", [])?;
+            let mut insert =
+                write.prepare_cached("INSERT OR REPLACE INTO stream_progress VALUES (?, ?, ?, 0, NULL, NULL)")?;
+            for Position { operator, next, newest_ms } in &positions {
+                insert.execute(params![operator, clamp(*next), clamp(*newest_ms)])?;
+            }
+            Ok(())
         })
         .await
     }
@@ -259,6 +292,7 @@ impl State {
         put(write, operator, &step)?;
         publish(write, &step, now_ms)?;
         bury(write, operator, &step.dead)?;
+        self.applying.apply(write, &step.changes, now_ms)?;
         let counted = count(write, step.counts)?;
         let counters = Arc::clone(&self.counters);
         write.after_commit(move || {
@@ -278,7 +312,8 @@ fn progress(connection: &Connection, operator: &str) -> Result<Progress, Error> 
     let purges: i64 = connection.prepare_cached("SELECT count FROM stream_purges")?.query_row([], |row| row.get(0))?;
     let purges = purges.cast_unsigned();
     let mut select = connection.prepare_cached(
-        "SELECT next, newest_ms, fired_ms, firing_ms, firing_key FROM stream_progress WHERE operator = ?",
+        "SELECT next, newest_ms, fired_ms, firing_ms, firing_key FROM stream_progress
+         WHERE operator IN (?, '') ORDER BY operator DESC LIMIT 1",
     )?;
     let found = select.query_row([operator], |row| {
         let firing = row.get::<_, Option<i64>>(3)?.zip(row.get::<_, Option<String>>(4)?);
@@ -333,10 +368,16 @@ fn publish(write: &Write<'_>, step: &Step, now_ms: u64) -> Result<(), Error> {
         "INSERT INTO topic_ends VALUES (?, 1) ON CONFLICT (topic) DO UPDATE SET last = last + 1 RETURNING last",
     )?;
     let mut insert = write.prepare_cached("INSERT INTO topics VALUES (?, ?, ?, ?, ?)")?;
+    let mut ends = BTreeMap::new();
     for message in &step.messages {
         let topic = topic_name(message.topic);
         let offset: i64 = next.query_row([topic], |row| row.get(0))?;
         insert.execute(params![topic, offset, message.key, message.body, clamp(now_ms)])?;
+        ends.insert(topic, offset);
+    }
+    let mut delete = write.prepare_cached(r#"DELETE FROM topics WHERE topic = ? AND "offset" <= ?"#)?;
+    for (topic, end) in ends {
+        delete.execute(params![topic, end - limits::TOPIC_MESSAGES as i64])?;
     }
     Ok(())
 }
@@ -406,6 +447,8 @@ fn count(write: &Write<'_>, counts: Vec<(Series, f64)>) -> Result<Vec<(Series, f
 #[must_use]
 pub fn topic_name(topic: Topic) -> &'static str {
     match topic {
+        Topic::UserProfileUpdates => "user-profile-updates",
+        Topic::ItemStatsUpdates => "item-stats-updates",
         Topic::RecommendationMetrics => "recommendation-metrics",
     }
 }
@@ -416,7 +459,7 @@ impl Part for State {
     }
 
     fn migrations(&self) -> &'static [&'static str] {
-        &[include_str!("schema.sql")]
+        &[include_str!("schema.sql"), include_str!("schema-2.sql")]
     }
 
     fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {

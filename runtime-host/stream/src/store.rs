@@ -6,6 +6,8 @@ use std::{collections::BTreeMap, ops::Range, sync::Arc};
 use async_trait::async_trait;
 pub use funnelweb_tenant_store::{Error, Tenant};
 
+use funnelweb_factor_events::store::{Change, Position};
+
 use crate::operator::Message;
 
 /// A pane of a key.
@@ -78,6 +80,8 @@ pub struct Step {
     pub spoke: Vec<Window>,
     /// What counters get.
     pub counts: Vec<(Series, f64)>,
+    /// What is changed of hot lists, items' counters and profiles.
+    pub changes: Vec<Change>,
     /// What is published.
     pub messages: Vec<Message>,
     /// What was passed over.
@@ -136,6 +140,13 @@ pub trait StreamStore: Send + Sync + 'static {
     /// Makes the changes of a step that begins at `before`; false, and nothing is
     /// changed, when the operator has come to elsewhere meanwhile.
     async fn commit(&self, tenant: &Tenant, operator: &str, before: Progress, step: Step) -> Result<bool, Error>;
+
+    /// How far all operators have come.
+    async fn positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error>;
+
+    /// Has operators go on from there: those that are named, or else all of them, from
+    /// the offset `next`. Not while they follow.
+    async fn set_positions(&self, tenant: &Tenant, to: Result<Vec<Position>, u64>) -> Result<(), Error>;
 
     /// Messages of a topic from `offset` on.
     async fn published(&self, tenant: &Tenant, topic: &str, offset: u64, limit: u32) -> Result<Vec<Published>, Error>;

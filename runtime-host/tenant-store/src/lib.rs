@@ -34,7 +34,6 @@ mod breaker;
 mod cache;
 mod copy;
 mod data_dir;
-pub mod decay;
 mod error;
 mod file;
 #[cfg(feature = "host")]

@@ -89,6 +89,7 @@ impl World {
             action_type: action_type.to_owned(),
             timestamp_ms,
             body: format!(r#"{{"context":{{}},"extra":{extra}}}"#),
+            signal: None,
         };
         self.events.append(&self.tenant, vec![event], vec![Vec::new()]).await.unwrap();
     }

@@ -228,7 +228,8 @@ impl Making<'_> {
         let moves = teaching.into_iter().filter_map(|(stored, weighing)| {
             let event = &stored.event;
             let item = facts.get(&event.item_id)?;
-            let Lesson { preferences, counters, recent } = Lesson::of(&event.action_type, weighing.weight, item)?;
+            let Lesson { preferences, counters, recent } =
+                Lesson::of(&event.action_type, weighing.weight, event.timestamp_ms, item)?;
             let half_life_s = weighing.profile_half_life_s;
             Some(Move {
                 item: event.item_id.clone(),
@@ -295,7 +296,9 @@ fn made_anew(before: Option<&Document>, key: &Key, moves: &[Move]) -> Option<Map
 
 /// Whether events move this one of a profile's `features`.
 fn is_of_events(name: &str) -> bool {
-    matches!(name, "favorite_categories" | "last_active_at") || (name.starts_with("total_") && name.ends_with("_count"))
+    matches!(name, "favorite_categories" | "last_active_at")
+        || (name.starts_with("total_") && name.ends_with("_count"))
+        || name.starts_with("active_hour_")
 }
 
 /// Whether a stored profile says this already, but for when it was written.

@@ -27,11 +27,30 @@ impl Connection {
     /// Sends JSON, waits for the whole response, and says whether its status is
     /// the expected one.
     pub fn post(&mut self, path: &str, user: &str, body: &[u8], expected: u16) -> bool {
+        self.send("POST", path, user, body);
+        let response = self.read();
+        let as_expected = status(response) == expected;
+        if !as_expected {
+            eprintln!("{path}: {}", String::from_utf8_lossy(response));
+        }
+        as_expected
+    }
+
+    /// The status and the body of an answer, of known length.
+    pub fn ask(&mut self, method: &str, path: &str, user: &str, body: &[u8]) -> (u16, String) {
+        self.send(method, path, user, body);
+        let response = self.read();
+        let text = String::from_utf8_lossy(response);
+        let (_, body) = text.split_once("\r\n\r\n").unwrap();
+        (status(response), body.to_owned())
+    }
+
+    fn send(&mut self, method: &str, path: &str, user: &str, body: &[u8]) {
         self.number += 1;
         self.request.clear();
         write!(
             self.request,
-            "POST {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+            "{method} {path} HTTP/1.1\r\nhost: localhost\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
              x-tenant-id: {}\r\nx-user-id: {user}\r\nx-request-id: r{}\r\nauthorization: Bearer bench\r\n\r\n",
             body.len(),
             self.tenant,
@@ -40,13 +59,6 @@ impl Connection {
         .unwrap();
         self.request.extend_from_slice(body);
         self.stream.write_all(&self.request).unwrap();
-        let response = self.read();
-        let status = std::str::from_utf8(&response[9..12]).unwrap();
-        let as_expected = status.parse() == Ok(expected);
-        if !as_expected {
-            eprintln!("{path}: {}", String::from_utf8_lossy(response));
-        }
-        as_expected
     }
 
     /// One whole response.
@@ -71,6 +83,10 @@ impl Connection {
             }
         }
     }
+}
+
+fn status(response: &[u8]) -> u16 {
+    std::str::from_utf8(&response[9..12]).unwrap().parse().unwrap()
 }
 
 /// Where a response ends.

@@ -22,6 +22,7 @@
 
 #[path = "../common.rs"]
 mod common;
+#[allow(dead_code, reason = "what the benches share")]
 mod http;
 mod server;
 

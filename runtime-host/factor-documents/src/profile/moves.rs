@@ -1,7 +1,7 @@
 //! The movement itself.
 
+use funnelweb_core::decay;
 use funnelweb_core::limits;
-use funnelweb_tenant_store::decay;
 
 use super::{Counter, Move, Recent, Scores, State, scores_name};
 

@@ -13,7 +13,7 @@ use funnelweb_factor_live::sqlite::{CountChange, HotChange, Tables as LiveTables
 use funnelweb_tenant_store::{Error, Write, set_settled, settled};
 use rusqlite::params;
 
-use crate::store::{Effect, Event};
+use crate::store::{Change, Effect, Event};
 
 /// Of the encoding of [`Effects`]; a file with another one is not opened.
 const FORMAT: u8 = 1;
@@ -42,52 +42,85 @@ fn place<K: std::hash::Hash + Eq, T>(places: &mut HashMap<K, usize>, list: &mut 
     })
 }
 
+/// Effects that are gathered one by one.
+#[derive(Default)]
+struct Gathering<'a> {
+    effects: Effects,
+    hot: HashMap<&'a str, usize>,
+    counts: HashMap<&'a str, usize>,
+    moves: HashMap<(&'a str, &'a str), usize>,
+}
+
+impl<'a> Gathering<'a> {
+    fn heat(&mut self, scenario: &'a str, half_life_s: u32, given: Given) {
+        // A list's half-life is that of the last weight: those of another one begin a
+        // new entry.
+        if self.effects.last_half_life(scenario) != Some(half_life_s) {
+            self.hot.remove(scenario);
+        }
+        let new = (scenario.to_owned(), half_life_s, Vec::new());
+        let at = place(&mut self.hot, &mut self.effects.hot, scenario, new);
+        if let Some((_, _, weights)) = self.effects.hot.get_mut(at) {
+            weights.push(given);
+        }
+    }
+
+    fn count(&mut self, field: &'a str, handle: u64, amount: f64) {
+        let at = place(&mut self.counts, &mut self.effects.counts, field, (field.to_owned(), Vec::new()));
+        if let Some((_, amounts)) = self.effects.counts.get_mut(at) {
+            amounts.push((handle, amount));
+        }
+    }
+
+    fn profile(&mut self, scenario: &'a str, user: &'a str, one: Move) {
+        let new = (scenario.to_owned(), user.to_owned(), Vec::new());
+        let at = place(&mut self.moves, &mut self.effects.moves, (scenario, user), new);
+        if let Some((_, _, moves)) = self.effects.moves.get_mut(at) {
+            moves.push(Arc::new(one));
+        }
+    }
+}
+
 impl Effects {
     pub(super) fn new<'a>(events: impl Iterator<Item = (&'a Event, &'a [Effect])>, now_ms: u64) -> Self {
-        let mut this = Self::default();
-        let (mut hot, mut counts, mut moves) = (HashMap::new(), HashMap::new(), HashMap::new());
+        let mut gathering = Gathering::default();
         for (event, effects) in events {
             let (handle, at_ms) = (id::handle(&event.item_id), event.timestamp_ms);
             for effect in effects {
                 match effect {
-                    Effect::Hot(effect) => {
-                        let (scenario, half_life_s) = (event.scenario_id.as_str(), effect.half_life_s);
-                        let new = (scenario.to_owned(), half_life_s, Vec::new());
-                        // A list's half-life is that of the last weight: those of
-                        // another one begin a new entry.
-                        if this.last_half_life(scenario) != Some(half_life_s) {
-                            hot.remove(scenario);
-                        }
-                        let at = place(&mut hot, &mut this.hot, scenario, new);
-                        if let Some((_, _, weights)) = this.hot.get_mut(at) {
-                            weights.push((handle, effect.weight, at_ms));
-                        }
+                    Effect::Hot(hot) => {
+                        gathering.heat(&event.scenario_id, hot.half_life_s, (handle, hot.weight, at_ms));
                     }
-                    Effect::Count(effect) => {
-                        let new = (effect.field.clone(), Vec::new());
-                        let at = place(&mut counts, &mut this.counts, effect.field.as_str(), new);
-                        if let Some((_, amounts)) = this.counts.get_mut(at) {
-                            amounts.push((handle, effect.amount));
-                        }
-                    }
+                    Effect::Count(count) => gathering.count(&count.field, handle, count.amount),
                     Effect::Profile(effect) => {
-                        let (scenario, user) = (event.scenario_id.as_str(), event.user_id.as_str());
-                        let new = (scenario.to_owned(), user.to_owned(), Vec::new());
-                        let at = place(&mut moves, &mut this.moves, (scenario, user), new);
-                        if let Some((_, _, moves)) = this.moves.get_mut(at) {
-                            moves.push(Arc::new(Move {
-                                item: event.item_id.clone(),
-                                action: event.action_type.clone(),
-                                at_ms,
-                                accepted_ms: now_ms,
-                                effect: effect.clone(),
-                            }));
-                        }
+                        let (item, action) = (event.item_id.clone(), event.action_type.clone());
+                        let effect = effect.clone();
+                        let one = Move { item, action, at_ms, accepted_ms: now_ms, effect };
+                        gathering.profile(&event.scenario_id, &event.user_id, one);
                     }
                 }
             }
         }
-        this
+        gathering.effects
+    }
+
+    /// Of what operators change.
+    pub(super) fn of_changes(changes: &[Change], now_ms: u64) -> Self {
+        let mut gathering = Gathering::default();
+        for change in changes {
+            match change {
+                Change::Heat { scenario_id, item_id, half_life_s, weight, at_ms } => {
+                    gathering.heat(scenario_id, *half_life_s, (id::handle(item_id), *weight, *at_ms));
+                }
+                Change::Count { item_id, field, amount } => gathering.count(field, id::handle(item_id), *amount),
+                Change::Profile { scenario_id, user_id, at_ms, effect } => {
+                    let (item, action) = (String::new(), String::new());
+                    let one = Move { item, action, at_ms: *at_ms, accepted_ms: now_ms, effect: effect.clone() };
+                    gathering.profile(scenario_id, user_id, one);
+                }
+            }
+        }
+        gathering.effects
     }
 
     fn last_half_life(&self, scenario: &str) -> Option<u32> {

@@ -13,7 +13,7 @@ use rusqlite::{CachedStatement, Connection, OptionalExtension, Row, params, para
 
 use crate::{
     check::taken,
-    store::{AppendOutcome, Event, HistoryQuery, StoredEvent},
+    store::{AppendOutcome, Event, HistoryQuery, Signal, StoredEvent},
 };
 
 /// Events that are put into the index tables together.
@@ -83,18 +83,19 @@ pub(super) fn insert(write: &Write<'_>, ids: &Ids, events: &[Event]) -> Result<(
         by_id: write.prepare_cached(r#"SELECT "offset" FROM events_by_id WHERE id = ?"#)?,
         at: write.prepare_cached(r#"SELECT event_id FROM events WHERE "offset" = ?"#)?,
     };
-    let mut insert = write.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut insert = write.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     let mut outcomes = Vec::with_capacity(events.len());
     let mut new = Vec::with_capacity(events.len());
     for ((event, handle), candidates) in events.iter().zip(handles).zip(&candidates) {
-        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } = event;
+        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body, signal } = event;
         if known.has(event_id, handle, candidates)? {
             outcomes.push(AppendOutcome::Duplicate);
             continue;
         }
         last += 1;
         let (offset, at_ms) = (last.cast_signed(), timestamp_ms.cast_signed());
-        insert.execute(params![offset, event_id, scenario_id, user_id, item_id, action_type, at_ms, body])?;
+        let signal = signal.as_ref().map(Signal::encode).transpose()?;
+        insert.execute(params![offset, event_id, scenario_id, user_id, item_id, action_type, at_ms, body, signal])?;
         known.fresh.insert(event_id.clone());
         new.push((last, handle));
         outcomes.push(AppendOutcome::Accepted);
@@ -175,7 +176,8 @@ pub(super) fn delete(write: &Write<'_>, what: &Purge) -> Result<u64, Error> {
     Ok(count)
 }
 
-const COLUMNS: &str = "e.\"offset\", e.event_id, e.scenario, e.user, e.item, e.action_type, e.timestamp_ms, e.body";
+const COLUMNS: &str =
+    "e.\"offset\", e.event_id, e.scenario, e.user, e.item, e.action_type, e.timestamp_ms, e.body, e.signal";
 
 fn to_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
     let event = Event {
@@ -186,6 +188,7 @@ fn to_event(row: &Row<'_>) -> rusqlite::Result<StoredEvent> {
         action_type: row.get(5)?,
         timestamp_ms: row.get::<_, i64>(6)?.cast_unsigned(),
         body: row.get(7)?,
+        signal: row.get_ref(8)?.as_blob_or_null()?.and_then(Signal::decode),
     };
     Ok(StoredEvent { offset: row.get::<_, i64>(0)?.cast_unsigned(), event })
 }
@@ -222,9 +225,9 @@ pub(super) fn restore(write: &Write<'_>, events: &[StoredEvent]) -> Result<(), E
         r#"SELECT 1 FROM events_by_id i CROSS JOIN events e ON e."offset" = i."offset"
            WHERE i.id = ? AND e.event_id = ?"#,
     )?;
-    let mut insert = write.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?)")?;
+    let mut insert = write.prepare_cached("INSERT INTO events VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)")?;
     for StoredEvent { offset, event } in events {
-        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } = event;
+        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body, signal } = event;
         let (stored, at_ms) = (offset.cast_signed(), timestamp_ms.cast_signed());
         let there: Option<String> = at.query_row([stored], |row| row.get(0)).optional()?;
         if there.as_ref() == Some(event_id) {
@@ -235,7 +238,8 @@ pub(super) fn restore(write: &Write<'_>, events: &[StoredEvent]) -> Result<(), E
         if *offset <= end || is_known {
             return Err(taken(*offset, event_id));
         }
-        insert.execute(params![stored, event_id, scenario_id, user_id, item_id, action_type, at_ms, body])?;
+        let signal = signal.as_ref().map(Signal::encode).transpose()?;
+        insert.execute(params![stored, event_id, scenario_id, user_id, item_id, action_type, at_ms, body, signal])?;
     }
     raise_last(write, events.last().map_or(0, |last| last.offset))
 }

@@ -26,7 +26,7 @@ use rusqlite::Connection;
 use self::{journal::Effects, log::Ids};
 use crate::{
     check::{check, check_history, check_read, check_restored},
-    store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, StoredEvent, Tenant},
+    store::{AppendOutcome, Change, Effect, Error, Event, Events, HistoryQuery, StoredEvent, Tenant},
 };
 
 /// Events in a file's journal at which it is settled.
@@ -58,6 +58,40 @@ impl SqliteEvents {
         let log = Log { documents, live, ids: Arc::default(), held: Arc::default() };
         stores.register(Arc::new(log.clone()))?;
         Ok(Self { stores, log })
+    }
+
+    /// For those who keep the state of operators in the same files.
+    #[must_use]
+    pub fn applying(&self) -> Applying {
+        Applying(self.log.clone())
+    }
+}
+
+/// Applies what operators change, in the transaction of their step.
+#[derive(Clone)]
+pub struct Applying(Log);
+
+impl Applying {
+    /// Writes the changes down; after the commit they are visible.
+    ///
+    /// # Errors
+    /// `unavailable` when the file cannot be written.
+    pub fn apply(&self, write: &mut Write<'_>, changes: &[Change], now_ms: u64) -> Result<(), Error> {
+        let log = self.0.clone();
+        if changes.is_empty() {
+            return Ok(());
+        }
+        if log.is_full(write.number()) {
+            write.settle()?;
+        }
+        let effects = Effects::of_changes(changes, now_ms);
+        let (seq, bytes) = effects.insert(write)?;
+        let file = write.number();
+        write.after_commit(move || {
+            lock(&log.held).entry(file).or_default().bytes += bytes;
+            effects.show(file, seq, &log.documents, &log.live);
+        });
+        Ok(())
     }
 }
 
@@ -115,9 +149,12 @@ impl Events for SqliteEvents {
 
 /// Bytes of an event in memory, roughly.
 fn bytes(event: &Event) -> usize {
-    let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms: _, body } = event;
+    let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms: _, body, signal } = event;
     let texts = [event_id, scenario_id, user_id, item_id, action_type, body];
-    size_of::<Event>() + texts.into_iter().map(String::len).sum::<usize>()
+    let preferences = signal.iter().flat_map(|signal| &signal.preferences);
+    size_of::<Event>()
+        + texts.into_iter().map(String::len).sum::<usize>()
+        + preferences.map(|(field, value, _)| 64 + field.len() + value.len()).sum::<usize>()
 }
 
 fn effect_bytes(effect: &Effect) -> usize {
@@ -204,7 +241,7 @@ impl Part for Log {
     }
 
     fn migrations(&self) -> &'static [&'static str] {
-        &[include_str!("schema.sql"), include_str!("schema-2.sql")]
+        &[include_str!("schema.sql"), include_str!("schema-2.sql"), include_str!("schema-3.sql")]
     }
 
     fn settle(&self, write: &mut Write<'_>) -> Result<(), Error> {

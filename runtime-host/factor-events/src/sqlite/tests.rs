@@ -52,6 +52,7 @@ fn event(id: &str, user: &str, item: &str) -> Event {
         action_type: "click".to_owned(),
         timestamp_ms: NOW_MS,
         body: "{}".to_owned(),
+        signal: None,
     }
 }
 
@@ -316,6 +317,7 @@ async fn a_failure_after_the_insert_takes_the_event_back() {
         action_type: "click".to_owned(),
         timestamp_ms: NOW_MS,
         body: "{}".to_owned(),
+        signal: None,
     };
     let file = events.stores.open(&t).await.unwrap();
     let change = async |sql: &'static str| {

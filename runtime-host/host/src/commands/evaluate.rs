@@ -93,7 +93,7 @@ async fn ask_variants(
         variables: variables(&args.variables)?,
         scenario_id: scenario.scenario_id.clone(),
     };
-    let trial = Arc::new(tokio::task::block_in_place(|| Trial::start(setup))?);
+    let trial = Arc::new(Trial::start(setup).await?);
     let runs = ask_all(&trial, scenario, material, split, cuts, show).await;
     // No request is left that could hold it.
     if let Some(trial) = Arc::into_inner(trial) {

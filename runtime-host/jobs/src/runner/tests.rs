@@ -196,6 +196,30 @@ async fn progress_is_seen_and_a_run_is_cancelled() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_stops_the_moment_it_is_told_was_cancelled() {
+    const RUNS: usize = 20;
+    let at_once = || {
+        body(|task| {
+            loop {
+                task.go_on()?;
+                std::hint::spin_loop();
+            }
+        })
+    };
+    let fixture = Fixture::new((0..RUNS).map(|_| at_once()).collect()).await;
+    let jobs = fixture.jobs(1);
+    jobs.spawn();
+    for _ in 0..RUNS {
+        let run = start(&jobs, "feed").await;
+        fixture.when(&acme(), &run.id, |run| run.state == State::Running).await;
+        jobs.cancel(&acme(), &run.id).await.unwrap();
+        let over = fixture.over(&run.id).await;
+        assert_eq!((over.state, over.error.as_str()), (State::Cancelled, ""));
+    }
+    jobs.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn failures_that_may_pass_are_tried_again_and_others_not() {
     let fixture = Fixture::new(vec![
         body(|_| Err(Failure::Transient("the store is away".to_owned()))),

@@ -268,10 +268,13 @@ impl MongoEvents {
         offset: i64,
         number: u128,
     ) -> Result<Document, Error> {
-        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body } = event;
+        let Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body, signal } = event;
         let body: Map<String, Value> =
             serde_json::from_str(body).map_err(|error| Error::invalid("events.body", error))?;
         let mut own = doc! { "event_id": event_id, "offset": offset, "batch": binary(number.to_be_bytes().to_vec()) };
+        if let Some(signal) = signal {
+            own.insert("signal", binary(signal.encode()?));
+        }
         let mut document = doc! { "_id": event_object_id(tenant, event_id), "tenant_id": tenant.as_str() };
         let key = [
             ("scenario_id", scenario_id.as_str()),

@@ -41,7 +41,7 @@ use bson::{Document, doc};
 use funnelweb_factor_documents::store::Watcher;
 use funnelweb_factor_events::{
     check::{check, check_history, check_read, check_restored},
-    store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, StoredEvent, Tenant},
+    store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, Signal, StoredEvent, Tenant},
 };
 use funnelweb_factor_live::store::LiveEffects;
 use quick_cache::sync::Cache;
@@ -117,8 +117,9 @@ fn event(stored: Document) -> Option<StoredEvent> {
     let (user_id, item_id) = (text(&stored, "user_id")?, text(&stored, "item_id")?);
     let action_type = text(&stored, "action_type")?;
     let timestamp_ms = u64::try_from(stored.get_datetime("timestamp").ok()?.timestamp_millis()).ok()?;
+    let signal = own.get_binary_generic("signal").ok().and_then(|bytes| Signal::decode(bytes));
     let body = Value::Object(codec::decode(stored)).to_string();
-    let event = Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body };
+    let event = Event { event_id, scenario_id, user_id, item_id, action_type, timestamp_ms, body, signal };
     Some(StoredEvent { offset, event })
 }
 

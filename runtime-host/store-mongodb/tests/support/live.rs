@@ -9,9 +9,9 @@ use std::{
 };
 
 use async_trait::async_trait;
-use funnelweb_core::id::handle;
+use funnelweb_core::{decay, id::handle};
 use funnelweb_factor_live::store::{CountAdd, Error, HotAdd, Live, LiveEffects, Scored, Tenant, Walk, Whole};
-use funnelweb_tenant_store::{decay, pages};
+use funnelweb_tenant_store::pages;
 
 /// Score and its time by handle, and their half-life.
 type HotList = (u32, HashMap<u64, (f64, u64)>);

@@ -3,9 +3,9 @@
 use std::collections::{BTreeMap, HashMap};
 
 use async_trait::async_trait;
+use funnelweb_core::decay::factor;
 use funnelweb_core::limits;
 use funnelweb_factor_live::store::{CountAdd, Error, HotAdd, LiveEffects, Tenant};
-use funnelweb_tenant_store::decay::factor;
 use redis::{Value, cluster_routing::Slot};
 
 use super::RedisLive;

@@ -5,8 +5,8 @@ use std::{
     hash::{BuildHasher as _, RandomState},
 };
 
+use funnelweb_core::decay::factor;
 use funnelweb_factor_live::store::{Counters, Error, Exposed, Hot, Tenant, Walk, Whole};
-use funnelweb_tenant_store::decay::factor;
 use futures::{StreamExt as _, TryFutureExt as _, TryStreamExt as _, stream};
 use redis::Value;
 

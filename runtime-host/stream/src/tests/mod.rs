@@ -1,5 +1,6 @@
 //! The engine over the embedded log, with operators that are written for it.
 
+mod changes;
 mod faults;
 mod state;
 mod windows;
@@ -18,7 +19,7 @@ use funnelweb_core::limits;
 use funnelweb_factor_documents::SqliteDocuments;
 use funnelweb_factor_events::{
     SqliteEvents,
-    store::{Event as Logged, Events},
+    store::{Event as Logged, Events, Position},
 };
 use funnelweb_factor_live::SqliteLive;
 use funnelweb_tenant_store::{Clock, Durability, Error, Purge, Tenant, TenantStores};
@@ -154,6 +155,7 @@ fn logged(number: usize, timestamp_ms: u64, item: &str) -> Logged {
         action_type: "watch".to_owned(),
         timestamp_ms,
         body: r#"{"extra":{"watch_duration":0.5}}"#.to_owned(),
+        signal: None,
     }
 }
 
@@ -161,6 +163,8 @@ fn logged(number: usize, timestamp_ms: u64, item: &str) -> Logged {
 struct World {
     folder: TempDir,
     files: Arc<TenantStores>,
+    documents: SqliteDocuments,
+    live: SqliteLive,
     log: Arc<dyn Events>,
     store: Arc<dyn StreamStore>,
     engine: Engine,
@@ -180,16 +184,17 @@ impl World {
         let files = Arc::new(TenantStores::with(folder.path(), clock, limits::OPEN_TENANTS).unwrap());
         let documents = SqliteDocuments::new(files.clone()).unwrap();
         let live = SqliteLive::new(files.clone()).unwrap();
-        let log: Arc<dyn Events> = Arc::new(SqliteEvents::new(files.clone(), &documents, &live).unwrap());
-        let store: Arc<dyn StreamStore> = Arc::new(SqliteStreams::new(files.clone()).unwrap());
+        let events = SqliteEvents::new(files.clone(), &documents, &live).unwrap();
+        let store: Arc<dyn StreamStore> = Arc::new(SqliteStreams::new(files.clone(), &events).unwrap());
+        let log: Arc<dyn Events> = Arc::new(events);
         let engine = Engine::new(log.clone(), store.clone());
-        Self { folder, files, log, store, engine, tenant: Tenant::new("acme").unwrap() }
+        Self { folder, files, documents, live, log, store, engine, tenant: Tenant::new("acme").unwrap() }
     }
 
     /// The same folder, as a process that starts finds it.
     fn again(self) -> Self {
-        let Self { folder, files, log, store, engine, .. } = self;
-        drop((files, log, store, engine));
+        let Self { folder, files, documents, live, log, store, engine, .. } = self;
+        drop((files, documents, live, log, store, engine));
         Self::open(folder)
     }
 

@@ -78,7 +78,7 @@ async fn one_of_two_engines_makes_a_step() {
 async fn what_is_written_when_nobody_waits_any_more_is_counted() {
     let world = World::new();
     let grown = Arc::new(Grown::default());
-    let watched: Arc<dyn Events> = Arc::new(Watched::new(world.log.clone(), grown.clone()));
+    let watched: Arc<dyn Events> = Arc::new(Watched::new(world.log.clone(), world.store.clone(), grown.clone()));
     let operator: Arc<dyn Operator> = Arc::new(Counting::new(SECOND, SECOND, 0));
     let streams = Arc::new(Streams::new(watched.clone(), world.store.clone(), vec![operator], grown));
     let following = tokio::spawn(streams.follow());
@@ -151,4 +151,23 @@ async fn a_deleted_user_or_scenario_leaves_no_state() {
         assert_eq!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap(), None);
         assert!(world.store.dead_letters(&world.tenant, 10).await.unwrap().is_empty());
     }
+}
+
+#[tokio::test]
+async fn so_many_messages_of_a_topic_are_kept() {
+    let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
+    let file = world.files.open(&world.tenant).await.unwrap();
+    let topic = "recommendation-metrics";
+    let rows = format!(
+        "INSERT INTO topic_ends VALUES ('{topic}', {last}); \
+         INSERT INTO topics VALUES ('{topic}', 1, 'old', '{{\"end\":1,\"count\":1}}', {at}), \
+                                   ('{topic}', 2, 'kept', '{{\"end\":2,\"count\":2}}', {at});",
+        last = limits::TOPIC_MESSAGES,
+        at = NOW + 1_000_000 * SECOND
+    );
+    file.write(Durability::Relaxed, move |write| write.execute_batch(&rows).map_err(Error::from)).await.unwrap();
+    world.append(&[(NOW, "a")]).await;
+    world.run(&operator, NOW + 100 * SECOND).await;
+    let keys: Vec<String> = world.said().await.into_keys().map(|(key, _)| key).collect();
+    assert_eq!(keys, ["feed/a", "kept"]);
 }

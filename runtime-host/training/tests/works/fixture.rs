@@ -90,6 +90,7 @@ impl Fixture {
             action_type: action.to_owned(),
             timestamp_ms: at_ms,
             body: "{}".to_owned(),
+            signal: None,
         }
     }
 
@@ -106,7 +107,7 @@ impl Fixture {
         let item = self.context.documents.get(&self.t, Collection::Items, key).await.unwrap();
         let weighing = Weighing::new(&Behaviors::default(), &event.action_type);
         let item = item.map(|item| Facts::of(&item.body));
-        let lesson = item.and_then(|item| Lesson::of(&event.action_type, weighing.weight, &item));
+        let lesson = item.and_then(|item| Lesson::of(&event.action_type, weighing.weight, event.timestamp_ms, &item));
         let effect = lesson.map(|Lesson { preferences, counters, recent }| {
             let half_life_s = weighing.profile_half_life_s;
             Effect::Profile(ProfileEffect { preferences, half_life_s, counters, recent })

@@ -1,0 +1,223 @@
+//! What users do and like, in five minutes each: their profile in the scenario, and the
+//! topic `user-profile-updates`.
+//!
+//! Profiles change with every step of the log, not only at the ends of windows. An action
+//! on an item of the catalogue moves the preferences for its category and tags by the
+//! action's weight, which halves every half-life of the scenario, and counts in the
+//! profile's `features`: `total_<action>_count`, `total_watch_count`, and
+//! `active_hour_<00 to 23>`, the hours of the day (UTC) at which the user is there. At the
+//! end of five minutes, what happened in them is published; `preferences` are as of the
+//! end and of these five minutes alone.
+
+use std::collections::BTreeMap;
+
+use bincode::{Decode, Encode};
+use funnelweb_core::{behavior, decay, tally::Tally, time};
+use funnelweb_guest::aggregate::{
+    Aggregated, Batch, Change, Declaration, Event, Field, Guest, Message, Output, Signal, Taste, Topic, Window,
+};
+use serde_json::{Map, Value, json};
+
+/// The component.
+pub struct Operator;
+
+const MINUTE_MS: u64 = 60_000;
+const WINDOW: Window = Window { size_ms: 5 * MINUTE_MS, slide_ms: 5 * MINUTE_MS };
+/// A client that was offline sends what happened meanwhile.
+const LATENESS_MS: u64 = 5 * MINUTE_MS;
+/// Bytes of the names of preferences in five minutes. Nothing is learnt of others: who
+/// sees more in five minutes is a program.
+const PREFERENCE_BYTES: usize = 10 * 1024;
+/// Preferences that are published, the strongest.
+const PUBLISHED: usize = 20;
+
+/// What a user did.
+#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
+struct Doings {
+    actions: Tally,
+    learnt: Option<Learnt>,
+}
+
+/// What the profile gets.
+#[derive(Debug, Clone, PartialEq, Encode, Decode)]
+struct Learnt {
+    /// By item field and value, as of a time.
+    preferences: BTreeMap<(String, String), f64>,
+    as_of_ms: u64,
+    /// In seconds; the first that an event came with: the scenario's may change.
+    half_life_s: u32,
+    counters: Tally,
+    /// In milliseconds since 1970.
+    last_ms: u64,
+}
+
+impl Learnt {
+    fn new(signal: &Signal, as_of_ms: u64) -> Self {
+        let half_life_s = signal.profile_half_life_s;
+        Self { preferences: BTreeMap::new(), as_of_ms, half_life_s, counters: Tally::default(), last_ms: 0 }
+    }
+
+    fn add(&mut self, event: &Event, signal: &Signal) {
+        let factor = decay::factor(event.timestamp_ms, self.as_of_ms, self.half_life_s);
+        let mut bytes = self.bytes();
+        for (field, value, amount) in &signal.preferences {
+            let key = (field.clone(), value.clone());
+            if !self.preferences.contains_key(&key) {
+                bytes += size(&key);
+                if bytes > PREFERENCE_BYTES {
+                    break;
+                }
+            }
+            *self.preferences.entry(key).or_default() += f64::from(*amount) * factor;
+        }
+        for (name, _) in behavior::user_counters(&event.action_type, event.timestamp_ms) {
+            self.counters.add(&name, 1);
+        }
+        self.last_ms = self.last_ms.max(event.timestamp_ms);
+    }
+
+    fn bytes(&self) -> usize {
+        self.preferences.keys().map(size).sum()
+    }
+
+    fn merge(&mut self, other: &Self) {
+        let as_of_ms = self.as_of_ms.max(other.as_of_ms);
+        let factor = |from_ms| decay::factor(from_ms, as_of_ms, self.half_life_s);
+        let (own, others) = (factor(self.as_of_ms), factor(other.as_of_ms));
+        self.preferences.values_mut().for_each(|score| *score *= own);
+        for (key, score) in &other.preferences {
+            *self.preferences.entry(key.clone()).or_default() += score * others;
+        }
+        self.as_of_ms = as_of_ms;
+        self.counters.merge(&other.counters);
+        self.last_ms = self.last_ms.max(other.last_ms);
+    }
+}
+
+fn size((field, value): &(String, String)) -> usize {
+    field.len() + value.len() + 16
+}
+
+impl Doings {
+    fn read(bytes: &[u8]) -> Result<Self, String> {
+        let read = bincode::decode_from_slice(bytes, bincode::config::standard());
+        read.map(|(doings, _)| doings).map_err(|error| format!("accumulator: {error}"))
+    }
+
+    fn write(&self) -> Result<Vec<u8>, String> {
+        bincode::encode_to_vec(self, bincode::config::standard()).map_err(|error| error.to_string())
+    }
+
+    /// Adds an event of a pane that ends at `end_ms`: preferences are as of then.
+    fn add(&mut self, event: &Event, end_ms: u64) {
+        self.actions.add(&event.action_type, 1);
+        // Of an item that the catalogue has not, nothing is learnt.
+        let Some(signal) = event.signal.as_ref().filter(|signal| signal.known) else { return };
+        self.learnt.get_or_insert_with(|| Learnt::new(signal, end_ms)).add(event, signal);
+    }
+
+    fn merge(&mut self, other: &Self) {
+        self.actions.merge(&other.actions);
+        match (&mut self.learnt, &other.learnt) {
+            (Some(own), Some(other)) => own.merge(other),
+            (None, Some(other)) => self.learnt = Some(other.clone()),
+            (_, None) => {}
+        }
+    }
+
+    /// The strongest preferences, by item field and value, as of `at_ms`.
+    fn preferences(&self, at_ms: u64) -> Value {
+        let Some(learnt) = &self.learnt else { return json!({}) };
+        let factor = decay::factor(learnt.as_of_ms, at_ms, learnt.half_life_s);
+        let mut all: Vec<_> = learnt.preferences.iter().collect();
+        all.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then_with(|| a.0.cmp(b.0)));
+        let mut fields = Map::new();
+        for ((field, value), score) in all.into_iter().take(PUBLISHED) {
+            let of = fields.entry(field.clone()).or_insert_with(|| json!({}));
+            if let Some(of) = of.as_object_mut() {
+                of.insert(value.clone(), (score * factor).into());
+            }
+        }
+        fields.into()
+    }
+}
+
+impl Guest for Operator {
+    fn declare() -> Declaration {
+        let key = vec![Field::Scenario, Field::User];
+        Declaration { key, window: WINDOW, allowed_lateness_ms: LATENESS_MS }
+    }
+
+    fn add(batches: Vec<Batch>) -> Result<Vec<Vec<u8>>, String> {
+        let one = |batch: &Batch| {
+            let mut doings = batch.accumulator.as_deref().map_or(Ok(Doings::default()), Doings::read)?;
+            batch.events.iter().for_each(|event| doings.add(event, batch.pane.to_ms));
+            doings.write()
+        };
+        batches.iter().map(one).collect()
+    }
+
+    fn merge(panes: Vec<Vec<Vec<u8>>>) -> Result<Vec<Vec<u8>>, String> {
+        let one = |panes: &Vec<Vec<u8>>| {
+            let mut all = Doings::default();
+            for pane in panes {
+                all.merge(&Doings::read(pane)?);
+            }
+            all.write()
+        };
+        panes.iter().map(one).collect()
+    }
+
+    fn changes(panes: Vec<Aggregated>) -> Result<Vec<Vec<Change>>, String> {
+        let one = |pane: &Aggregated| {
+            let (scenario, user) = parts(&pane.key)?;
+            let taste = |learnt: Learnt| {
+                let Learnt { preferences, half_life_s, counters, last_ms, as_of_ms: _ } = learnt;
+                Change::Taste(Taste {
+                    scenario_id: scenario.to_owned(),
+                    user_id: user.to_owned(),
+                    half_life_s,
+                    preferences: preferences.into_iter().map(|((field, value), score)| (field, value, score)).collect(),
+                    counters: counters.iter().map(|(name, count)| (name.to_owned(), count as f64)).collect(),
+                    last_ms,
+                })
+            };
+            Ok(Doings::read(&pane.accumulator)?.learnt.map(taste).into_iter().collect())
+        };
+        panes.iter().map(one).collect()
+    }
+
+    fn summary(windows: Vec<Aggregated>) -> Result<Vec<Vec<Output>>, String> {
+        let one = |window: &Aggregated| {
+            let (scenario, user) = parts(&window.key)?;
+            let doings = Doings::read(&window.accumulator)?;
+            let actions: Map<String, Value> =
+                doings.actions.iter().map(|(action, count)| (action.to_owned(), count.into())).collect();
+            let body = json!({
+                "scenario_id": scenario,
+                "user_id": user,
+                "window_start": time::format_ms(window.span.from_ms),
+                "window_end": time::format_ms(window.span.to_ms),
+                "behaviors": doings.actions.total(),
+                "actions": actions,
+                "preferences": doings.preferences(window.span.to_ms),
+                "last_active_at": doings.learnt.as_ref().map(|learnt| time::format_ms(learnt.last_ms)),
+            });
+            let (topic, key) = (Topic::UserProfileUpdates, format!("{scenario}/{user}"));
+            Ok(vec![Output::Publish(Message { topic, key, body: body.to_string() })])
+        };
+        windows.iter().map(one).collect()
+    }
+}
+
+fn parts(key: &[String]) -> Result<(&str, &str), String> {
+    match key {
+        [scenario, user] => Ok((scenario, user)),
+        _ => Err(format!("a key of {} parts", key.len())),
+    }
+}
+
+funnelweb_guest::export_aggregate!(Operator);
+
+#[cfg(test)]
+mod tests;
