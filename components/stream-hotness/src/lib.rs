@@ -115,24 +115,24 @@ impl Guest for Operator {
         Declaration { key, window: WINDOW, allowed_lateness_ms: LATENESS_MS }
     }
 
-    fn add(batches: Vec<Batch>) -> Result<Vec<Vec<u8>>, String> {
+    fn aggregate(batches: Vec<Batch>) -> Result<Vec<Vec<u8>>, String> {
         let one = |batch: &Batch| {
-            let mut stats = batch.accumulator.as_deref().map_or(Ok(Stats::default()), Stats::read)?;
+            let mut stats = Stats::default();
             batch.events.iter().for_each(|event| stats.add(event, batch.pane.to_ms));
             stats.write()
         };
         batches.iter().map(one).collect()
     }
 
-    fn merge(panes: Vec<Vec<Vec<u8>>>) -> Result<Vec<Vec<u8>>, String> {
-        let one = |panes: &Vec<Vec<u8>>| {
+    fn merge(parts: Vec<Vec<Vec<u8>>>) -> Result<Vec<Vec<u8>>, String> {
+        let one = |parts: &Vec<Vec<u8>>| {
             let mut all = Stats::default();
-            for pane in panes {
-                all.merge(&Stats::read(pane)?);
+            for part in parts {
+                all.merge(&Stats::read(part)?);
             }
             all.write()
         };
-        panes.iter().map(one).collect()
+        parts.iter().map(one).collect()
     }
 
     fn changes(panes: Vec<Aggregated>) -> Result<Vec<Vec<Change>>, String> {

@@ -33,8 +33,13 @@ fn pane(at_ms: u64) -> Span {
     Span { from_ms, to_ms: from_ms + SLIDE }
 }
 
-fn add(accumulator: Option<Vec<u8>>, events: &[Event], pane: Span) -> Vec<u8> {
-    Operator::add(vec![Batch { key: key(), pane, accumulator, events: events.to_vec() }]).unwrap().remove(0)
+/// What events add to what a pane had before.
+fn add(before: Option<Vec<u8>>, events: &[Event], pane: Span) -> Vec<u8> {
+    let new = Operator::aggregate(vec![Batch { key: key(), pane, events: events.to_vec() }]).unwrap().remove(0);
+    match before {
+        None => new,
+        Some(before) => Operator::merge(vec![vec![before, new]]).unwrap().remove(0),
+    }
 }
 
 fn of(accumulator: Vec<u8>, span: Span) -> Vec<Aggregated> {

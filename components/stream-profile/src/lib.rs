@@ -59,25 +59,31 @@ impl Learnt {
 
     fn add(&mut self, event: &Event, signal: &Signal) {
         let factor = decay::factor(event.timestamp_ms, self.as_of_ms, self.half_life_s);
-        let mut bytes = self.bytes();
-        for (field, value, amount) in &signal.preferences {
-            let key = (field.clone(), value.clone());
-            if !self.preferences.contains_key(&key) {
-                bytes += size(&key);
-                if bytes > PREFERENCE_BYTES {
-                    break;
-                }
-            }
-            *self.preferences.entry(key).or_default() += f64::from(*amount) * factor;
-        }
+        let amounts = signal.preferences.iter();
+        self.prefer(
+            amounts.map(|(field, value, amount)| ((field.clone(), value.clone()), f64::from(*amount) * factor)),
+        );
         for (name, _) in behavior::user_counters(&event.action_type, event.timestamp_ms) {
             self.counters.add(&name, 1);
         }
         self.last_ms = self.last_ms.max(event.timestamp_ms);
     }
 
-    fn bytes(&self) -> usize {
-        self.preferences.keys().map(size).sum()
+    /// Adds to preferences, as far as there is room for their names.
+    fn prefer(&mut self, amounts: impl Iterator<Item = ((String, String), f64)>) {
+        let mut bytes: usize = self.preferences.keys().map(size).sum();
+        for (key, amount) in amounts {
+            match self.preferences.get_mut(&key) {
+                Some(score) => *score += amount,
+                None => {
+                    bytes += size(&key);
+                    if bytes > PREFERENCE_BYTES {
+                        return;
+                    }
+                    self.preferences.insert(key, amount);
+                }
+            }
+        }
     }
 
     fn merge(&mut self, other: &Self) {
@@ -85,9 +91,7 @@ impl Learnt {
         let factor = |from_ms| decay::factor(from_ms, as_of_ms, self.half_life_s);
         let (own, others) = (factor(self.as_of_ms), factor(other.as_of_ms));
         self.preferences.values_mut().for_each(|score| *score *= own);
-        for (key, score) in &other.preferences {
-            *self.preferences.entry(key.clone()).or_default() += score * others;
-        }
+        self.prefer(other.preferences.iter().map(|(key, score)| (key.clone(), score * others)));
         self.as_of_ms = as_of_ms;
         self.counters.merge(&other.counters);
         self.last_ms = self.last_ms.max(other.last_ms);
@@ -148,24 +152,24 @@ impl Guest for Operator {
         Declaration { key, window: WINDOW, allowed_lateness_ms: LATENESS_MS }
     }
 
-    fn add(batches: Vec<Batch>) -> Result<Vec<Vec<u8>>, String> {
+    fn aggregate(batches: Vec<Batch>) -> Result<Vec<Vec<u8>>, String> {
         let one = |batch: &Batch| {
-            let mut doings = batch.accumulator.as_deref().map_or(Ok(Doings::default()), Doings::read)?;
+            let mut doings = Doings::default();
             batch.events.iter().for_each(|event| doings.add(event, batch.pane.to_ms));
             doings.write()
         };
         batches.iter().map(one).collect()
     }
 
-    fn merge(panes: Vec<Vec<Vec<u8>>>) -> Result<Vec<Vec<u8>>, String> {
-        let one = |panes: &Vec<Vec<u8>>| {
+    fn merge(parts: Vec<Vec<Vec<u8>>>) -> Result<Vec<Vec<u8>>, String> {
+        let one = |parts: &Vec<Vec<u8>>| {
             let mut all = Doings::default();
-            for pane in panes {
-                all.merge(&Doings::read(pane)?);
+            for part in parts {
+                all.merge(&Doings::read(part)?);
             }
             all.write()
         };
-        panes.iter().map(one).collect()
+        parts.iter().map(one).collect()
     }
 
     fn changes(panes: Vec<Aggregated>) -> Result<Vec<Vec<Change>>, String> {

@@ -34,8 +34,13 @@ fn key() -> Vec<String> {
     vec!["feed".to_owned(), "ann".to_owned()]
 }
 
-fn add(accumulator: Option<Vec<u8>>, events: &[Event]) -> Vec<u8> {
-    Operator::add(vec![Batch { key: key(), pane: SPAN, accumulator, events: events.to_vec() }]).unwrap().remove(0)
+/// What events add to what a pane had before.
+fn add(before: Option<Vec<u8>>, events: &[Event]) -> Vec<u8> {
+    let new = Operator::aggregate(vec![Batch { key: key(), pane: SPAN, events: events.to_vec() }]).unwrap().remove(0);
+    match before {
+        None => new,
+        Some(before) => Operator::merge(vec![vec![before, new]]).unwrap().remove(0),
+    }
 }
 
 fn of(accumulator: Vec<u8>) -> Vec<Aggregated> {
@@ -100,15 +105,16 @@ fn who_only_saw_something_is_not_learnt_from() {
 fn a_program_that_likes_everything_stays_within_the_limits() {
     let long = "x".repeat(limits::TERM_BYTES - 5);
     let many: Vec<Event> = (0..2000).map(|at| event("like", &format!("{at}{long}"), 1.0, START)).collect();
-    let accumulator = add(None, &many);
+    // At once, and bit by bit.
+    let accumulator = many.chunks(300).fold(add(None, &many), |before, some| add(Some(before), some));
     assert!(accumulator.len() < limits::STREAM_ACCUMULATOR_BYTES, "{}", accumulator.len());
-    assert!((30..limits::STREAM_PREFERENCES).contains(&taste(accumulator).unwrap().preferences.len()));
+    assert!((20..limits::STREAM_PREFERENCES).contains(&taste(accumulator.clone()).unwrap().preferences.len()));
     let short: Vec<Event> = (0..2000).map(|at| event(&format!("a{at}"), &format!("{at}"), 1.0, START)).collect();
     let taste = taste(add(None, &short)).unwrap();
     assert!(
         taste.preferences.len() <= limits::STREAM_PREFERENCES && taste.counters.len() <= limits::STREAM_PREFERENCES
     );
-    let Output::Publish(message) = Operator::summary(of(add(None, &many))).unwrap().remove(0).remove(0);
+    let Output::Publish(message) = Operator::summary(of(accumulator)).unwrap().remove(0).remove(0);
     assert!(message.body.len() <= limits::STREAM_MESSAGE_BYTES);
 }
 
@@ -128,8 +134,7 @@ proptest! {
         }).collect();
         let (first, second) = events.split_at(at.min(events.len()));
         let parts = add(Some(add(None, first)), second);
-        let merged = Operator::merge(vec![vec![add(None, first), add(None, second)]]).unwrap().remove(0);
-        for accumulator in [parts, merged] {
+        for accumulator in [parts, add(None, &events)] {
             let taste = taste(accumulator);
             let learnt = |name: &str| {
                 let scores = taste.iter().flat_map(|taste| &taste.preferences);

@@ -83,12 +83,12 @@ impl Operator for ComponentOperator {
         &self.declaration
     }
 
-    async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
-        self.call(async |stage, store| stage.funnelweb_stream_aggregate().call_add(store, batches).await).await
+    async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        self.call(async |stage, store| stage.funnelweb_stream_aggregate().call_aggregate(store, batches).await).await
     }
 
-    async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
-        self.call(async |stage, store| stage.funnelweb_stream_aggregate().call_merge(store, panes).await).await
+    async fn merge(&self, parts: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
+        self.call(async |stage, store| stage.funnelweb_stream_aggregate().call_merge(store, parts).await).await
     }
 
     async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure> {

@@ -165,9 +165,9 @@ impl Turn<'_> {
         let mut groups = Vec::with_capacity(panes.len());
         let mut places = Vec::with_capacity(panes.len());
         for ((pane, is_late), (events, offsets)) in panes {
-            let accumulator = if is_late { None } else { known.remove(&pane) };
-            let batch = Batch { key: pane.key.clone(), pane: self.windows.pane(pane.from_ms), accumulator, events };
-            groups.push(Group { pane: places.len(), batch, offsets });
+            let before = if is_late { None } else { known.remove(&pane) };
+            let batch = Batch { key: pane.key.clone(), pane: self.windows.pane(pane.from_ms), events };
+            groups.push(Group { pane: places.len(), batch, before, offsets });
             places.push((pane, is_late));
         }
         let done = evaluate(self.operator, groups).await.map_err(|failure| self.broken(failure))?;

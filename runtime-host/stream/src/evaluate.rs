@@ -17,6 +17,8 @@ pub(crate) struct Group {
     /// Which pane it is within the step.
     pub(crate) pane: usize,
     pub(crate) batch: Batch,
+    /// Of what the pane had before.
+    pub(crate) before: Option<Vec<u8>>,
     /// Of each of its events.
     pub(crate) offsets: Vec<u64>,
 }
@@ -56,7 +58,7 @@ pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Res
     while let Some(mut groups) = waiting.pop() {
         for group in &mut groups {
             if let Some(accumulator) = done.accumulators.get(&group.pane) {
-                group.batch.accumulator = Some(accumulator.clone());
+                group.before = Some(accumulator.clone());
             }
         }
         match add(operator, &groups).await {
@@ -107,7 +109,7 @@ pub(crate) async fn alive(operator: &dyn Operator, failure: &Failure) -> Result<
     if matches!(failure, Failure::Host(_)) {
         return Err(failure.clone());
     }
-    operator.add(&[]).await?;
+    operator.aggregate(&[]).await?;
     operator.changes(&[]).await?;
     operator.merge(&[]).await?;
     operator.summary(&[]).await?;
@@ -122,49 +124,53 @@ async fn once_more(operator: &dyn Operator, group: &Group, failure: Failure) -> 
     }
 }
 
-/// Whether it is the group's accumulator that the operator fails with; then the group
-/// has none any more.
+/// Whether it is what the pane had before that the operator fails with; then the group
+/// has nothing before any more.
 async fn is_unreadable(operator: &dyn Operator, group: &mut Group) -> Result<bool, Failure> {
-    let Some(accumulator) = group.batch.accumulator.take() else { return Ok(false) };
-    let empty = Group {
-        batch: Batch { events: Vec::new(), accumulator: Some(accumulator.clone()), ..group.batch.clone() },
-        offsets: Vec::new(),
-        pane: group.pane,
-    };
-    match add(operator, std::slice::from_ref(&empty)).await {
+    let Some(before) = group.before.take() else { return Ok(false) };
+    match operator.merge(&[vec![before.clone(), before.clone()]]).await {
         Err(Failure::Guest(_)) => Ok(true),
         Err(failure @ Failure::Host(_)) => Err(failure),
         Ok(_) | Err(Failure::Late(_)) => {
-            group.batch.accumulator = Some(accumulator);
+            group.before = Some(before);
             Ok(false)
         }
     }
 }
 
-/// The new accumulator of each group, and what is added by it.
+/// The new accumulator of each group, and what is added by its events.
 async fn add(operator: &dyn Operator, groups: &[Group]) -> Result<Vec<(Vec<u8>, Added)>, Failure> {
     let batches: Vec<Batch> = groups.iter().map(|group| group.batch.clone()).collect();
-    let accumulators = operator.add(&batches).await?;
-    check_count("add", accumulators.len(), batches.len())?;
+    let accumulators = operator.aggregate(&batches).await?;
+    check_count("aggregate", accumulators.len(), batches.len())?;
     accumulators.iter().try_for_each(|accumulator| check_accumulator(accumulator))?;
-    let pane = |batch: &Batch, accumulator: &Vec<u8>| Aggregated {
-        key: batch.key.clone(),
+    let new = |(batch, accumulator): (Batch, &Vec<u8>)| Aggregated {
+        key: batch.key,
         span: batch.pane,
         accumulator: accumulator.clone(),
     };
-    let mut panes: Vec<Aggregated> =
-        batches.iter().zip(&accumulators).map(|(batch, accumulator)| pane(batch, accumulator)).collect();
-    let before = batches.iter().filter_map(|batch| Some(pane(batch, batch.accumulator.as_ref()?)));
-    panes.extend(before);
-    let changes = operator.changes(&panes).await?;
-    check_count("changes", changes.len(), panes.len())?;
-    let mut sums = changes.into_iter().map(Sums::new);
-    let mut now = sums.by_ref().take(batches.len()).collect::<Result<Vec<_>, _>>()?;
-    for (now, _) in now.iter_mut().zip(&batches).filter(|(_, batch)| batch.accumulator.is_some()) {
-        now.subtract(sums.next().unwrap_or_else(|| Ok(Sums::default()))?);
+    let new: Vec<Aggregated> = batches.into_iter().zip(&accumulators).map(new).collect();
+    let changes = operator.changes(&new).await?;
+    check_count("changes", changes.len(), new.len())?;
+    let added = changes.into_iter().zip(&new).map(|(changes, new)| Sums::new(changes)?.added(new.span));
+    let added = added.collect::<Result<Vec<_>, Failure>>()?;
+    let accumulators = merge(operator, groups, accumulators).await?;
+    Ok(accumulators.into_iter().zip(added).collect())
+}
+
+/// What panes have with these.
+async fn merge(operator: &dyn Operator, groups: &[Group], mut new: Vec<Vec<u8>>) -> Result<Vec<Vec<u8>>, Failure> {
+    let parts = groups.iter().zip(&new).filter_map(|(group, new)| Some(vec![group.before.clone()?, new.clone()]));
+    let parts: Vec<Vec<Vec<u8>>> = parts.collect();
+    if parts.is_empty() {
+        return Ok(new);
     }
-    let added = now.into_iter().zip(&batches).map(|(sums, batch)| sums.added(batch.pane));
-    accumulators.into_iter().zip(added).map(|(accumulator, added)| Ok((accumulator, added?))).collect()
+    let merged = operator.merge(&parts).await?;
+    check_count("merge", merged.len(), parts.len())?;
+    merged.iter().try_for_each(|accumulator| check_accumulator(accumulator))?;
+    let grown = groups.iter().zip(&mut new).filter(|(group, _)| group.before.is_some());
+    grown.zip(merged).for_each(|((_, new), merged)| *new = merged);
+    Ok(new)
 }
 
 /// Halves of groups, or of the events of one; one of a single event as it is.
@@ -180,8 +186,9 @@ fn halves(mut groups: Vec<Group>) -> Result<(Vec<Group>, Vec<Group>), Option<Gro
     }
     let offsets = group.offsets.split_off(middle);
     let events = group.batch.events.split_off(middle);
-    // It takes the accumulator of the first half.
-    let second = Group { pane: group.pane, batch: Batch { events, ..group.batch.clone() }, offsets };
+    // It comes after what the first half makes.
+    let (batch, before) = (Batch { events, ..group.batch.clone() }, group.before.clone());
+    let second = Group { pane: group.pane, batch, before, offsets };
     Ok((vec![group], vec![second]))
 }
 

@@ -17,13 +17,13 @@ pub trait Operator: Send + Sync + 'static {
     /// Which events go together.
     fn declaration(&self) -> &Declaration;
 
-    /// One accumulator per batch, in order.
-    async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure>;
+    /// An accumulator of each batch's events alone, in order.
+    async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure>;
 
     /// One accumulator of each list.
-    async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure>;
+    async fn merge(&self, parts: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure>;
 
-    /// What each pane adds as it is now.
+    /// What each of these adds.
     async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure>;
 
     /// What each window says.

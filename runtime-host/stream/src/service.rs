@@ -303,31 +303,51 @@ impl Streams {
         }
     }
 
-    /// Has all operators go on with a tenant's log, each for a while.
+    /// Has all operators go on with a tenant's log, side by side, each for a while.
     async fn turn(&self, tenant: Tenant) -> Turn {
-        let (mut more, mut failed, mut at_ms) = (false, false, None);
+        let mut at_once = JoinSet::new();
         for operator in &self.operators {
-            let begin = Instant::now();
-            let next = loop {
-                match self.engine.step(&tenant, operator.as_ref(), now_ms()).await {
-                    Ok(Outcome::Advanced) if begin.elapsed() > TURN => break Next::Now,
-                    Ok(Outcome::Advanced) => {}
-                    Ok(Outcome::Rests(until)) => break until.map_or(Next::Rests, Next::At),
-                    Err(error) => {
-                        tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
-                        failed = true;
-                        break Next::At(now_ms() + RETRY_MS);
-                    }
+            let (engine, operator, tenant) = (self.engine.clone(), Arc::clone(operator), tenant.clone());
+            at_once.spawn(async move { go_on(&engine, operator.as_ref(), &tenant).await });
+        }
+        let (mut more, mut failed, mut at_ms) = (false, false, None);
+        while let Some(went) = at_once.join_next().await {
+            match went {
+                Ok(Went::On) => more = true,
+                Ok(Went::ToTheEnd(until)) => at_ms = until.into_iter().chain(at_ms).min(),
+                // One that panicked said so.
+                Ok(Went::Wrong) | Err(_) => {
+                    failed = true;
+                    at_ms = Some(now_ms() + RETRY_MS).into_iter().chain(at_ms).min();
                 }
-            };
-            match next {
-                Next::Now => more = true,
-                Next::At(at) => at_ms = Some(at_ms.map_or(at, |earliest: u64| earliest.min(at))),
-                Next::Rests => {}
             }
         }
         let next = if more { Next::Now } else { at_ms.map_or(Next::Rests, Next::At) };
         Turn { next, left: more || failed }
+    }
+}
+
+/// What an operator's part of a turn came to.
+enum Went {
+    /// Its time is over, and there is more to do.
+    On,
+    /// There is nothing to do, before then.
+    ToTheEnd(Option<u64>),
+    Wrong,
+}
+
+async fn go_on(engine: &Engine, operator: &dyn Operator, tenant: &Tenant) -> Went {
+    let begin = Instant::now();
+    loop {
+        match engine.step(tenant, operator, now_ms()).await {
+            Ok(Outcome::Advanced) if begin.elapsed() > TURN => return Went::On,
+            Ok(Outcome::Advanced) => {}
+            Ok(Outcome::Rests(until)) => return Went::ToTheEnd(until),
+            Err(error) => {
+                tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
+                return Went::Wrong;
+            }
+        }
     }
 }
 

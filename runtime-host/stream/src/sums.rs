@@ -1,4 +1,4 @@
-//! What panes add: checked, and in comparison with what they added before.
+//! What events of a pane add, checked.
 
 use std::collections::BTreeMap;
 
@@ -20,7 +20,7 @@ const OWN: [&str; 4] = ["http_", "metric_", "stage_", "stream_"];
 /// A scenario, what of it, and a half-life in seconds.
 type Place = (String, String, u32);
 
-/// Everything that a pane adds. Weights are as of its end.
+/// Everything that events of a pane add. Weights are as of its end.
 #[derive(Debug, Default)]
 pub(crate) struct Sums {
     metrics: BTreeMap<Series, f64>,
@@ -52,7 +52,7 @@ pub(crate) struct Added {
 }
 
 impl Sums {
-    /// Of what an operator says of a pane.
+    /// Of what an operator says.
     pub(crate) fn new(changes: Vec<operator::Change>) -> Result<Self, Failure> {
         if changes.len() > limits::STREAM_CHANGES {
             let rule = format!("changes: at most {} a pane, got {}", limits::STREAM_CHANGES, changes.len());
@@ -96,26 +96,9 @@ impl Sums {
         Ok(())
     }
 
-    /// Takes away what the pane said before.
-    pub(crate) fn subtract(&mut self, before: Self) {
-        subtract(&mut self.metrics, before.metrics);
-        subtract(&mut self.counts, before.counts);
-        for (place, warmth) in before.heat {
-            self.heat.entry(place).or_default().weight -= warmth.weight;
-        }
-        for (place, learnt) in before.tastes {
-            let now = self.tastes.entry(place).or_default();
-            subtract(&mut now.preferences, learnt.preferences);
-            subtract(&mut now.counters, learnt.counters);
-        }
-    }
-
     /// What is to be applied, for a pane of this span.
     pub(crate) fn added(self, pane: Span) -> Result<Added, Failure> {
         let Self { metrics, heat, counts, tastes } = self;
-        if let Some((series, _)) = metrics.iter().find(|(_, amount)| **amount < 0.0) {
-            return Err(Failure::guest(format!("changes: metric `{}` falls", series.name)));
-        }
         // In the pane, or a score would be of another time than its event.
         let in_pane = |last_ms: u64| {
             let rule = || Failure::guest(format!("changes: last-ms {last_ms} is not in the pane"));
@@ -154,12 +137,6 @@ impl Sums {
         }
         let counts = metrics.into_iter().filter(|(_, amount)| *amount != 0.0).collect();
         Ok(Added { counts, changes })
-    }
-}
-
-fn subtract<K: Ord>(from: &mut BTreeMap<K, f64>, before: BTreeMap<K, f64>) {
-    for (key, amount) in before {
-        *from.entry(key).or_default() -= amount;
     }
 }
 

@@ -76,7 +76,7 @@ impl World {
     /// Two scenarios: one of all items, and the probe's, whose hot list is short.
     fn prepare(&self, server: &Server) {
         let mut connection = Connection::open(server.address(), TENANT);
-        for (id, half_life_hours) in [("feed", 24.0), ("probe", 0.01)] {
+        for (id, half_life_hours) in [("feed", 24.0), ("probe", 0.1)] {
             let body = json!({
                 "scenario_id": id, "scenario_type": "test",
                 "config": {

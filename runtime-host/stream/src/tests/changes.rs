@@ -35,11 +35,8 @@ impl Operator for Warming {
         &self.declaration
     }
     /// Times of events, each eight bytes.
-    async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
-        let one = |batch: &Batch| {
-            let times = batch.events.iter().flat_map(|event| event.timestamp_ms.to_le_bytes());
-            batch.accumulator.clone().unwrap_or_default().into_iter().chain(times).collect()
-        };
+    async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        let one = |batch: &Batch| batch.events.iter().flat_map(|event| event.timestamp_ms.to_le_bytes()).collect();
         Ok(batches.iter().map(one).collect())
     }
     async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {

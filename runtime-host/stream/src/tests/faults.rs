@@ -118,7 +118,7 @@ async fn what_breaks_the_contract_is_refused() {
         fn declaration(&self) -> &Declaration {
             &self.2
         }
-        async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
             Ok(batches.iter().map(|_| self.1.clone()).collect())
         }
         async fn merge(&self, _: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {

@@ -67,6 +67,12 @@ impl Counting {
     }
 }
 
+impl Counting {
+    fn written(&self, count: u64, seconds: f64) -> Vec<u8> {
+        format!("{count} {seconds}{:padding$}", "", padding = self.padding).into_bytes()
+    }
+}
+
 fn read(accumulator: &[u8]) -> Result<(u64, f64), Failure> {
     let text = std::str::from_utf8(accumulator).map_err(|error| Failure::guest(error.to_string()))?;
     let (count, seconds) = text.split_once(' ').ok_or(Failure::guest("no accumulator"))?;
@@ -83,7 +89,7 @@ impl Operator for Counting {
         &self.declaration
     }
 
-    async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+    async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
         self.asked.fetch_add(1, Ordering::Relaxed);
         let left = self.broken.load(Ordering::Relaxed);
         if left > 0 {
@@ -102,10 +108,8 @@ impl Operator for Counting {
             if batch.events.iter().any(self.poison) {
                 return Err(Failure::guest("poison"));
             }
-            let (count, seconds) = batch.accumulator.as_deref().map_or(Ok((0, 0.0)), read)?;
-            let watched: f64 = batch.events.iter().filter_map(|event| event.watch_duration).sum();
-            let count = count + batch.events.len() as u64;
-            Ok(format!("{count} {}{:padding$}", seconds + watched, "", padding = self.padding).into_bytes())
+            let seconds: f64 = batch.events.iter().filter_map(|event| event.watch_duration).sum();
+            Ok(self.written(batch.events.len() as u64, seconds))
         };
         batches.iter().map(one).collect()
     }
@@ -115,7 +119,7 @@ impl Operator for Counting {
             assert!(panes.len() > 1);
             let read = panes.iter().map(|pane| read(pane)).collect::<Result<Vec<_>, _>>()?;
             let sum = read.iter().fold((0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
-            Ok(format!("{} {}", sum.0, sum.1).into_bytes())
+            Ok(self.written(sum.0, sum.1))
         };
         panes.iter().map(one).collect()
     }

@@ -35,10 +35,10 @@ async fn what_is_deleted_during_a_step_stays_deleted() {
         fn declaration(&self) -> &Declaration {
             self.0.declaration()
         }
-        async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
             self.1.add_permits(1);
             let _go = self.2.acquire().await.unwrap();
-            self.0.add(batches).await
+            self.0.aggregate(batches).await
         }
         async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
             self.0.merge(panes).await

@@ -142,7 +142,7 @@ impl aggregate::Guest for Stage {
         }
     }
 
-    fn add(batches: Vec<Batch>) -> Result<Vec<Vec<u8>>, String> {
+    fn aggregate(batches: Vec<Batch>) -> Result<Vec<Vec<u8>>, String> {
         let one = |batch: &Batch| {
             let attacks = batch.events.iter().filter_map(|event: &Event| event.item_id.strip_prefix("attack:"));
             for attack in attacks {
@@ -151,19 +151,19 @@ impl aggregate::Guest for Stage {
                 }
                 Params::parse(&format!("{{\"attack\":\"{attack}\"}}")).run().map_err(|error| error.message)?;
             }
-            Ok((counted(batch.accumulator.as_deref()) + batch.events.len() as u64).to_le_bytes().to_vec())
+            Ok((batch.events.len() as u64).to_le_bytes().to_vec())
         };
         batches.iter().map(one).collect()
     }
 
-    fn merge(panes: Vec<Vec<Vec<u8>>>) -> Result<Vec<Vec<u8>>, String> {
-        let sum = |panes: &Vec<Vec<u8>>| panes.iter().map(|pane| counted(Some(pane))).sum::<u64>();
-        Ok(panes.iter().map(|panes| sum(panes).to_le_bytes().to_vec()).collect())
+    fn merge(parts: Vec<Vec<Vec<u8>>>) -> Result<Vec<Vec<u8>>, String> {
+        let sum = |parts: &Vec<Vec<u8>>| parts.iter().map(|part| counted(part)).sum::<u64>();
+        Ok(parts.iter().map(|parts| sum(parts).to_le_bytes().to_vec()).collect())
     }
 
     fn changes(panes: Vec<Aggregated>) -> Result<Vec<Vec<Change>>, String> {
         let one = |pane: &Aggregated| {
-            let amount = counted(Some(&pane.accumulator)) as f64;
+            let amount = counted(&pane.accumulator) as f64;
             vec![Change::Metric(Metric { name: "hostile_total".to_owned(), labels: Vec::new(), amount })]
         };
         Ok(panes.iter().map(one).collect())
@@ -174,8 +174,8 @@ impl aggregate::Guest for Stage {
     }
 }
 
-fn counted(accumulator: Option<&[u8]>) -> u64 {
-    accumulator.and_then(|bytes| bytes.try_into().ok()).map_or(0, u64::from_le_bytes)
+fn counted(accumulator: &[u8]) -> u64 {
+    accumulator.try_into().map_or(0, u64::from_le_bytes)
 }
 
 funnelweb_guest::export_recall!(Stage);
