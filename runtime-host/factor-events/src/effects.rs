@@ -1,9 +1,9 @@
 //! What an event changes, by what it says.
 
-use funnelweb_core::{behavior, id};
+use funnelweb_core::id;
 use serde::Deserialize;
 
-use crate::store::{CountEffect, Effect, Event, HotEffect, ProfileEffect, Signal};
+use crate::store::{Effect, Event, ProfileEffect, Signal};
 
 /// What is aggregated of an event's body, as far as it is there and of its type.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -53,7 +53,7 @@ impl Details {
     }
 }
 
-/// What the next request needs, where operators follow with the rest: the user's recent
+/// What the next request needs, since operators follow with the rest: the user's recent
 /// items.
 #[must_use]
 pub fn at_once(event: &Event) -> Vec<Effect> {
@@ -65,33 +65,11 @@ pub fn at_once(event: &Event) -> Vec<Effect> {
     event.signal.as_ref().filter(liked).map(recent).into_iter().collect()
 }
 
-/// Everything, where no operators follow.
-#[must_use]
-pub fn all(event: &Event) -> Vec<Effect> {
-    let Details { completion_rate, watch_duration, group: _ } = Details::of(&event.body);
-    let counted = behavior::item_counters(&event.action_type, completion_rate, watch_duration);
-    let count = |(field, amount)| Effect::Count(CountEffect { field, amount });
-    let mut effects: Vec<Effect> = counted.into_iter().map(count).collect();
-    let Some(signal) = &event.signal else { return effects };
-    if signal.weight > 0.0 {
-        effects.push(Effect::Hot(HotEffect { weight: signal.weight.into(), half_life_s: signal.hot_half_life_s }));
-    }
-    if signal.known {
-        effects.push(Effect::Profile(ProfileEffect {
-            preferences: signal.preferences.clone(),
-            half_life_s: signal.profile_half_life_s,
-            counters: behavior::user_counters(&event.action_type, event.timestamp_ms),
-            recent: signal.weight > 0.0,
-        }));
-    }
-    effects
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn event(weight: f32, known: bool, body: &str) -> Event {
+    fn event(weight: f32, known: bool) -> Event {
         let preferences = vec![("category".to_owned(), "c".to_owned(), weight)];
         let preferences = if known { preferences } else { Vec::new() };
         let said = Signal { weight, hot_half_life_s: 60, profile_half_life_s: 600, known, preferences };
@@ -102,44 +80,18 @@ mod tests {
             item_id: "i".to_owned(),
             action_type: "play".to_owned(),
             timestamp_ms: 3_600_000,
-            body: body.to_owned(),
+            body: "{}".to_owned(),
             signal: (weight != 0.0).then_some(said),
         }
     }
 
-    fn shown(effects: &[Effect]) -> String {
-        let one = |effect: &Effect| match effect {
-            Effect::Hot(hot) => format!("hot {} {}", hot.weight, hot.half_life_s),
-            Effect::Count(count) => format!("{} {}", count.field, count.amount),
-            Effect::Profile(ProfileEffect { preferences, half_life_s, counters, recent }) => {
-                format!("{preferences:?} {counters:?} {recent} {half_life_s}")
-            }
-        };
-        effects.iter().map(one).collect::<Vec<_>>().join("; ")
-    }
-
     #[test]
-    fn a_liking_heats_counts_and_is_learnt_from() {
-        let body = r#"{"extra":{"completion_rate":0.5,"watch_duration":30,"price":9}}"#;
-        assert_eq!(
-            shown(&all(&event(2.0, true, body))),
-            concat!(
-                "play_count 1; completion_rate_sum 0.5; completion_rate_count 1; watch_duration_sum 30; ",
-                r#"watch_duration_count 1; hot 2 60; [("category", "c", 2.0)] "#,
-                r#"[("total_play_count", 1.0), ("total_watch_count", 1.0), ("active_hour_01", 1.0)] true 600"#
-            )
-        );
-        assert_eq!(shown(&at_once(&event(2.0, true, body))), "[] [] true 600");
-    }
-
-    #[test]
-    fn a_dislike_cools_nothing_and_what_says_nothing_is_only_counted() {
-        let disliked = shown(&all(&event(-4.0, true, "{}")));
-        assert!(disliked.contains(r#"("category", "c", -4.0)"#) && disliked.contains("false 600"), "{disliked}");
-        assert!(!disliked.contains("hot") && at_once(&event(-4.0, true, "{}")).is_empty());
-        assert_eq!(shown(&all(&event(0.0, false, "{}"))), "play_count 1");
-        assert_eq!(shown(&all(&event(2.0, false, "{}"))), "play_count 1; hot 2 60");
-        assert!(at_once(&event(2.0, false, "{}")).is_empty());
+    fn a_liking_of_a_known_item_is_recent_and_nothing_else_is() {
+        let recent = ProfileEffect { preferences: vec![], half_life_s: 600, counters: vec![], recent: true };
+        assert_eq!(at_once(&event(2.0, true)), [Effect::Profile(recent)]);
+        for (weight, known) in [(-4.0, true), (0.0, false), (2.0, false)] {
+            assert_eq!(at_once(&event(weight, known)), []);
+        }
     }
 
     #[test]

@@ -54,8 +54,7 @@ pub fn add_to_linker<T: Send + 'static>(
 impl Host for EventsCtx {
     async fn append(&mut self, events: Vec<wit::Event>) -> Result<Vec<wit::AppendOutcome>, errors::Error> {
         let events: Vec<Event> = events.into_iter().map(Into::into).collect();
-        let effects = if self.store.is_followed() { effects::at_once } else { effects::all };
-        let effects = events.iter().map(effects).collect();
+        let effects = events.iter().map(effects::at_once).collect();
         let outcomes = self.store.append(self.tenant()?, events, effects).await?;
         Ok(outcomes
             .into_iter()

@@ -201,12 +201,6 @@ pub trait Events: Send + Sync + 'static {
     /// The log from `offset` on, oldest first; at most `limit` (1 to 1000).
     async fn read(&self, tenant: &Tenant, offset: u64, limit: u32) -> Result<Vec<StoredEvent>, Error>;
 
-    /// Whether operators follow the log: then an append changes only what the next
-    /// request needs.
-    fn is_followed(&self) -> bool {
-        false
-    }
-
     // --- for moving a tenant ---
 
     /// Has everything that events change be up to date with the log.

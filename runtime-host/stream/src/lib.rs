@@ -10,11 +10,15 @@
 //! [`Streams`] follows all logs; [`Watched`] tells it which have grown.
 
 mod component;
+#[cfg(any(test, feature = "conformance"))]
+pub mod conformance;
 mod engine;
 mod evaluate;
 pub mod exposition;
+pub mod key;
 pub mod operator;
 mod service;
+mod shared;
 mod sqlite;
 pub mod store;
 mod sums;

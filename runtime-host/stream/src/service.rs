@@ -15,6 +15,7 @@ use tokio::{sync::Notify, task::JoinSet};
 use crate::{
     engine::{Engine, Outcome},
     operator::Operator,
+    shared::{self, Led},
     store::{Error, StreamStore, Tenant},
 };
 
@@ -150,10 +151,6 @@ impl Events for Watched {
         self.log.settle(tenant).await
     }
 
-    fn is_followed(&self) -> bool {
-        true
-    }
-
     async fn positions(&self, tenant: &Tenant) -> Result<Option<Vec<Position>>, Error> {
         Ok(Some(self.state.positions(tenant).await?))
     }
@@ -187,10 +184,12 @@ pub struct Streams {
     engine: Engine,
     operators: Vec<Arc<dyn Operator>>,
     grown: Arc<Grown>,
+    led: Led,
 }
 
 /// What a tenant's turn came to.
-enum Next {
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Next {
     /// There is more to do.
     Now,
     /// There will be then, in milliseconds since 1970.
@@ -240,7 +239,8 @@ impl Streams {
         operators: Vec<Arc<dyn Operator>>,
         grown: Arc<Grown>,
     ) -> Self {
-        Self { engine: Engine::new(log, store), operators, grown }
+        let led = Led::new(Arc::clone(&store));
+        Self { engine: Engine::new(log, store), operators, grown, led }
     }
 
     /// The state.
@@ -258,14 +258,28 @@ impl Streams {
     }
 
     /// Follows the logs until it is dropped. As many tenants at once as there are cores.
+    /// Where other processes do so too, each tenant is followed by one of them at a time.
     pub async fn follow(self: Arc<Self>) {
+        let look = async {
+            loop {
+                let abandoned = self.led.abandoned().await;
+                abandoned.iter().for_each(|tenant| self.grown.add(tenant));
+            }
+        };
+        tokio::select! {
+            () = Arc::clone(&self).follow_all() => {}
+            () = look => {}
+        }
+    }
+
+    async fn follow_all(self: Arc<Self>) {
         *lock(&self.grown.followers) = self.operators.iter().map(|operator| operator.name().to_owned()).collect();
         let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut line = Line::default();
         let mut later: HashMap<Tenant, u64> = HashMap::new();
         let mut turns = JoinSet::new();
         let mut of_turns: HashMap<tokio::task::Id, Tenant> = HashMap::new();
-        let mut tick = tokio::time::interval(TICK);
+        let mut tick = tokio::time::interval(if self.store().is_shared() { shared::TICK } else { TICK });
         loop {
             self.grown.take().into_iter().for_each(|tenant| line.add(tenant));
             while turns.len() < at_once
@@ -303,26 +317,34 @@ impl Streams {
         }
     }
 
-    /// Has all operators go on with a tenant's log, side by side, each for a while.
+    /// Has all operators go on with a tenant's log, side by side, each for a while, if it
+    /// is ours to follow.
     async fn turn(&self, tenant: Tenant) -> Turn {
+        if let Some(later) = self.led.wait(&tenant).await {
+            return Turn { next: later, left: false };
+        }
         let mut at_once = JoinSet::new();
         for operator in &self.operators {
             let (engine, operator, tenant) = (self.engine.clone(), Arc::clone(operator), tenant.clone());
             at_once.spawn(async move { go_on(&engine, operator.as_ref(), &tenant).await });
         }
-        let (mut more, mut failed, mut at_ms) = (false, false, None);
+        let (mut more, mut failed, mut at_ms, mut steps) = (false, false, None, 0);
         while let Some(went) = at_once.join_next().await {
+            // One that panicked said so.
+            let (made, went) = went.unwrap_or((0, Went::Wrong));
+            steps += made;
             match went {
-                Ok(Went::On) => more = true,
-                Ok(Went::ToTheEnd(until)) => at_ms = until.into_iter().chain(at_ms).min(),
-                // One that panicked said so.
-                Ok(Went::Wrong) | Err(_) => {
+                Went::On => more = true,
+                Went::ToTheEnd(until) => at_ms = until.into_iter().chain(at_ms).min(),
+                Went::Wrong => {
                     failed = true;
                     at_ms = Some(now_ms() + RETRY_MS).into_iter().chain(at_ms).min();
                 }
             }
         }
         let next = if more { Next::Now } else { at_ms.map_or(Next::Rests, Next::At) };
+        // One that waits is not asked before.
+        let next = if failed { next } else { self.led.after(&tenant, steps, next).await };
         Turn { next, left: more || failed }
     }
 }
@@ -336,22 +358,28 @@ enum Went {
     Wrong,
 }
 
-async fn go_on(engine: &Engine, operator: &dyn Operator, tenant: &Tenant) -> Went {
+/// Makes steps for a while; how many.
+async fn go_on(engine: &Engine, operator: &dyn Operator, tenant: &Tenant) -> (usize, Went) {
     let begin = Instant::now();
+    let mut steps = 0;
     loop {
         match engine.step(tenant, operator, now_ms()).await {
-            Ok(Outcome::Advanced) if begin.elapsed() > TURN => return Went::On,
-            Ok(Outcome::Advanced) => {}
-            Ok(Outcome::Rests(until)) => return Went::ToTheEnd(until),
+            Ok(Outcome::Advanced) => {
+                steps += 1;
+                if begin.elapsed() > TURN {
+                    return (steps, Went::On);
+                }
+            }
+            Ok(Outcome::Rests(until)) => return (steps, Went::ToTheEnd(until)),
             Err(error) => {
                 tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
-                return Went::Wrong;
+                return (steps, Went::Wrong);
             }
         }
     }
 }
 
-fn now_ms() -> u64 {
+pub(crate) fn now_ms() -> u64 {
     std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 

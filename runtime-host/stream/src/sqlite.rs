@@ -15,12 +15,10 @@ use funnelweb_factor_events::{Applying, SqliteEvents, store::Position};
 use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write, lock};
 use rusqlite::{Connection, OptionalExtension, params};
 
-use crate::store::{
-    Counters, DeadLetter, Error, Pane, Panes, Progress, Published, Series, Step, StreamStore, Tenant, Window,
+use crate::{
+    key::{text, values},
+    store::{Counters, DeadLetter, Error, Pane, Panes, Progress, Published, Series, Step, StreamStore, Tenant, Window},
 };
-
-/// Between the values of a key; no id has it.
-const SEPARATOR: char = '\u{1f}';
 
 /// Operators' state in tenants' SQLite files.
 #[derive(Clone)]
@@ -286,7 +284,8 @@ impl State {
         step: Step,
         now_ms: u64,
     ) -> Result<bool, Error> {
-        if progress(write, operator)? != *before {
+        // Windows that speak again move nothing else.
+        if progress(write, operator)? != *before || !are_due(write, operator, &step.spoke)? {
             return Ok(false);
         }
         put(write, operator, &step)?;
@@ -310,7 +309,7 @@ impl State {
 
 fn progress(connection: &Connection, operator: &str) -> Result<Progress, Error> {
     let purges: i64 = connection.prepare_cached("SELECT count FROM stream_purges")?.query_row([], |row| row.get(0))?;
-    let purges = purges.cast_unsigned();
+    let fence = purges.cast_unsigned();
     let mut select = connection.prepare_cached(
         "SELECT next, newest_ms, fired_ms, firing_ms, firing_key FROM stream_progress
          WHERE operator IN (?, '') ORDER BY operator DESC LIMIT 1",
@@ -322,14 +321,25 @@ fn progress(connection: &Connection, operator: &str) -> Result<Progress, Error> 
             newest_ms: row.get::<_, i64>(1)?.cast_unsigned(),
             fired_ms: row.get::<_, i64>(2)?.cast_unsigned(),
             firing: firing.map(|(end_ms, key)| (end_ms.cast_unsigned(), values(&key))),
-            purges,
+            fence,
         })
     });
-    Ok(found.optional()?.unwrap_or(Progress { purges, ..Progress::default() }))
+    Ok(found.optional()?.unwrap_or(Progress { fence, ..Progress::default() }))
+}
+
+/// Whether all of them have yet to speak again.
+fn are_due(write: &Write<'_>, operator: &str, windows: &[Window]) -> Result<bool, Error> {
+    let mut select = write.prepare_cached("SELECT 1 FROM stream_due WHERE operator = ? AND key = ? AND end_ms = ?")?;
+    for (key, end_ms) in windows {
+        if !select.exists(params![operator, text(key), clamp(*end_ms)])? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 fn put(write: &Write<'_>, operator: &str, step: &Step) -> Result<(), Error> {
-    let Progress { next, newest_ms, fired_ms, firing, purges: _ } = &step.progress;
+    let Progress { next, newest_ms, fired_ms, firing, fence: _ } = &step.progress;
     let (firing_ms, firing_key) = firing.as_ref().map(|(end_ms, key)| (clamp(*end_ms), text(key))).unzip();
     write.prepare_cached("INSERT OR REPLACE INTO stream_progress VALUES (?, ?, ?, ?, ?, ?)")?.execute(params![
         operator,
@@ -470,7 +480,7 @@ impl Part for State {
         write.execute(&format!("DELETE FROM dead_letters WHERE {column} = ?"), [id])?;
         // A key does not say which of its values is whose: one too many goes rather than
         // one too few.
-        let part = format!("{SEPARATOR}{id}{SEPARATOR}");
+        let part = text(std::slice::from_ref(id));
         write.execute("DELETE FROM stream_panes WHERE instr(key, ?) > 0", [&part])?;
         write.execute("DELETE FROM stream_due WHERE instr(key, ?) > 0", [&part])?;
         // A step that is being made may have read it.
@@ -485,21 +495,6 @@ impl Part for State {
         }
         Ok(0)
     }
-}
-
-/// A key as it is stored.
-fn text(key: &[String]) -> String {
-    let mut text = String::from(SEPARATOR);
-    for value in key {
-        text.push_str(value);
-        text.push(SEPARATOR);
-    }
-    text
-}
-
-fn values(text: &str) -> Vec<String> {
-    let inner = text.strip_prefix(SEPARATOR).and_then(|text| text.strip_suffix(SEPARATOR));
-    inner.map(|inner| inner.split(SEPARATOR).map(str::to_owned).collect()).unwrap_or_default()
 }
 
 fn clamp(number: u64) -> i64 {

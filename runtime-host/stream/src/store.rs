@@ -33,9 +33,10 @@ pub struct Progress {
     pub fired_ms: u64,
     /// Which windows are at it, and the key that was last.
     pub firing: Option<(u64, Vec<String>)>,
-    /// How often something was deleted of the tenant: what a step has read before is not
+    /// Another one after each deletion of something of the tenant, and, where several
+    /// processes may make steps, after each of them: what a step has read before is not
     /// written after.
-    pub purges: u64,
+    pub fence: u64,
 }
 
 /// A window of a key, by its end.
@@ -159,4 +160,30 @@ pub trait StreamStore: Send + Sync + 'static {
 
     /// The tenants that may have a log.
     async fn tenants(&self) -> Result<Vec<Tenant>, Error>;
+
+    // --- where several processes share it ---
+
+    /// Whether other processes follow the same logs, and have them grow.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    /// Has this process be the one that follows the tenant's log, for some seconds; false
+    /// while another one is.
+    async fn lead(&self, tenant: &Tenant) -> Result<bool, Error> {
+        let _ = tenant;
+        Ok(true)
+    }
+
+    /// Lets others follow it, and one of them must at `wake_ms`, in milliseconds since
+    /// 1970, if the log has not grown before.
+    async fn leave(&self, tenant: &Tenant, wake_ms: Option<u64>) -> Result<(), Error> {
+        let _ = (tenant, wake_ms);
+        Ok(())
+    }
+
+    /// The tenants whose logs nobody follows though somebody must.
+    async fn abandoned(&self) -> Result<Vec<Tenant>, Error> {
+        Ok(Vec::new())
+    }
 }

@@ -171,3 +171,16 @@ async fn so_many_messages_of_a_topic_are_kept() {
     let keys: Vec<String> = world.said().await.into_keys().map(|(key, _)| key).collect();
     assert_eq!(keys, ["feed/a", "kept"]);
 }
+
+#[tokio::test]
+async fn the_embedded_store_conforms() {
+    let folder = tempfile::tempdir().unwrap();
+    let files = Arc::new(TenantStores::with(folder.path(), Arc::new(|| NOW), limits::OPEN_TENANTS).unwrap());
+    let documents = SqliteDocuments::new(files.clone()).unwrap();
+    let live = SqliteLive::new(files.clone()).unwrap();
+    let events = SqliteEvents::new(files.clone(), &documents, &live).unwrap();
+    let store = SqliteStreams::new(files, &events).unwrap();
+    let suite =
+        crate::conformance::Suite { store: &store, documents: &documents, live: &live, now_ms: NOW, prefix: "" };
+    suite.run().await;
+}
