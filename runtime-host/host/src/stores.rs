@@ -23,7 +23,9 @@ use funnelweb_factor_vectors::{EmbeddedVectors, WithEmbeddings, store::Vectors};
 use funnelweb_jobs::{SqliteJobs, store::JobStore};
 use funnelweb_migration::TenantStores;
 use funnelweb_store_milvus::MilvusVectors;
-use funnelweb_store_mongodb::{MongoBlobs, MongoDocuments, MongoEvents, MongoExposureLog, MongoSettings, MongoStore};
+use funnelweb_store_mongodb::{
+    MongoBlobs, MongoDocuments, MongoEvents, MongoExposureLog, MongoSettings, MongoStore, MongoStreams,
+};
 use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLive, RedisStore};
 use funnelweb_stream::{Grown, SqliteStreams, Watched, store::StreamStore};
 use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantFiles};
@@ -56,7 +58,7 @@ pub struct Stores {
     pub models: Arc<ModelFiles>,
     /// Runs of jobs.
     pub jobs: Arc<dyn JobStore>,
-    /// What operators have made of the logs, where those are embedded.
+    /// What operators have made of the logs; none where another program follows them.
     pub streams: Option<StreamStores>,
     /// When something is embedded: no other process may write to the folder.
     _lock: Option<Arc<DataDirLock>>,
@@ -149,13 +151,13 @@ impl Backends {
         self.exposures = Arc::new(MongoExposureLog::new(Arc::clone(&mongo)));
         self.jobs = Arc::new(RedisJobs::new(redis));
         let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
+        let state: Arc<dyn StreamStore> = MongoStreams::open(&events).await?;
         let sweeper = events.clone();
         // For as long as the process runs.
         tokio::spawn(async move { sweeper.keep_sweeping().await });
         self.documents = documents;
         self.live = Arc::new(live);
-        self.events = Arc::new(events);
-        self.streams = None;
+        (self.events, self.streams) = followed(Arc::new(events), state);
         Ok(())
     }
 
@@ -170,18 +172,17 @@ impl Backends {
             let exposures = SqliteExposureLog::new(Arc::clone(&files))?;
             let state: Arc<dyn StreamStore> = Arc::new(SqliteStreams::new(Arc::clone(&files), &events)?);
             let jobs = SqliteJobs::new(files)?;
-            let grown = Arc::new(Grown::default());
-            let events = Watched::new(Arc::new(events), Arc::clone(&state), Arc::clone(&grown));
+            let (events, streams) = followed(Arc::new(events), state);
             Ok::<_, Error>(Self {
                 documents: Arc::new(documents),
                 live: Arc::new(live),
-                events: Arc::new(events),
+                events,
                 key_values: Arc::new(key_values),
                 exposures: Arc::new(exposures),
                 vectors: Arc::new(EmbeddedVectors::new(data_dir)),
                 blobs: Arc::new(FileBlobs::new(data_dir)?),
                 jobs: Arc::new(jobs),
-                streams: Some(StreamStores { state, grown }),
+                streams,
             })
         };
         open().with_context(|| format!("data directory {}", data_dir.display()))
@@ -215,6 +216,13 @@ impl Backends {
             _lock: lock,
         }
     }
+}
+
+/// A log that says when it has grown, and what follows it.
+fn followed(log: Arc<dyn Events>, state: Arc<dyn StreamStore>) -> (Arc<dyn Events>, Option<StreamStores>) {
+    let grown = Arc::new(Grown::default());
+    let events = Arc::new(Watched::new(log, Arc::clone(&state), Arc::clone(&grown)));
+    (events, Some(StreamStores { state, grown }))
 }
 
 /// What was learned of a scenario, or a user, goes with it.

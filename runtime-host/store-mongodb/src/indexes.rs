@@ -7,7 +7,7 @@
 
 use std::time::Duration;
 
-use bson::{Document, doc};
+use bson::{Bson, Document, doc};
 use funnelweb_core::limits;
 use funnelweb_factor_documents::store::Collection;
 use funnelweb_tenant_store::Error;
@@ -20,6 +20,7 @@ use crate::{
     events::INTERACTIONS,
     exposures::EXPOSURES,
     server::MongoStore,
+    streams::{COUNTERS, DEAD, DUE, GONE, GONE_S, LEASES, PANES, PROGRESS, STEPS, TOPICS},
 };
 
 /// Creating an index on a large collection takes its time.
@@ -94,6 +95,31 @@ fn of_interactions(indexed_queries: bool) -> Vec<IndexModel> {
     all
 }
 
+/// Of what operators keep. All but the leases are a tenant's; what is found by `_id`
+/// needs none.
+fn of_streams() -> [(&'static str, Vec<IndexModel>); 7] {
+    let by = |fields: &[&str]| {
+        let own = ["tenant_id", "operator", "shard"];
+        own.iter().chain(fields).map(|field| ((*field).to_owned(), Bson::from(1))).collect::<Document>()
+    };
+    [
+        // A tenant's operators.
+        (PROGRESS, vec![index(doc! { "tenant_id": 1, "operator": 1 }, Some("fw_by_tenant"))]),
+        // Parts of a progress, to be deleted.
+        (STEPS, vec![index(doc! { "tenant_id": 1, "of": 1 }, Some("fw_by_progress"))]),
+        // The panes of a window, key by key; the first, and those that are over.
+        (PANES, vec![index(by(&["key", "from_ms"]), Some("fw_by_key")), index(by(&["from_ms"]), Some("fw_by_time"))]),
+        // Windows that have to speak again; those that did and are over.
+        (DUE, vec![index(by(&["spoke", "end_ms"]), Some("fw_due"))]),
+        // A tenant's counters, to be counted, and a scenario's, to be deleted.
+        (COUNTERS, vec![index(doc! { "tenant_id": 1, "scenario_id": 1 }, Some("fw_by_scenario"))]),
+        // A topic in its order.
+        (TOPICS, vec![index(doc! { "tenant_id": 1, "topic": 1, "offset": 1 }, Some("fw_log"))]),
+        // The newest.
+        (DEAD, vec![index(doc! { "tenant_id": 1, "order": -1 }, Some("fw_log"))]),
+    ]
+}
+
 /// Creates what is missing.
 pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
     let indexed_queries = store.abilities.indexed_queries;
@@ -110,9 +136,22 @@ pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
         index(doc! { "tenant_id": 1, "user_id": 1, "_fw.offset": 1 }, Some("fw_by_user")),
     ];
     create_in(store, EXPOSURES, of_exposures).await?;
+    for (collection, indexes) in of_streams() {
+        create_in(store, collection, if indexed_queries { indexes } else { Vec::new() }).await?;
+    }
+    if indexed_queries {
+        // Logs that nobody follows though somebody must.
+        create_in(store, LEASES, vec![index(doc! { "due": 1 }, Some("fw_due"))]).await?;
+    }
+    let gone = |collection| (collection, GONE, Some(GONE_S));
     let ttls = [
         (INTERACTIONS, "timestamp", store.settings.interactions_ttl_days.map(|days| u64::from(days) * DAY_S)),
         (EXPOSURES, "shown_at", Some(limits::EXPOSURE_LOG_MS / 1000)),
+        (TOPICS, "at", Some(limits::TOPIC_RETENTION.as_secs())),
+        gone(PANES),
+        gone(DUE),
+        gone(COUNTERS),
+        gone(DEAD),
     ];
     for (collection, field, after_s) in ttls {
         match after_s {

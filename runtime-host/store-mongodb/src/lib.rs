@@ -25,6 +25,7 @@ mod locks;
 mod server;
 mod settings;
 mod state;
+mod streams;
 mod transaction;
 
 pub use blobs::MongoBlobs;
@@ -33,3 +34,4 @@ pub use events::MongoEvents;
 pub use exposures::MongoExposureLog;
 pub use server::{Abilities, Environment, MongoStore};
 pub use settings::{MongoSettings, TlsSettings};
+pub use streams::MongoStreams;

@@ -48,6 +48,8 @@ impl Stripes {
 /// All locks of a store. Who holds one of a kind takes only those of kinds below: of
 /// its own kind another key may have the same one.
 pub(crate) struct Locks {
+    /// Of what operators keep, while a step is written down and applied.
+    pub(crate) streams: Stripes,
     /// Of documents, while they are read and written back.
     pub(crate) documents: Stripes,
     /// Of entries of our own bookkeeping.
@@ -60,7 +62,7 @@ pub(crate) struct Locks {
 
 impl Locks {
     pub(crate) fn new(stripes: usize) -> Self {
-        let [documents, state, flights, stamps] = std::array::from_fn(|_| Stripes::new(stripes));
-        Self { documents, state, flights, stamps }
+        let [streams, documents, state, flights, stamps] = std::array::from_fn(|_| Stripes::new(stripes));
+        Self { streams, documents, state, flights, stamps }
     }
 }

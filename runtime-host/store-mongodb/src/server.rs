@@ -1,6 +1,6 @@
 //! The connection: made once, checked at start, shared by every backend.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, Weak};
 
 use bson::{Document, doc, oid::ObjectId};
 use funnelweb_core::id;
@@ -21,11 +21,15 @@ use crate::{
     indexes,
     locks::{Locks, STRIPES},
     settings::MongoSettings,
+    streams::MongoStreams,
 };
 
 /// The collection of our own bookkeeping: one small document per tenant,
 /// scenario or lease, found by its `_id`, a text.
 pub(crate) const STATE: &str = "fw_state";
+
+/// A document takes 16 MB.
+const STEP_BYTES: usize = 4 * 1024 * 1024;
 
 /// What a server can do; found out when it is connected to.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -58,12 +62,20 @@ pub struct Environment {
     /// Locks of one kind, over all keys. With one, whoever takes a second of a kind
     /// waits for itself, as it may with many.
     pub lock_stripes: usize,
+    /// Bytes of an operator's step that one document takes.
+    pub step_bytes: usize,
 }
 
 impl Default for Environment {
     fn default() -> Self {
         let system = || u64::try_from(bson::DateTime::now().timestamp_millis()).unwrap_or(0);
-        Self { clock: Arc::new(system), handle_of: id::handle, adjust: |_| {}, lock_stripes: STRIPES }
+        Self {
+            clock: Arc::new(system),
+            handle_of: id::handle,
+            adjust: |_| {},
+            lock_stripes: STRIPES,
+            step_bytes: STEP_BYTES,
+        }
     }
 }
 
@@ -78,6 +90,8 @@ pub struct MongoStore {
     pub(crate) locks: Locks,
     pub(crate) caches: Caches,
     pub(crate) refresher: Refresher,
+    /// Who is told when a user or a scenario is deleted.
+    pub(crate) streams: OnceLock<Weak<MongoStreams>>,
 }
 
 impl MongoStore {
@@ -129,6 +143,7 @@ impl MongoStore {
             breaker: Breaker::of("mongodb"),
             caches: Caches::new(),
             refresher,
+            streams: OnceLock::new(),
         };
         indexes::create(&store).await?;
         tracing::info!(server = store.abilities.server, database = store.settings.database, "connected");

@@ -1,14 +1,16 @@
 //! Deleting a user or a scenario with everything that belongs to it, in steps
 //! that can be repeated.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::Weak};
 
 use bson::{Document as BsonDocument, doc};
 use funnelweb_factor_documents::store::{Collection, Error, Tenant};
 use funnelweb_factor_live::store::LiveEffects;
 
 use super::{Shape, shape, version};
-use crate::{call::Find, events::INTERACTIONS, exposures::EXPOSURES, server::MongoStore, state::integer};
+use crate::{
+    call::Find, events::INTERACTIONS, exposures::EXPOSURES, server::MongoStore, state::integer, streams::Deleted,
+};
 
 /// Documents or events deleted with one command.
 const PAGE: i64 = 2000;
@@ -31,6 +33,8 @@ impl MongoStore {
         // Events first: a batch that was not applied yet counts those of its
         // events that are there.
         let events = self.delete_log(INTERACTIONS, &whose).await?;
+        // Operators before profiles: a step that is pending moves them.
+        self.forget_in_streams(tenant, Deleted::User(user)).await?;
         self.delete_log(EXPOSURES, &whose).await?;
         let profiles = self.delete_documents(tenant, Collection::UserProfiles, &whose, None).await?;
         Ok(events + profiles)
@@ -43,10 +47,12 @@ impl MongoStore {
         live: Option<&dyn LiveEffects>,
     ) -> Result<u64, Error> {
         let of = doc! { "tenant_id": tenant.as_str(), "scenario_id": scenario };
+        let mut count = self.delete_log(INTERACTIONS, &of).await?;
+        // Operators before hot lists and profiles: a step that is pending changes them.
+        self.forget_in_streams(tenant, Deleted::Scenario(scenario)).await?;
         if let Some(live) = live {
             live.forget_scenario(tenant, scenario, Vec::new()).await?;
         }
-        let mut count = self.delete_log(INTERACTIONS, &of).await?;
         self.delete_log(EXPOSURES, &of).await?;
         let collections = [
             Collection::Items,
@@ -62,6 +68,14 @@ impl MongoStore {
         }
         self.items_changed(tenant, scenario).await;
         Ok(count)
+    }
+
+    async fn forget_in_streams(&self, tenant: &Tenant, deleted: Deleted<'_>) -> Result<(), Error> {
+        match self.streams.get().and_then(Weak::upgrade) {
+            Some(streams) => streams.forget(tenant, deleted).await,
+            // Nobody follows logs with this store.
+            None => Ok(()),
+        }
     }
 
     async fn scenario_ids(&self, collection: Collection, filter: BsonDocument) -> Result<BTreeSet<String>, Error> {

@@ -7,7 +7,7 @@ use funnelweb_factor_documents::{
     profile::Move,
     store::{Collection, Key},
 };
-use funnelweb_factor_events::store::{Effect, Error, Event, Tenant};
+use funnelweb_factor_events::store::{Change, Effect, Error, Event, Tenant};
 use funnelweb_factor_live::store::{CountAdd, HotAdd};
 use futures::{StreamExt, stream};
 
@@ -65,6 +65,31 @@ impl Batch {
 }
 
 impl MongoEvents {
+    /// Applies what an operator changes, as far as it was not before.
+    pub(crate) async fn apply_changes(
+        &self,
+        tenant: &Tenant,
+        number: u128,
+        accepted_ms: u64,
+        changes: Vec<Change>,
+    ) -> Result<(), Error> {
+        let (mut hot, mut counts) = (Vec::new(), Vec::new());
+        let mut moves: BTreeMap<Key, Vec<Move>> = BTreeMap::new();
+        for change in changes {
+            match change {
+                Change::Heat { scenario_id, item_id, half_life_s, weight, at_ms } => {
+                    hot.push(HotAdd { scenario_id, item_id, weight, half_life_s, at_ms });
+                }
+                Change::Count { item_id, field, amount } => counts.push(CountAdd { item_id, field, amount }),
+                Change::Profile { scenario_id, user_id, at_ms, effect } => {
+                    let one = Move { item: String::new(), action: String::new(), at_ms, accepted_ms, effect };
+                    moves.entry(Key::new(scenario_id, user_id)).or_default().push(one);
+                }
+            }
+        }
+        self.apply_all(tenant, number, hot, counts, moves).await
+    }
+
     /// Applies the effects of a batch, as far as they were not before.
     pub(super) async fn apply(&self, tenant: &Tenant, number: u128, batch: &Batch) -> Result<(), Error> {
         let (mut hot, mut counts) = (Vec::new(), Vec::new());
@@ -96,6 +121,19 @@ impl MongoEvents {
                 }
             }
         }
+        self.apply_all(tenant, number, hot, counts, moves).await
+    }
+
+    /// Changes live structures and profiles under the number of a batch, as far as they
+    /// were not before.
+    async fn apply_all(
+        &self,
+        tenant: &Tenant,
+        number: u128,
+        hot: Vec<HotAdd>,
+        counts: Vec<CountAdd>,
+        moves: BTreeMap<Key, Vec<Move>>,
+    ) -> Result<(), Error> {
         let live = async {
             if hot.is_empty() && counts.is_empty() {
                 return Ok(());

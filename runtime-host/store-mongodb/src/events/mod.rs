@@ -64,7 +64,7 @@ const TENANTS: usize = 10_000;
 /// Behaviour logs in a MongoDB.
 #[derive(Clone)]
 pub struct MongoEvents {
-    store: Arc<MongoStore>,
+    pub(crate) store: Arc<MongoStore>,
     live: Arc<dyn LiveEffects>,
     /// Who keeps profiles elsewhere.
     watcher: Option<Arc<dyn Watcher>>,

@@ -4,6 +4,7 @@
 
 #![allow(dead_code, reason = "each suite uses a part of it")]
 
+pub mod gate;
 pub mod live;
 pub mod translator;
 

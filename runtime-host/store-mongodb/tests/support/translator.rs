@@ -63,7 +63,7 @@ async fn serve(mut client: TcpStream, mut server: TcpStream, seen: Arc<Mutex<Vec
     }
 }
 
-async fn message(from: &mut TcpStream) -> Option<Vec<u8>> {
+pub async fn message(from: &mut TcpStream) -> Option<Vec<u8>> {
     let mut bytes = vec![0; 4];
     from.read_exact(&mut bytes).await.ok()?;
     let length = i32::from_le_bytes(bytes[..4].try_into().unwrap()) as usize;
@@ -72,17 +72,21 @@ async fn message(from: &mut TcpStream) -> Option<Vec<u8>> {
     Some(bytes)
 }
 
+/// What a message asks, if it asks in the protocol of today.
+pub fn body(message: &[u8]) -> Option<Document> {
+    let is_today = integer(message, 12) == OP_MSG && message[BODY_AT - 1] == 0;
+    let body_end = || BODY_AT + integer(message, BODY_AT) as usize;
+    is_today.then(|| Document::from_reader(&message[BODY_AT..body_end()]).unwrap())
+}
+
 fn integer(bytes: &[u8], at: usize) -> i32 {
     i32::from_le_bytes(bytes[at..at + 4].try_into().unwrap())
 }
 
 /// The message for the server, or an answer to it.
 fn translate(message: Vec<u8>, seen: &Mutex<Vec<String>>) -> Result<Vec<u8>, Vec<u8>> {
-    if integer(&message, 12) != OP_MSG || message[BODY_AT - 1] != 0 {
-        return Ok(message);
-    }
+    let Some(mut body) = body(&message) else { return Ok(message) };
     let body_end = BODY_AT + integer(&message, BODY_AT) as usize;
-    let mut body = Document::from_reader(&message[BODY_AT..body_end]).unwrap();
     let command = body.keys().next().unwrap().clone();
     if body.get_bool("autocommit").is_err() {
         return Ok(message);
