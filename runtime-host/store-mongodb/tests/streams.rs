@@ -146,18 +146,11 @@ async fn dies_anywhere(adjust: fn(&mut Abilities), step_bytes: usize) {
         suite.check_steps(t, 3).await;
         if let Ok(made) = made {
             assert!(made && left_behind > 5, "{left_behind} steps were left behind by {writes} writes");
+            // Parts of those that died are left.
+            let parts = server.collection("fw_stream_steps").await.count_documents(doc! {}).await.unwrap();
+            assert_eq!(parts > 0, step_bytes < WHOLE);
             break;
         }
-    }
-    let parts = server.collection("fw_stream_steps").await;
-    let left: u64 = parts.count_documents(doc! {}).await.unwrap();
-    // Of steps that were not written down.
-    assert_eq!(left > 0, step_bytes < WHOLE);
-    let of = |part: bson::Document| part.get_str("of").unwrap().to_owned();
-    let mut owners = parts.find(doc! {}).await.unwrap();
-    while owners.advance().await.unwrap() {
-        let owner = of(owners.deserialize_current().unwrap());
-        assert!(["t1", "t2", "t3"].contains(&owner.split('/').next().unwrap()), "{owner}");
     }
 }
 
@@ -378,7 +371,7 @@ async fn all_follow_and_one_counts() {
             if sum == count {
                 return;
             }
-            assert!(sum < count && begun.elapsed() < Duration::from_secs(30), "{sum} of {count}");
+            assert!(sum < count && begun.elapsed() < Duration::from_secs(120), "{sum} of {count}");
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };

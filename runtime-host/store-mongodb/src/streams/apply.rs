@@ -18,8 +18,8 @@ use super::{
 };
 use crate::{call::Find, codec::date, documents::binary};
 
-/// Time after which it is looked whether another process has applied a step that we are
-/// slow with: what came after is not written over in any case, but why try.
+/// Time after which it is looked whether another process has applied the step: what live
+/// structures and profiles remember of steps has an end.
 const SLOW: Duration = Duration::from_secs(1);
 /// Bytes of a document beside what it is about.
 const FIELDS_BYTES: usize = 256;
@@ -29,7 +29,8 @@ const REFUSED: &str = "metric_series_refused_total";
 const OWN: &str = "stream_";
 
 impl MongoStreams {
-    /// Applies a step that is pending. The caller holds the place's lock.
+    /// Applies a step that was found, or written down, at `begun`. The caller holds the
+    /// place's lock.
     pub(super) async fn apply(
         &self,
         place: &Place,
@@ -37,37 +38,43 @@ impl MongoStreams {
         written: &Written,
         begun: Instant,
     ) -> Result<(), Error> {
-        let (tenant, store) = (&place.tenant, self.store());
-        for (collection, changes) in [
+        if begun.elapsed() > SLOW && !self.is_pending(place, number).await? {
+            return Ok(());
+        }
+        let kept = [
             (PANES, panes(place, number, written)),
             (DUE, due(place, number, written)),
             (COUNTERS, counts(place, number, &written.counts)),
             (DEAD, dead(place, number, written)),
-        ] {
-            if changes.is_empty() {
-                continue;
-            }
-            if self.is_done_elsewhere(place, number, begun).await? {
-                return Ok(());
-            }
-            store.change_older(tenant, collection, number, changes).await?;
-        }
+        ];
+        let kept = kept.into_iter().filter(|(_, changes)| !changes.is_empty()).map(async |(collection, changes)| {
+            self.store().change_older(&place.tenant, collection, number, changes).await.map_err(Error::from)
+        });
+        // All to their end: what the one did is not lost when another fails.
+        let (kept, said, changed) = futures::join!(
+            futures::future::join_all(kept),
+            self.say(place, number, written),
+            self.change(place, number, written)
+        );
+        kept.into_iter().chain([said, changed]).collect::<Result<(), Error>>()?;
         if written.drop_before_ms > 0 {
             self.drop_before(place, number, written.drop_before_ms).await?;
         }
-        if !written.dead.is_empty() {
-            self.keep_letters(place).await?;
-        }
+        if written.dead.is_empty() { Ok(()) } else { self.keep_letters(place).await }
+    }
+
+    async fn say(&self, place: &Place, number: i64, written: &Written) -> Result<(), Error> {
         for (topic, messages) in &written.messages {
-            if self.is_done_elsewhere(place, number, begun).await? {
-                return Ok(());
-            }
             self.publish(place, number, topic, messages, written.at_ms).await?;
         }
-        if written.changes.is_empty() || self.is_done_elsewhere(place, number, begun).await? {
+        Ok(())
+    }
+
+    async fn change(&self, place: &Place, number: i64, written: &Written) -> Result<(), Error> {
+        if written.changes.is_empty() {
             return Ok(());
         }
-        let changes = written.changes.clone();
+        let (tenant, changes) = (&place.tenant, written.changes.clone());
         match self.events.apply_changes(tenant, place.batch(number), written.at_ms, changes).await {
             // It would be refused each time.
             Err(error @ (Error::Invalid(_) | Error::Denied(_))) => {
@@ -76,10 +83,6 @@ impl MongoStreams {
             }
             done => done,
         }
-    }
-
-    async fn is_done_elsewhere(&self, place: &Place, number: i64, begun: Instant) -> Result<bool, Error> {
-        Ok(begun.elapsed() > SLOW && !self.is_pending(place, number).await?)
     }
 
     /// Deletes panes that begin before, and the memory of windows that spoke and are over.

@@ -23,6 +23,9 @@ const TOGETHER: usize = 1000;
 /// Windows whose panes are looked up with one question.
 const WINDOWS: usize = 16;
 
+/// Where a pane begins, and its accumulator.
+type Accumulated = (u64, Vec<u8>);
+
 impl MongoStreams {
     pub(super) async fn accumulators_of(&self, place: &Place, panes: &[Pane]) -> Result<Vec<Option<Vec<u8>>>, Error> {
         let id = |pane: &Pane| pane_id(place, &key::text(&pane.key), pane.from_ms);
@@ -64,7 +67,7 @@ impl MongoStreams {
             let panes = all.find(filter.clone()).sort(doc! { "key": 1, "from_ms": 1 });
             let panes = panes.projection(doc! { "key": 1, "from_ms": 1, "accumulator": 1 });
             let mut panes = panes.max_time(store.settings.operation_timeout()).await?;
-            let mut found: Vec<(String, Vec<(u64, Vec<u8>)>)> = Vec::new();
+            let mut found: Vec<(String, Vec<Accumulated>)> = Vec::new();
             let mut size = 0;
             while let Some(stored) = panes.try_next().await? {
                 let Some((key, pane)) = pane(&stored) else { continue };
@@ -100,7 +103,7 @@ impl MongoStreams {
                 }
                 let range = end_ms.saturating_sub(size_ms)..*end_ms;
                 let own = panes.get(key).map(|panes| panes.range(range)).into_iter().flatten();
-                let own: Vec<(u64, Vec<u8>)> = own.map(|(from_ms, bytes)| (*from_ms, bytes.clone())).collect();
+                let own: Vec<Accumulated> = own.map(|(from_ms, bytes)| (*from_ms, bytes.clone())).collect();
                 size += own.iter().map(|(_, accumulator)| accumulator.len()).sum::<usize>();
                 let key = key::values(key);
                 all.push(((key.clone(), *end_ms), (key, own)));
@@ -162,7 +165,7 @@ fn bytes(found: &Document) -> Option<Vec<u8>> {
 }
 
 /// The key of a stored pane, where it begins, and its accumulator.
-fn pane(found: &Document) -> Option<(String, (u64, Vec<u8>))> {
+fn pane(found: &Document) -> Option<(String, Accumulated)> {
     let from_ms = integer(found, "from_ms")?.cast_unsigned();
     Some((found.get_str("key").ok()?.to_owned(), (from_ms, bytes(found)?)))
 }

@@ -1,7 +1,10 @@
 //! Stands in front of a server and counts what is written: so many writes get through,
 //! the next one finds the process dead, or waits.
 
-use std::sync::{Arc, Mutex};
+use std::{
+    sync::{Arc, Mutex},
+    time::Duration,
+};
 
 use bson::Document;
 use tokio::{
@@ -62,9 +65,11 @@ impl Gate {
         (state.left, state.then) = (left, then);
     }
 
-    /// When the first write waits.
+    /// When the first write waits, and those that got through beside it are done: some
+    /// servers test and change apart.
     pub async fn is_waited_at(&self) {
         self.came.subscribe().wait_for(|came| *came > 0).await.unwrap();
+        tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
     /// Lets through what waits, and everything after.
