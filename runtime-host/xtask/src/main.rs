@@ -8,6 +8,7 @@
 
 mod build;
 mod debian;
+mod kafka;
 mod models;
 mod redis_servers;
 mod setup;
@@ -22,8 +23,9 @@ use anyhow::{Context, Result, bail};
 const USAGE: &str = "\
 usage: cargo xtask <command>
 
-  setup [--without-rustup]  make sure of a C compiler and the wasm32-wasip2 target
+  setup [--without-rustup]  make sure of what building in C takes, and of the wasm32-wasip2 target
   redis-servers             make sure of redis-server and valkey-server, for the tests
+  kafka                     make sure of Java, Maven and a Kafka broker, for the tests
   build                     set up, then build the components and the host
   up [arguments]            build, load the demo, serve; arguments go to `funnelweb up`
   test [--only <step>]      everything CI runs, or one step of it
@@ -51,6 +53,7 @@ fn run() -> Result<()> {
         ("setup", []) => setup::setup(&root, setup::Rustup::First),
         ("setup", ["--without-rustup"]) => setup::setup(&root, setup::Rustup::Never),
         ("redis-servers", []) => redis_servers::setup(&root),
+        ("kafka", []) => kafka::setup(&root),
         ("build", []) => build::all(&root),
         ("up", _) => build::all(&root).and_then(|()| build::up(&root, &rest)),
         ("test", []) => test::all(&root),

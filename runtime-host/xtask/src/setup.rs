@@ -1,5 +1,6 @@
-//! What a machine needs beside Rust: a C compiler, for SQLite, and the standard
-//! library of the target that components are built for.
+//! What a machine needs beside Rust: a C compiler, for SQLite; Make and Perl, for
+//! Kafka's client and its TLS; and the standard library of the target that components
+//! are built for.
 
 use std::{fs, path::Path, process::Command};
 
@@ -24,21 +25,32 @@ pub enum Rustup {
 
 /// Makes sure of everything; says nothing when everything is there.
 pub fn setup(root: &Path, rustup: Rustup) -> Result<()> {
-    c_compiler()?;
+    build_tools()?;
     target(root, rustup)
 }
 
-fn c_compiler() -> Result<()> {
-    if exists("cc") {
-        return Ok(());
+fn build_tools() -> Result<()> {
+    if !exists("cc") {
+        install("a C compiler", &["gcc", "libc6-dev"])?;
     }
-    let packages = ["gcc", "libc6-dev"];
-    let by_hand = format!("a C compiler is needed; on Debian: apt-get install {}", packages.join(" "));
+    if !exists("make") {
+        install("Make", &["make"])?;
+    }
+    // What a small Debian has is Perl without its modules.
+    if capture(Command::new("perl").args(["-MFindBin", "-MIPC::Cmd", "-MPod::Usage", "-e", "1"])).is_err() {
+        install("Perl", &["perl"])?;
+    }
+    Ok(())
+}
+
+/// Installs packages of Debian, where that may be done.
+pub fn install(what: &str, packages: &[&str]) -> Result<()> {
+    let by_hand = format!("{what} is needed; on Debian: apt-get install {}", packages.join(" "));
     let is_root = capture(Command::new("id").arg("-u")).is_ok_and(|id| id == "0");
     if !is_root || !exists("apt-get") {
         bail!(by_hand);
     }
-    println!("==> installing a C compiler: {}", packages.join(" "));
+    println!("==> installing {what}: {}", packages.join(" "));
     run(Command::new("apt-get").arg("update"))
         .and_then(|()| {
             run(Command::new("apt-get").args(["install", "--yes", "--no-install-recommends"]).args(packages))

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    build, models, redis_servers, setup,
+    build, kafka, models, redis_servers, setup,
     shell::{cargo, run},
 };
 
@@ -34,6 +34,7 @@ const STEPS: &[Step] = &[
     Step { name: "host", run: |root| run(workspace(root, "build").arg("--bins")) },
     Step { name: "ferretdb", run: ferretdb },
     Step { name: "milvus", run: milvus },
+    Step { name: "kafka", run: kafka::setup },
     Step { name: "unit", run: |root| run(workspace(root, "test").args(["--exclude", END_TO_END])) },
     Step { name: "end-to-end", run: |root| run(workspace(root, "test").args(["--test", "e2e"])) },
 ];

@@ -1,6 +1,12 @@
 //! What is made once for the tests of this user, and the programs that make it.
 
-use std::{env, ffi::OsStr, path::PathBuf, process::Command};
+use std::{
+    env,
+    ffi::OsStr,
+    fs, io,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 /// Where it is kept.
 pub(crate) fn cache_folder() -> Result<PathBuf, String> {
@@ -19,4 +25,20 @@ pub(crate) fn run(command: &mut Command) -> Result<String, String> {
     let words: Vec<_> = command.get_args().map(OsStr::to_string_lossy).collect();
     let complaint = String::from_utf8_lossy(&output.stderr);
     Err(format!("`{program} {}` failed: {}", words.join(" "), complaint.trim()))
+}
+
+/// Copies files and folders, of which none may be a link, so that the copies may be
+/// written to.
+pub(crate) fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
+    fs::create_dir_all(to)?;
+    for entry in fs::read_dir(from)? {
+        let entry = entry?;
+        let to = to.join(entry.file_name());
+        if entry.file_type()?.is_dir() {
+            copy_folder(&entry.path(), &to)?;
+        } else {
+            fs::write(&to, fs::read(entry.path())?)?;
+        }
+    }
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::{
     process::Command,
 };
 
-use crate::cache::{cache_folder, run};
+use crate::cache::{cache_folder, copy_folder, run};
 
 /// FerretDB speaks MongoDB's protocol on top of SQLite: the nearest real server
 /// where no `mongod` can be had.
@@ -68,20 +68,4 @@ fn build_ferretdb() -> Result<PathBuf, String> {
     fs::remove_dir_all(&copy).map_err(fails)?;
     fs::rename(&built, &binary).map_err(fails)?;
     Ok(binary)
-}
-
-/// Copies files and folders; modules have no links, and their files may not be
-/// written to.
-fn copy_folder(from: &Path, to: &Path) -> io::Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in fs::read_dir(from)? {
-        let entry = entry?;
-        let to = to.join(entry.file_name());
-        if entry.file_type()?.is_dir() {
-            copy_folder(&entry.path(), &to)?;
-        } else {
-            fs::write(&to, fs::read(entry.path())?)?;
-        }
-    }
-    Ok(())
 }

@@ -3,7 +3,8 @@
 //! fails as networks do.
 //!
 //! Nothing is installed. Redis and Valkey are those of the machine or what
-//! `cargo xtask redis-servers` unpacked; FerretDB is built and Milvus Lite fetched once.
+//! `cargo xtask redis-servers` unpacked; FerretDB is built, Milvus Lite and Kafka are
+//! fetched once.
 #![allow(
     clippy::unwrap_used,
     clippy::panic,
@@ -13,6 +14,7 @@
 
 mod cache;
 pub mod ferretdb;
+pub mod kafka;
 pub mod milvus;
 pub mod proxy;
 
@@ -28,8 +30,8 @@ use std::{
 
 use tempfile::TempDir;
 
-/// Time for a server to take connections.
-const START: Duration = Duration::from_secs(30);
+/// Time for a server to take connections; the slowest is Kafka, on a busy machine.
+const START: Duration = Duration::from_secs(120);
 
 /// Servers of the Redis family.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -103,6 +105,15 @@ impl Server {
             // It takes one writer at a time, and does not see to that.
             place.iter().chain(&["--max-workers", "1"]).map(|argument| (*argument).to_owned()).collect()
         })
+    }
+
+    /// A Kafka broker that stores in its folder. `more` lines of its configuration go
+    /// before those it has else, with `{port}` where it is to listen, `{controller}`
+    /// for itself, and `{folder}` for its folder.
+    #[must_use]
+    pub fn kafka(more: &[&str]) -> Self {
+        let kafka = kafka::Kafka::fetched().unwrap();
+        Self::start("java".into(), |port, folder| kafka.prepare(folder, [port, free_port()], more).unwrap())
     }
 
     fn start(program: PathBuf, arguments: impl FnOnce(u16, &Path) -> Vec<String>) -> Self {
