@@ -10,15 +10,13 @@ use std::{
 
 use crate::cache::{cache_folder, copy_folder, run};
 
-/// What Maven fetches. The cache has it beside the jars: they are fetched again when it
-/// changes.
+/// What Maven fetches.
 const POM: &str = include_str!("../kafka/pom.xml");
-/// What the first version takes; compiling less well is starting sooner.
+/// A small heap, and code that is compiled soon rather than well.
 const JAVA_OPTIONS: [&str; 5] =
     ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"];
 
-/// One node, that answers soon and keeps its own topics small. What begins with
-/// `listener` speaks for itself in `more` arguments of [`crate::Server::kafka`].
+/// One node, that answers soon and keeps its own topics small.
 const PROPERTIES: &str = "\
 process.roles=broker,controller
 node.id=1
@@ -42,6 +40,11 @@ transaction.state.log.num.partitions=1
 transaction.state.log.replication.factor=1
 transaction.state.log.min.isr=1
 ";
+
+/// A user whom brokers know by SCRAM; they are told when their storage is formatted.
+pub const SCRAM_USER: &str = "cid";
+/// The password of [`SCRAM_USER`].
+pub const SCRAM_PASSWORD: &str = "s3cret";
 
 /// What a broker is started from.
 #[derive(Debug)]
@@ -70,8 +73,9 @@ impl Kafka {
         let lock = File::create(folder.join("lock")).map_err(fails)?;
         lock.lock().map_err(fails)?;
         let this = Self { jars: folder.join("jars"), formatted: folder.join("formatted") };
-        let whole = folder.join("whole.xml");
-        if fs::read_to_string(&whole).is_ok_and(|pom| pom == POM) {
+        // Made again when what it is made of changes.
+        let (whole, made_of) = (folder.join("whole"), [POM, PROPERTIES, SCRAM_USER, SCRAM_PASSWORD].concat());
+        if fs::read_to_string(&whole).is_ok_and(|text| text == made_of) {
             return Ok(this);
         }
         println!("fetching Kafka, once");
@@ -91,8 +95,12 @@ impl Kafka {
         // Every broker is a cluster of its own; nobody compares their ids.
         let mut format = Command::new("java");
         format.args(this.java("kafka.tools.StorageTool")).args(["format", "--cluster-id", "funnelweb-test-servers"]);
+        for mechanism in ["SCRAM-SHA-256", "SCRAM-SHA-512"] {
+            let user = format!("{mechanism}=[name=\"{SCRAM_USER}\",password=\"{SCRAM_PASSWORD}\"]");
+            format.args(["--add-scram", &user]);
+        }
         run(format.arg("--config").arg(&properties))?;
-        fs::rename(&pom, &whole).map_err(fails)?;
+        fs::write(whole, made_of).map_err(fails)?;
         Ok(this)
     }
 

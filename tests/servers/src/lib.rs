@@ -107,9 +107,9 @@ impl Server {
         })
     }
 
-    /// A Kafka broker that stores in its folder. `more` lines of its configuration go
-    /// before those it has else, with `{port}` where it is to listen, `{controller}`
-    /// for itself, and `{folder}` for its folder.
+    /// A Kafka broker that stores in its folder. `more` lines of its configuration come
+    /// before its own; in them `{port}` is where it is to listen, `{controller}` where
+    /// it does for itself, and `{folder}` is its folder.
     #[must_use]
     pub fn kafka(more: &[&str]) -> Self {
         let kafka = kafka::Kafka::fetched().unwrap();
