@@ -42,6 +42,10 @@ const LINGER_MS: &str = "2";
 /// milliseconds: brokers hear of a new one at different times.
 const UNKNOWN_MS: &str = "5000";
 
+/// How much longer than its time a record may take to be given up. The client says of all
+/// of them what became of them, but when it is ended with a session and is slow to.
+const SLACK: Duration = Duration::from_secs(10);
+
 /// What is appended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Record {
@@ -136,7 +140,7 @@ impl Producer {
             Ok(name) => self.send(&name, records, &append).await,
             Err(error) => (0..records.len()).for_each(|at| append.settle(at, Err(error.clone()))),
         }
-        append.outcomes().await
+        append.outcomes(self.settings.append_timeout() + SLACK).await
     }
 
     async fn send(&self, name: &str, records: Vec<Record>, append: &Arc<Append>) {
@@ -297,10 +301,14 @@ impl Append {
         }
     }
 
-    async fn outcomes(&self) -> Result<Vec<Position>, AppendError> {
-        while self.left.load(Ordering::Acquire) > 0 {
-            self.done.notified().await;
-        }
+    async fn outcomes(&self, patience: Duration) -> Result<Vec<Position>, AppendError> {
+        let done = async {
+            while self.left.load(Ordering::Acquire) > 0 {
+                self.done.notified().await;
+            }
+        };
+        // Without it, nothing is known of those that are left.
+        let _ = timeout(patience, done).await;
         let outcomes = std::mem::take(&mut *self.outcomes.lock().unwrap_or_else(PoisonError::into_inner));
         let failed = outcomes.iter().filter(|outcome| outcome.is_err()).count();
         match outcomes.iter().find_map(|outcome| outcome.as_ref().err()) {
@@ -341,5 +349,38 @@ impl ProducerContext for Deliveries {
             Err((error, message)) => Err(self.0.error(message.topic(), error)),
         };
         waiting.append.settle(waiting.at, outcome);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_session_that_is_over_is_replaced() {
+        // Nobody is there, so what is appended waits.
+        let settings = KafkaSettings { append_timeout_ms: 2000, ..KafkaSettings::of("127.0.0.1:9") };
+        let producer = Arc::new(Producer::new(Arc::new(settings), Names::new("")).unwrap());
+        let first = Arc::clone(&producer.session());
+        let waiting = tokio::spawn({
+            let producer = Arc::clone(&producer);
+            async move { producer.append(&Topic::Metrics, vec![Record::new("a", "1")]).await }
+        });
+        task::yield_now().await;
+        #[allow(unsafe_code, reason = "only the C library can pretend that the cluster has forgotten us")]
+        // SAFETY: the client lives as long as `first`, the text is of all time.
+        unsafe {
+            rdkafka::bindings::rd_kafka_test_fatal_error(
+                first.client.client().native_ptr(),
+                rdkafka::types::RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
+                c"a test".as_ptr(),
+            );
+        }
+        let error = producer.append(&Topic::Metrics, vec![Record::new("a", "2")]).await.unwrap_err();
+        assert!(matches!(&error.first, Error::Unavailable(message) if message.contains("refused")), "{error:?}");
+        assert!(!Arc::ptr_eq(&first, &producer.session()));
+        // What was in flight is not lost sight of.
+        drop(first);
+        assert!(matches!(waiting.await.unwrap().unwrap_err().first, Error::Unavailable(_)));
     }
 }
