@@ -19,6 +19,13 @@ use crate::{
     settings::KafkaSettings,
 };
 
+/// How long a report explains what fails; the library repeats one every 30 seconds.
+const FRESH: Duration = Duration::from_secs(60);
+/// Reports that are fetched of a client that failed; it makes some for each broker.
+const REPORTS: usize = 100;
+/// The time of the first attempt to get an answer; each after that has twice as much.
+const FIRST_ATTEMPT: Duration = Duration::from_millis(250);
+
 /// What all clients are told.
 pub(crate) fn config(settings: &KafkaSettings) -> ClientConfig {
     let mut config = ClientConfig::new();
@@ -83,9 +90,6 @@ struct Report {
     reason: String,
 }
 
-/// How long a report explains what fails; the library repeats one every 30 seconds.
-const FRESH: Duration = Duration::from_secs(60);
-
 impl Reports {
     pub(crate) fn of(role: &'static str) -> Arc<Self> {
         Arc::new(Self { role, last: Mutex::new(None) })
@@ -136,9 +140,6 @@ fn explains(error: &KafkaError) -> bool {
     error.rdkafka_error_code().is_none_or(|code| !silence.contains(&code) && !timeouts.contains(&code))
 }
 
-/// Reports that are fetched of a client that failed; it makes some for each broker.
-const REPORTS: usize = 100;
-
 /// What a client without other duties is told.
 pub(crate) struct Listener(pub(crate) Arc<Reports>);
 
@@ -154,14 +155,25 @@ impl ClientContext for Listener {
 
 impl ConsumerContext for Listener {}
 
-/// Asks for what is known of a topic, or of all, and hears why when nobody answers.
-/// Blocks.
+/// Asks for what is known of a topic, or of all, and hears why when nobody answers. Who
+/// is not let in is told at once. Blocks.
 pub(crate) fn metadata(settings: &KafkaSettings, topic: Option<&str>, patience: Duration) -> Result<Metadata, Error> {
     let reports = Reports::of("metadata");
     let client: BaseConsumer<Listener> = create(&config(settings), Listener(Arc::clone(&reports)))?;
-    client.fetch_metadata(topic, patience).map_err(|error| {
+    let deadline = Instant::now() + patience;
+    let mut attempt = FIRST_ATTEMPT;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match client.fetch_metadata(topic, attempt.min(left)) {
+            Ok(metadata) => return Ok(metadata),
+            Err(error) => error,
+        };
         // What it has to report waits to be fetched, one by one.
         (0..REPORTS).for_each(|_| drop(client.poll(Duration::ZERO)));
-        reports.error(settings.bootstrap_servers.join(","), &error)
-    })
+        let error = reports.error(settings.bootstrap_servers.join(","), &error);
+        if matches!(error, Error::Denied(_)) || left <= attempt {
+            return Err(error);
+        }
+        attempt *= 2;
+    }
 }
