@@ -2,8 +2,8 @@
 //! hot lists, counters and profiles, which are one transaction with it.
 //!
 //! [`store`] holds the trait, [`check`] what every backend checks, [`effects`] what an
-//! event changes, [`sqlite`] the embedded backend, `conformance` the suite that every
-//! backend must pass.
+//! event changes, [`publish`] how events reach others, [`sqlite`] the embedded backend,
+//! `conformance` the suite that every backend must pass.
 //!
 //! ```
 //! # tokio::runtime::Builder::new_current_thread().build().unwrap().block_on(async {
@@ -35,6 +35,7 @@ pub mod conformance;
 pub mod effects;
 #[cfg(feature = "host")]
 pub mod host;
+pub mod publish;
 pub mod sqlite;
 pub mod store;
 

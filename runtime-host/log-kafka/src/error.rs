@@ -1,5 +1,6 @@
-//! What can go wrong, in the three kinds of all stores.
+//! What can go wrong, in the three kinds of all stores and one of our own.
 
+use funnelweb_factor_events::store;
 use rdkafka::{error::KafkaError, types::RDKafkaErrorCode as Code};
 
 /// Why the log did not do what it was asked.
@@ -8,6 +9,9 @@ pub enum Error {
     /// The call or a setting is wrong; the text names it and the rule.
     #[error("{0}")]
     Invalid(String),
+    /// A record that no broker takes, however often it is sent.
+    #[error("{0}")]
+    TooLarge(String),
     /// No broker answered in time or at all. What was to be written may be written all
     /// the same.
     #[error("{0}")]
@@ -38,12 +42,22 @@ impl Error {
                 | Code::InvalidReplicationFactor
                 | Code::InvalidRecord
                 | Code::InvalidTopic
-                | Code::MessageSizeTooLarge
                 | Code::PolicyViolation
                 | Code::UnknownTopic
                 | Code::UnknownTopicOrPartition,
             ) => Self::Invalid(text),
+            Some(Code::MessageSizeTooLarge) => Self::TooLarge(text),
             _ => Self::Unavailable(text),
+        }
+    }
+}
+
+impl From<Error> for store::Error {
+    fn from(error: Error) -> Self {
+        match error {
+            Error::Invalid(text) | Error::TooLarge(text) => Self::Invalid(format!("kafka: {text}")),
+            Error::Unavailable(text) => Self::Unavailable(format!("kafka: {text}")),
+            Error::Denied(text) => Self::Denied(format!("kafka: {text}")),
         }
     }
 }

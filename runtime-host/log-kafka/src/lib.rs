@@ -1,8 +1,9 @@
 //! Apache Kafka as the event log: topics, appending, and reading in groups.
 //!
 //! [`KafkaLog::connect`] takes [`KafkaSettings`]; [`KafkaLog::ensure`] creates
-//! [topics](Topic); a [`Producer`] appends [records](Record); a [`Group`] shares the
-//! partitions of topics with other processes.
+//! [topics](Topic); a [`Producer`] appends [records](Record), a [`KafkaPublisher`] a log's
+//! [behaviours](Behavior); a [`Group`] shares the partitions of topics with other
+//! processes, and [`Duplicates`] tells what a partition has twice.
 //!
 //! What is guaranteed:
 //!
@@ -20,7 +21,7 @@
 //! What is not: a record of which an append said [`Error::Unavailable`] may be in the log,
 //! and is there twice when it is appended again, by the same process or by the next one.
 //! A member that was taken for dead may work beside the partition's next owner. So readers
-//! do away with records that they know, by the event's id, and write the offset together
+//! do away with records that they know, by [`Duplicates`], and write the offset together
 //! with what they made of the records.
 //!
 //! ```no_run
@@ -54,18 +55,24 @@
 //! ```
 
 mod admin;
+mod behavior;
 mod client;
+mod duplicates;
 mod error;
 mod group;
 mod log;
 mod producer;
+mod publisher;
 mod settings;
 mod topics;
 
 pub use admin::Ensured;
+pub use behavior::{Behavior, Unreadable};
+pub use duplicates::{Added, Duplicates};
 pub use error::Error;
 pub use group::{Assigned, Change, Group, Lag, Partition, Revoked, Start, StoredRecord, Subscription};
 pub use log::KafkaLog;
 pub use producer::{AppendError, Position, Producer, Record};
+pub use publisher::KafkaPublisher;
 pub use settings::{KafkaSettings, SaslMechanism, SaslSettings, TlsSettings};
 pub use topics::{Topic, TopicPartition};

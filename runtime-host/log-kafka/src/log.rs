@@ -14,7 +14,7 @@ use crate::{
     topics::{Names, Topic},
 };
 
-/// A Kafka cluster that was there.
+/// A Kafka cluster.
 #[derive(Debug, Clone)]
 pub struct KafkaLog {
     settings: Arc<KafkaSettings>,
@@ -25,21 +25,37 @@ impl KafkaLog {
     /// Checks the settings, and that a broker answers.
     ///
     /// # Errors
-    /// `invalid` that names the setting; `denied` when the login is refused; `unavailable`
-    /// when no broker answers in `connect_timeout_ms`, with the reason of the last that
-    /// was tried.
+    /// See [`KafkaLog::new`] and [`KafkaLog::ask`].
     pub async fn connect(settings: KafkaSettings) -> Result<Self, Error> {
+        let log = Self::new(settings)?;
+        log.ask().await?;
+        Ok(log)
+    }
+
+    /// Checks the settings. Whether anybody is there shows when it is used.
+    ///
+    /// # Errors
+    /// `invalid` that names the setting.
+    pub fn new(settings: KafkaSettings) -> Result<Self, Error> {
         settings.check()?;
-        let settings = Arc::new(settings);
-        let patience = Duration::from_millis(settings.connect_timeout_ms);
-        let ours = Arc::clone(&settings);
+        let names = Names::new(&settings.topic_prefix);
+        Ok(Self { settings: Arc::new(settings), names })
+    }
+
+    /// Checks that a broker answers.
+    ///
+    /// # Errors
+    /// `denied` when the login is refused; `unavailable` when no broker answers in
+    /// `connect_timeout_ms`, with the reason of the last that was tried.
+    pub async fn ask(&self) -> Result<(), Error> {
+        let ours = Arc::clone(&self.settings);
+        let patience = Duration::from_millis(ours.connect_timeout_ms);
         // Of a topic that need not be there: the answer is short.
         let ask =
             move || client::metadata(&ours, Some(&format!("{}recommendation-metrics", ours.topic_prefix)), patience);
         let answer = task::spawn_blocking(ask).await.map_err(|error| Error::Unavailable(error.to_string()))??;
         tracing::info!(brokers = answer.brokers().len(), "connected to kafka");
-        let names = Names::new(&settings.topic_prefix);
-        Ok(Self { settings, names })
+        Ok(())
     }
 
     /// Creates the topics that are not there, with the configured partitions, copies and

@@ -131,8 +131,8 @@ impl Producer {
     /// dropped may have written any of them, and goes on to.
     ///
     /// # Errors
-    /// What became of each record, if not all are acknowledged: `invalid` for one that is
-    /// too large or when there is no such topic, `denied` when we may not write there,
+    /// What became of each record, if not all are acknowledged: `too large` for one that
+    /// is, `invalid` when there is no such topic, `denied` when we may not write there,
     /// `unavailable` when the time was over.
     pub async fn append(&self, topic: &Topic, records: Vec<Record>) -> Result<Vec<Position>, AppendError> {
         let append = Append::of(records.len());

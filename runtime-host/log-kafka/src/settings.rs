@@ -69,6 +69,10 @@ pub struct KafkaSettings {
     /// one. Default 30,000.
     #[serde(default = "defaults::append_timeout_ms")]
     pub append_timeout_ms: u64,
+    /// Time that an append of events waits for them to be published, in milliseconds, 10
+    /// to 60,000; those that are not by then are later. Default 1000.
+    #[serde(default = "defaults::publish_timeout_ms")]
+    pub publish_timeout_ms: u64,
     /// Memory for records that are on their way to brokers, in bytes, 8 MiB to 2 GiB;
     /// appends wait when it is full. Default 64 MiB.
     #[serde(default = "defaults::buffer_bytes")]
@@ -166,6 +170,10 @@ mod defaults {
         30_000
     }
 
+    pub(super) fn publish_timeout_ms() -> u64 {
+        1000
+    }
+
     pub(super) fn buffer_bytes() -> u64 {
         64 << 20
     }
@@ -198,6 +206,7 @@ impl KafkaSettings {
             connect_timeout_ms: defaults::connect_timeout_ms(),
             operation_timeout_ms: defaults::operation_timeout_ms(),
             append_timeout_ms: defaults::append_timeout_ms(),
+            publish_timeout_ms: defaults::publish_timeout_ms(),
             append_buffer_bytes: defaults::buffer_bytes(),
             read_buffer_bytes: defaults::buffer_bytes(),
             session_timeout_ms: defaults::session_timeout_ms(),
@@ -208,6 +217,12 @@ impl KafkaSettings {
 
     pub(crate) fn operation_timeout(&self) -> Duration {
         Duration::from_millis(self.operation_timeout_ms)
+    }
+
+    /// See `publish_timeout_ms`.
+    #[must_use]
+    pub fn publish_timeout(&self) -> Duration {
+        Duration::from_millis(self.publish_timeout_ms)
     }
 
     pub(crate) fn append_timeout(&self) -> Duration {
@@ -247,6 +262,7 @@ impl KafkaSettings {
             ("connect_timeout_ms", self.connect_timeout_ms, 1000, TIMEOUT_MS),
             ("operation_timeout_ms", self.operation_timeout_ms, 1000, TIMEOUT_MS),
             ("append_timeout_ms", self.append_timeout_ms, 1000, LONG_TIMEOUT_MS),
+            ("publish_timeout_ms", self.publish_timeout_ms, 10, TIMEOUT_MS),
             ("append_buffer_bytes", self.append_buffer_bytes, least, most),
             ("read_buffer_bytes", self.read_buffer_bytes, least, most),
             ("session_timeout_ms", self.session_timeout_ms, 1000, 300_000),
@@ -374,6 +390,7 @@ mod tests {
         assert!(with(&|s| s.connect_timeout_ms = 999).starts_with("connect_timeout_ms:"));
         assert!(with(&|s| s.operation_timeout_ms = 0).starts_with("operation_timeout_ms:"));
         assert!(with(&|s| s.append_timeout_ms = 600_001).starts_with("append_timeout_ms:"));
+        assert!(with(&|s| s.publish_timeout_ms = 9).starts_with("publish_timeout_ms:"));
         assert!(with(&|s| s.append_buffer_bytes = 1).starts_with("append_buffer_bytes:"));
         assert!(with(&|s| s.read_buffer_bytes = u64::MAX).starts_with("read_buffer_bytes:"));
         assert!(with(&|s| s.session_timeout_ms = 0).starts_with("session_timeout_ms:"));

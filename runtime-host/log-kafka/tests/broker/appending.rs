@@ -123,7 +123,7 @@ async fn what_became_of_each_record_is_told() {
     let error = producer.append(&topic, records).await.unwrap_err();
     let well: Vec<bool> = error.outcomes.iter().map(Result::is_ok).collect();
     assert_eq!(well, [true, true, false, true, true]);
-    assert!(matches!(&error.outcomes[2], Err(Error::Invalid(message)) if message.contains("too large")), "{error:?}");
+    assert!(matches!(&error.outcomes[2], Err(Error::TooLarge(message)) if message.contains("too large")), "{error:?}");
     assert!(error.to_string().starts_with("1 of 5 records are not acknowledged"), "{error}");
     // Ones that nobody can have.
     let nobody = producer.append(&Topic::Behaviors("a/b".to_owned()), numbered(0..2, 1)).await.unwrap_err();

@@ -1,0 +1,34 @@
+//! Events that a log has accepted, on their way to those who follow it elsewhere.
+
+use async_trait::async_trait;
+
+use crate::store::{Error, Event, Tenant};
+
+/// An event that is in its log, and its place in the append that brought it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Accepted {
+    /// Where it stood in its batch, from 0. What was there before or is deleted by now is
+    /// not published and leaves a gap, so an event has the same number each time.
+    pub index: u32,
+    /// In the tenant's log.
+    pub offset: u64,
+    /// The event.
+    pub event: Event,
+}
+
+/// Takes accepted events to where others follow them.
+#[async_trait]
+pub trait Publisher: Send + Sync + 'static {
+    /// Publishes events of one batch, which ascend by their indexes. When it returns they
+    /// are durable there, in this order for each user; how many of them are not, since
+    /// they are too large for the place and would be each time.
+    ///
+    /// A batch may be published again, in part as well, and calls may run at once: who
+    /// follows tells repetitions by batch and index. What was begun by a call that is
+    /// dropped may go on, and what is begun in the order of the calls' first polls is
+    /// published in that order.
+    ///
+    /// # Errors
+    /// Some of them may not be there, and are worth publishing again.
+    async fn publish(&self, tenant: &Tenant, batch: u128, events: Vec<Accepted>) -> Result<usize, Error>;
+}
