@@ -22,6 +22,7 @@ mod events;
 mod exposures;
 mod indexes;
 mod locks;
+pub mod metrics;
 mod server;
 mod settings;
 mod state;

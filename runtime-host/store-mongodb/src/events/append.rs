@@ -7,11 +7,18 @@ use std::{
 };
 
 use bson::{Bson, Document, doc};
-use funnelweb_factor_events::store::{AppendOutcome, Effect, Error, Event, Tenant};
+use funnelweb_factor_events::{
+    publish::Accepted,
+    store::{AppendOutcome, Effect, Error, Event, Tenant},
+};
 use mongodb::options::ReturnDocument;
 use serde_json::{Map, Value};
 
-use super::{BATCHES, INTERACTIONS, MongoEvents, effects::Batch};
+use super::{
+    BATCHES, INTERACTIONS, MongoEvents,
+    effects::Batch,
+    publish::{EFFECTS, PUBLISH},
+};
 use crate::{
     call::{Failure, Find},
     codec::{Frame, OWN, date},
@@ -90,7 +97,12 @@ impl MongoEvents {
         let opened = self.open(tenant, part.len()).await?;
         let all = part.iter().map(|new| (&new.event, &new.effects));
         let mut batch = Batch::new(opened.at_ms, all);
-        let written = self.write(tenant, &opened, &part, &batch).await;
+        let note = self.note(tenant, &opened, &part, &batch);
+        let is_noted = matches!(note, Ok(Some(_)));
+        let written = match note {
+            Ok(note) => self.write(tenant, &opened, &part, note).await,
+            Err(error) => Err(error),
+        };
         if let Err(Error::Invalid(_) | Error::Denied(_)) = &written {
             self.close(tenant, &opened).await?;
         }
@@ -100,15 +112,37 @@ impl MongoEvents {
                 *outcome = AppendOutcome::Accepted;
             }
         }
-        let wrote_batch = !batch.events.is_empty();
         batch.events.retain(|event| !known.contains(event.event_id.as_str()));
-        let (applied, closed) = futures::join!(self.apply(tenant, opened.number, &batch), self.close(tenant, &opened));
+        let accepted = accepted(part, &opened, &known);
+        let (applied, published, closed) = futures::join!(
+            self.apply(tenant, opened.number, &batch),
+            self.publish(tenant, opened.number, accepted),
+            self.close(tenant, &opened)
+        );
         applied.and(closed)?;
-        if wrote_batch {
-            // If this fails it is found to be applied when it is swept.
-            let _ = self.delete_batch(&name(opened.number)).await;
-        }
+        // If this fails it is found to be done when it is swept.
+        let _ = match published {
+            _ if !is_noted => Ok(()),
+            true => self.delete_batches(&[name(opened.number)]).await,
+            false => self.keep_to_publish(&[name(opened.number)]).await,
+        };
         Ok(())
+    }
+
+    /// What is to be done when this process does not: none when there is nothing.
+    fn note(&self, tenant: &Tenant, opened: &Opened, part: &[New], batch: &Batch) -> Result<Option<Document>, Error> {
+        if batch.events.is_empty() && self.outbox.is_none() {
+            return Ok(None);
+        }
+        let mut note = doc! {
+            "_id": name(opened.number), "tenant_id": tenant.as_str(), "at": date(opened.at_ms),
+            EFFECTS: binary(batch.encode()?),
+        };
+        if self.outbox.is_some() {
+            let ids: Vec<&str> = part.iter().map(|new| new.event.event_id.as_str()).collect();
+            note.insert(PUBLISH, ids);
+        }
+        Ok(Some(note))
     }
 
     /// Takes offsets. Until [`MongoEvents::close`] nobody reads past them.
@@ -152,21 +186,14 @@ impl MongoEvents {
         Ok(open.map(|(_, after, _)| after).chain(integer(&log, "next")).min())
     }
 
-    /// Writes the batch and its events; the ids of events that were there before.
+    /// Writes the note of the batch and its events; the ids of events that were there before.
     async fn write(
         &self,
         tenant: &Tenant,
         opened: &Opened,
         part: &[New],
-        batch: &Batch,
+        note: Option<Document>,
     ) -> Result<HashSet<String>, Error> {
-        let note = match batch.events.is_empty() {
-            true => None,
-            false => Some(doc! {
-                "_id": name(opened.number), "tenant_id": tenant.as_str(), "at": date(opened.at_ms),
-                "effects": binary(batch.encode()?),
-            }),
-        };
         let mut documents = Vec::with_capacity(part.len());
         for (New { event, .. }, offset) in part.iter().zip(opened.first..) {
             documents.push(self.document(tenant, event, offset, opened.number)?);
@@ -289,9 +316,13 @@ impl MongoEvents {
         Ok(document)
     }
 
-    pub(super) async fn delete_batch(&self, name: &str) -> Result<(), Failure> {
+    pub(super) async fn delete_batches(&self, names: &[String]) -> Result<(), Failure> {
+        if names.is_empty() {
+            return Ok(());
+        }
         let batches = self.store.collection(BATCHES);
-        self.store.again("delete", || async { batches.delete_one(doc! { "_id": name }).await }).await?;
+        let delete = || async { batches.delete_many(doc! { "_id": { "$in": names } }).await };
+        self.store.again("delete", delete).await?;
         Ok(())
     }
 }
@@ -307,6 +338,16 @@ impl MongoStore {
         self.change_state(&log_key(tenant), doc! { "$unset": fields }, ReturnDocument::Before).await?;
         Ok(())
     }
+}
+
+/// Those of a batch's events that were not known.
+fn accepted(part: Vec<New>, opened: &Opened, known: &HashSet<String>) -> Vec<Accepted> {
+    let numbered = (0..).zip(opened.first..).zip(part);
+    let accepted = numbered.map(|((index, offset), New { event, .. })| {
+        let offset = offset.cast_unsigned();
+        Accepted { index, offset, event }
+    });
+    accepted.filter(|accepted| !known.contains(&accepted.event.event_id)).collect()
 }
 
 /// Whether an event, by our field in it, was written as one of this batch.

@@ -7,19 +7,27 @@
 //!
 //! 1. Offsets are taken from the tenant's counter; the counter remembers that they
 //!    are on their way, and nobody reads past them.
-//! 2. The effects are written down as a *batch*, in `fw_batches`.
+//! 2. The effects are written down as a *batch*, in `fw_batches`, and with a
+//!    [publisher](MongoEvents::published_by) which events are to be published.
 //! 3. The events are inserted, each with the number of the batch. A unique index
 //!    tells those that were there before. Where the server has transactions, 2 and
 //!    3 are one.
 //! 4. The effects of those that were new are applied, each at most once per batch:
-//!    live structures and profiles remember the batches that changed them.
+//!    live structures and profiles remember the batches that changed them. And those
+//!    events are published.
 //! 5. The batch is deleted, and the offsets are no longer on their way.
 //!
-//! An append that returned has done all of it. What a process that died left
-//! behind, [`MongoEvents::sweep`] completes: for each batch that is old enough it
-//! looks which of its events are there as events of that batch, and applies their
-//! effects. A client that was told of a failure sends the same events again: those
-//! that were written are duplicates, and their effects come with the batch.
+//! An append that returned has done all of it, unless the publisher did not answer in
+//! time: then the batch is left, to publish the events, which are in the log. What a
+//! process that died left behind, [`MongoEvents::sweep`] completes: for each batch that
+//! is old enough it looks which of its events are there as events of that batch, applies
+//! their effects and publishes them. A client that was told of a failure sends the same
+//! events again: those that were written are duplicates, and their effects come with the
+//! batch.
+//!
+//! So an accepted event is published at least once, and those that a user caused one
+//! after the other in this order; but what is swept comes later than events that are
+//! newer: after what an append may take, or when the publisher is back.
 //!
 //! `read` gives events in the order of their offsets and stops in front of offsets
 //! that are on their way; when their append must long have ended those are taken for
@@ -27,10 +35,11 @@
 //!
 //! Where the server has no transactions, a call may be written in part when the
 //! server fails, and an insert that the server held back for longer than a batch
-//! must be old to be swept is in the log without its effects.
+//! must be old to be swept is in the log without its effects, and not published.
 
 mod append;
 mod effects;
+mod publish;
 mod sweep;
 mod whole;
 
@@ -41,17 +50,19 @@ use bson::{Document, doc};
 use funnelweb_factor_documents::store::Watcher;
 use funnelweb_factor_events::{
     check::{check, check_history, check_read, check_restored},
+    publish::Publisher,
     store::{AppendOutcome, Effect, Error, Event, Events, HistoryQuery, Signal, StoredEvent, Tenant},
 };
 use funnelweb_factor_live::store::LiveEffects;
 use quick_cache::sync::Cache;
 use serde_json::Value;
 
+use self::publish::Outbox;
 use crate::{call::Find, codec, documents::own, server::MongoStore, state::integer};
 
 /// The collection of the design that holds the log.
 pub(crate) const INTERACTIONS: &str = "interactions";
-/// The effects of events that may not have been applied.
+/// What may have to be done for events yet: effects to be applied, and publishing.
 pub(crate) const BATCHES: &str = "fw_batches";
 /// How long offsets may be on their way, at least.
 const ON_THE_WAY: Duration = Duration::from_secs(30);
@@ -68,6 +79,8 @@ pub struct MongoEvents {
     live: Arc<dyn LiveEffects>,
     /// Who keeps profiles elsewhere.
     watcher: Option<Arc<dyn Watcher>>,
+    /// Where events are published.
+    outbox: Option<Arc<Outbox>>,
     /// An offset that was taken: further ones lie above it.
     taken: Arc<Cache<Tenant, i64>>,
     /// Of this process, for the lease of the sweep.
@@ -79,13 +92,22 @@ impl MongoEvents {
     /// move; `live` is where their other effects go.
     #[must_use]
     pub fn new(store: Arc<MongoStore>, live: Arc<dyn LiveEffects>) -> Self {
-        Self { store, live, watcher: None, taken: Arc::new(Cache::new(TENANTS)), holder: bson::oid::ObjectId::new() }
+        let (taken, holder) = (Arc::new(Cache::new(TENANTS)), bson::oid::ObjectId::new());
+        Self { store, live, watcher: None, outbox: None, taken, holder }
     }
 
     /// Tells `watcher` of every profile that events move.
     #[must_use]
     pub fn watched_by(self, watcher: Arc<dyn Watcher>) -> Self {
         Self { watcher: Some(watcher), ..self }
+    }
+
+    /// Publishes every event that is accepted. An append waits for it for as long as
+    /// `patience`, and not at all while it is down; what is not published by then is when
+    /// it is [swept](MongoEvents::keep_sweeping).
+    #[must_use]
+    pub fn published_by(self, publisher: Arc<dyn Publisher>, patience: Duration) -> Self {
+        Self { outbox: Some(Arc::new(Outbox::new(publisher, patience))), ..self }
     }
 
     /// How long an append takes at most until its events are written.

@@ -12,6 +12,8 @@ use mongodb::options::ReturnDocument;
 use super::{
     BATCHES, INTERACTIONS, MongoEvents,
     append::{event_object_id, log_key},
+    publish::EFFECTS,
+    sweep::Swept,
 };
 use crate::{call::Find, documents::own, state::integer};
 
@@ -22,17 +24,22 @@ impl MongoEvents {
     /// Applies the effects that were left behind. Those of appends that may still be
     /// on their way are left to them.
     pub(super) async fn complete_all(&self, tenant: &Tenant) -> Result<(), Error> {
-        let find = Find { filter: doc! { "tenant_id": tenant.as_str() }, ..Find::default() };
+        // What is only to be published yet changes nothing here.
+        let filter = doc! { "tenant_id": tenant.as_str(), EFFECTS: { "$exists": true } };
+        let find = Find { filter, ..Find::default() };
         let now_ms = self.store.now_ms();
-        let mut on_their_way = 0;
+        let (mut on_their_way, mut swept) = (0, Swept::default());
         for batch in self.store.find(BATCHES, &find).await? {
             let at = batch.get_datetime("at").ok();
             let since_ms = at.and_then(|at| u64::try_from(at.timestamp_millis()).ok()).unwrap_or(0);
             if self.is_lost(since_ms, now_ms) {
-                self.complete(&batch).await?;
+                self.complete(&[batch], &mut swept).await;
             } else {
                 on_their_way += 1;
             }
+        }
+        if let Some(reason) = swept.error {
+            return Err(reason);
         }
         if on_their_way == 0 {
             return Ok(());
