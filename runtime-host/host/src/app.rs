@@ -145,6 +145,7 @@ fn exposition(requests: &Requests, streams: Option<&StreamStores>) -> Exposition
     let mut registry = Registry::with_prefix("funnelweb");
     requests.register(&mut registry);
     funnelweb_dispatch::metrics::register(&mut registry);
+    funnelweb_store_mongodb::metrics::register(&mut registry);
     let (registry, streams) = (Arc::new(registry), streams.cloned());
     Box::new(move || {
         let (registry, streams) = (Arc::clone(&registry), streams.clone());

@@ -19,6 +19,9 @@
 //! [milvus]
 //! url = { env = "FUNNELWEB_MILVUS_URL" }
 //!
+//! [kafka]                  # without it, events are in MongoDB only
+//! bootstrap_servers = ["kafka-1.internal:9092"]
+//!
 //! [sync]                   # without it, `sync` jobs read nothing
 //! folder = "/srv/exports"
 //! ```
@@ -29,6 +32,7 @@
 use std::path::Path;
 
 use anyhow::{Context as _, anyhow, bail};
+use funnelweb_log_kafka::KafkaSettings;
 use funnelweb_store_milvus::MilvusSettings;
 use funnelweb_store_mongodb::MongoSettings;
 use funnelweb_store_redis::RedisSettings;
@@ -48,6 +52,8 @@ pub struct RuntimeConfig {
     pub redis: Option<RedisSettings>,
     /// The Milvus, for whoever asks for `milvus`.
     pub milvus: Option<MilvusSettings>,
+    /// The Kafka that the events of a MongoDB are published to: without it, nowhere.
+    pub kafka: Option<KafkaSettings>,
     /// What `sync` jobs may read: without it, nothing.
     pub sync: Option<SyncSettings>,
 }
@@ -165,6 +171,12 @@ impl RuntimeConfig {
         };
         needs(documents == DocumentsBackend::MongoDb, self.mongodb.is_some(), "mongodb", "documents")?;
         needs(vectors == VectorsBackend::Milvus, self.milvus.is_some(), "milvus", "vectors")?;
+        if let Some(kafka) = &self.kafka {
+            if self.mongodb.is_none() {
+                bail!("kafka: needs [mongodb]: the events that are published are those of `documents = \"mongodb\"`");
+            }
+            kafka.check().map_err(|error| anyhow!("kafka.{error}"))?;
+        }
         let redis = live == LiveBackend::Redis || key_value == LiveBackend::Redis;
         needs(redis, self.redis.is_some(), "redis", if live == LiveBackend::Redis { "live" } else { "key_value" })
     }
@@ -240,6 +252,14 @@ mod tests {
         assert_eq!(error(mongodb), "mongodb: no store uses it");
         let wrong = format!("{both}{mongodb}redis = {{ urls = ['redis://a'], pool = 3 }}");
         assert!(error(&wrong).contains("unknown field `pool`"), "{}", error(&wrong));
+        let rest = format!("{both}{mongodb}redis = {{ urls = ['redis://a'] }}\n");
+        assert!(error("kafka.bootstrap_servers = ['a:9092']").starts_with("kafka: needs [mongodb]"));
+        assert!(error(&format!("{rest}[kafka]")).starts_with("kafka: missing field `bootstrap_servers`"));
+        let kafka = |more: &str| error(&format!("{rest}[kafka]\nbootstrap_servers = ['a:9092']\n{more}"));
+        assert!(kafka("partitions = 0").starts_with("kafka.partitions: must be 1 to 1000, got 0"));
+        assert!(kafka("sasl = { mechanism = 'NONE' }").starts_with("kafka.sasl.mechanism: unknown variant"));
+        assert!(kafka("tls = { ca_file = '/nowhere' }").starts_with("kafka.tls.ca_file: cannot read /nowhere"));
+        assert!(kafka("acks = 1").contains("unknown field `acks`"));
         assert!(error("[sync]").starts_with("sync.folder, urls: one of them must be set"));
         assert!(error("sync.urls = ['https://u:p@a']").starts_with("sync.urls[0]: must hold no credentials"));
         assert!(error("sync.paths = []").contains("unknown field `paths`"));

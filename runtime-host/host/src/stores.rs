@@ -21,6 +21,7 @@ use funnelweb_factor_live::{SqliteLive, store::Live};
 use funnelweb_factor_models::ModelFiles;
 use funnelweb_factor_vectors::{EmbeddedVectors, WithEmbeddings, store::Vectors};
 use funnelweb_jobs::{SqliteJobs, store::JobStore};
+use funnelweb_log_kafka::{KafkaLog, KafkaPublisher, KafkaSettings};
 use funnelweb_migration::TenantStores;
 use funnelweb_store_milvus::MilvusVectors;
 use funnelweb_store_mongodb::{
@@ -134,14 +135,23 @@ impl Backends {
             self.key_values = Arc::new(RedisKeyValues::new(redis.clone()));
         }
         if let Some(settings) = &config.mongodb {
-            self.connect(settings, redis).await.context("mongodb")?;
+            let publisher = match &config.kafka {
+                Some(settings) => Some(publisher(settings).await.context("kafka")?),
+                None => None,
+            };
+            self.connect(settings, redis, publisher).await.context("mongodb")?;
         }
         Ok(())
     }
 
     /// Puts documents and events into a MongoDB, with live structures and caches
     /// in Redis.
-    async fn connect(&mut self, settings: &MongoSettings, redis: RedisStore) -> anyhow::Result<()> {
+    async fn connect(
+        &mut self,
+        settings: &MongoSettings,
+        redis: RedisStore,
+        publisher: Option<(KafkaPublisher, Duration)>,
+    ) -> anyhow::Result<()> {
         let mongo = MongoStore::connect(settings.clone()).await?;
         // Of the documents it asks for ids only.
         let live = RedisLive::new(redis.clone(), Arc::new(MongoDocuments::new(Arc::clone(&mongo), None)));
@@ -151,6 +161,10 @@ impl Backends {
         self.exposures = Arc::new(MongoExposureLog::new(Arc::clone(&mongo)));
         self.jobs = Arc::new(RedisJobs::new(redis));
         let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
+        let events = match publisher {
+            Some((publisher, patience)) => events.published_by(Arc::new(publisher), patience),
+            None => events,
+        };
         let state: Arc<dyn StreamStore> = MongoStreams::open(&events).await?;
         let sweeper = events.clone();
         // For as long as the process runs.
@@ -223,6 +237,19 @@ fn followed(log: Arc<dyn Events>, state: Arc<dyn StreamStore>) -> (Arc<dyn Event
     let grown = Arc::new(Grown::default());
     let events = Arc::new(Watched::new(log, Arc::clone(&state), Arc::clone(&grown)));
     (events, Some(StreamStores { state, grown }))
+}
+
+/// Where events are published, and how long appends wait for it. A Kafka that does not
+/// answer now may later: what is accepted meanwhile waits for it.
+async fn publisher(settings: &KafkaSettings) -> anyhow::Result<(KafkaPublisher, Duration)> {
+    let log = KafkaLog::new(settings.clone())?;
+    match log.ask().await {
+        Err(funnelweb_log_kafka::Error::Unavailable(reason)) => {
+            tracing::warn!(reason, "kafka does not answer, events wait to be published");
+        }
+        answer => answer?,
+    }
+    Ok((KafkaPublisher::new(log)?, settings.publish_timeout()))
 }
 
 /// What was learned of a scenario, or a user, goes with it.
