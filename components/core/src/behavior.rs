@@ -109,20 +109,6 @@ pub fn user_counters(action: &str, at_ms: u64) -> Vec<(String, f64)> {
     counters
 }
 
-/// What an action adds to counters of its item: `<action>_count`, and of each measure
-/// that it has, `<measure>_sum` and `<measure>_count`.
-#[must_use]
-pub fn item_counters(action: &str, completion_rate: Option<f64>, watch_duration: Option<f64>) -> Vec<(String, f64)> {
-    let mut counters = vec![(format!("{action}_count"), 1.0)];
-    for (name, value) in [("completion_rate", completion_rate), ("watch_duration", watch_duration)] {
-        if let Some(value) = value {
-            counters.push((format!("{name}_sum"), value));
-            counters.push((format!("{name}_count"), 1.0));
-        }
-    }
-    counters
-}
-
 /// A time in whole seconds, at least one. The config bounds it.
 fn seconds(time: f32, unit_s: f32) -> u32 {
     (time * unit_s).round().max(1.0) as u32
@@ -158,21 +144,5 @@ mod tests {
         assert_eq!(of("view"), ["total_view_count", "total_watch_count", "active_hour_13"]);
         assert_eq!(of("watch"), ["total_watch_count", "active_hour_13"]);
         assert_eq!(of("like"), ["total_like_count", "active_hour_13"]);
-    }
-
-    #[test]
-    fn measures_of_an_item_are_summed() {
-        let amount = |name: &str, amount| (name.to_owned(), amount);
-        assert_eq!(item_counters("hum", None, None), [amount("hum_count", 1.0)]);
-        assert_eq!(
-            item_counters("play", Some(0.5), Some(30.0)),
-            [
-                amount("play_count", 1.0),
-                amount("completion_rate_sum", 0.5),
-                amount("completion_rate_count", 1.0),
-                amount("watch_duration_sum", 30.0),
-                amount("watch_duration_count", 1.0)
-            ]
-        );
     }
 }

@@ -232,6 +232,29 @@ mod tests {
         assert_eq!(remote.mongodb.unwrap().url, "FUNNELWEB_MONGODB_URL://x");
     }
 
+    /// What stands behind `#` there is right as well, and every key is.
+    #[test]
+    fn the_shipped_file_shows_all_of_kafka() {
+        let text = include_str!("../../config/remote.toml");
+        let is_setting = |line: &&str| {
+            let key = line.split_once(" = ").map_or("", |(key, _)| key);
+            line.starts_with('[')
+                || !key.is_empty() && key.bytes().all(|byte| byte.is_ascii_lowercase() || byte == b'_')
+        };
+        let section = text.lines().skip_while(|line| *line != "# [kafka]").take_while(|line| !line.is_empty());
+        let section: Vec<&str> = section.filter_map(|line| line.strip_prefix("# ")).filter(is_setting).collect();
+        let both = "stores = { documents = 'mongodb', live = 'redis' }\nredis.urls = ['redis://a']\n";
+        let all = format!("{both}mongodb = {{ url = 'mongodb://a', database = 'b' }}\n{}", section.join("\n"));
+        // Its files are not there; they are looked at last.
+        let error = format!("{:#}", RuntimeConfig::parse(&all, &|_| Some("x".to_owned())).err().unwrap());
+        assert!(error.starts_with("kafka.tls.ca_file: cannot read ca.pem"), "{error}");
+        for line in format!("{:#?}", KafkaSettings::of("a:1")).lines() {
+            let field = line.strip_prefix("    ").and_then(|line| line.split_once(": "));
+            let Some((name, _)) = field.filter(|(name, _)| !name.contains(' ')) else { continue };
+            assert!(section.iter().any(|line| line.starts_with(&format!("{name} = "))), "{name} is not shown");
+        }
+    }
+
     #[test]
     fn secrets_come_from_the_environment() {
         let config = parse("stores.key_value = 'redis'\nredis.urls = [{ env = 'SECRET' }]").unwrap();

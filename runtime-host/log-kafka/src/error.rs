@@ -9,7 +9,7 @@ pub enum Error {
     /// The call or a setting is wrong; the text names it and the rule.
     #[error("{0}")]
     Invalid(String),
-    /// A record that no broker takes, however often it is sent.
+    /// A record of more than a megabyte, which is not sent, however often it is tried.
     #[error("{0}")]
     TooLarge(String),
     /// No broker answered in time or at all. What was to be written may be written all
@@ -42,11 +42,11 @@ impl Error {
                 | Code::InvalidReplicationFactor
                 | Code::InvalidRecord
                 | Code::InvalidTopic
+                | Code::MessageSizeTooLarge
                 | Code::PolicyViolation
                 | Code::UnknownTopic
                 | Code::UnknownTopicOrPartition,
             ) => Self::Invalid(text),
-            Some(Code::MessageSizeTooLarge) => Self::TooLarge(text),
             _ => Self::Unavailable(text),
         }
     }

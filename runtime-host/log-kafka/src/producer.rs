@@ -196,7 +196,12 @@ impl Producer {
                 Err((error, message)) => {
                     waiting = message.delivery_opaque;
                     if error.rdkafka_error_code() != Some(Code::Fatal) {
-                        waiting.append.settle(waiting.at, Err(session.reports.error(name, &error)));
+                        // Said by a broker it is of all records that were sent together.
+                        let error = match error.rdkafka_error_code() {
+                            Some(Code::MessageSizeTooLarge) => Error::TooLarge(format!("{name}: {error}")),
+                            _ => session.reports.error(name, &error),
+                        };
+                        waiting.append.settle(waiting.at, Err(error));
                         return;
                     }
                     self.renew(&session);

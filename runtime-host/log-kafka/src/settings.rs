@@ -8,6 +8,8 @@ use crate::error::Error;
 
 /// Milliseconds that one call may be given.
 const TIMEOUT_MS: u64 = 60_000;
+/// Milliseconds that an append of events may wait: a request has 10 seconds in all.
+const PUBLISH_TIMEOUT_MS: u64 = 5000;
 /// Milliseconds that waiting for others may be given.
 const LONG_TIMEOUT_MS: u64 = 600_000;
 /// Bytes of a buffer: less would not hold what a broker sends at once.
@@ -70,7 +72,7 @@ pub struct KafkaSettings {
     #[serde(default = "defaults::append_timeout_ms")]
     pub append_timeout_ms: u64,
     /// Time that an append of events waits for them to be published, in milliseconds, 10
-    /// to 60,000; those that are not by then are later. Default 1000.
+    /// to 5000; those that are not by then are later. Default 1000.
     #[serde(default = "defaults::publish_timeout_ms")]
     pub publish_timeout_ms: u64,
     /// Memory for records that are on their way to brokers, in bytes, 8 MiB to 2 GiB;
@@ -262,7 +264,7 @@ impl KafkaSettings {
             ("connect_timeout_ms", self.connect_timeout_ms, 1000, TIMEOUT_MS),
             ("operation_timeout_ms", self.operation_timeout_ms, 1000, TIMEOUT_MS),
             ("append_timeout_ms", self.append_timeout_ms, 1000, LONG_TIMEOUT_MS),
-            ("publish_timeout_ms", self.publish_timeout_ms, 10, TIMEOUT_MS),
+            ("publish_timeout_ms", self.publish_timeout_ms, 10, PUBLISH_TIMEOUT_MS),
             ("append_buffer_bytes", self.append_buffer_bytes, least, most),
             ("read_buffer_bytes", self.read_buffer_bytes, least, most),
             ("session_timeout_ms", self.session_timeout_ms, 1000, 300_000),

@@ -132,10 +132,10 @@ impl Deployment {
         let Change::Assigned(assigned) = group.next().await.unwrap() else { panic!("it has none to lose") };
         let starts = vec![Start::Oldest; assigned.partitions.len()];
         let mut all = BTreeMap::new();
+        // The first record takes longest; a partition may be empty.
+        let mut patience = Duration::from_secs(10);
         for mut partition in assigned.begin(starts).unwrap() {
             let records: &mut Vec<_> = all.entry(partition.at.partition).or_default();
-            // A partition may be empty; the first record takes longest.
-            let mut patience = Duration::from_secs(5);
             while let Ok(more) = tokio::time::timeout(patience, partition.next(1000)).await {
                 records.extend(more);
                 patience = Duration::from_secs(1);

@@ -309,9 +309,8 @@ impl Operator for Counting {
     fn declaration(&self) -> &Declaration {
         &self.0
     }
-    async fn add(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
-        let count = |batch: &Batch| batch.accumulator.as_ref().map_or(0, |bytes| bytes[0]) + batch.events.len() as u8;
-        Ok(batches.iter().map(|batch| vec![count(batch)]).collect())
+    async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        Ok(batches.iter().map(|batch| vec![batch.events.len() as u8]).collect())
     }
     async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
         Ok(panes.iter().map(|panes| vec![panes.iter().map(|bytes| bytes[0]).sum()]).collect())

@@ -9,5 +9,6 @@ mod appending;
 mod connecting;
 mod groups;
 mod harness;
+mod publishing;
 mod restarts;
 mod topics;
