@@ -9,9 +9,9 @@
 //! end of five minutes, what happened in them is published; `preferences` are as of the
 //! end and of these five minutes alone.
 
-use std::collections::BTreeMap;
+use std::{borrow::Cow, collections::BTreeMap};
 
-use bincode::{Decode, Encode};
+use bincode::{BorrowDecode, Encode};
 use funnelweb_core::{behavior, decay, tally::Tally, time};
 use funnelweb_guest::aggregate::{
     Aggregated, Batch, Change, Declaration, Event, Field, Guest, Message, Output, Signal, Taste, Topic, Window,
@@ -32,17 +32,17 @@ const PREFERENCE_BYTES: usize = 10 * 1024;
 const PUBLISHED: usize = 20;
 
 /// What a user did.
-#[derive(Debug, Clone, Default, PartialEq, Encode, Decode)]
-struct Doings {
+#[derive(Debug, Clone, Default, PartialEq, Encode, BorrowDecode)]
+struct Doings<'a> {
     actions: Tally,
-    learnt: Option<Learnt>,
+    learnt: Option<Learnt<'a>>,
 }
 
 /// What the profile gets.
-#[derive(Debug, Clone, PartialEq, Encode, Decode)]
-struct Learnt {
+#[derive(Debug, Clone, PartialEq, Encode, BorrowDecode)]
+struct Learnt<'a> {
     /// By item field and value, as of a time.
-    preferences: BTreeMap<(String, String), f64>,
+    preferences: BTreeMap<Preference<'a>, f64>,
     as_of_ms: u64,
     /// In seconds; the first that an event came with: the scenario's may change.
     half_life_s: u32,
@@ -51,18 +51,20 @@ struct Learnt {
     last_ms: u64,
 }
 
-impl Learnt {
+/// Item field and value: the text of an event or of an accumulator.
+type Preference<'a> = (Cow<'a, str>, Cow<'a, str>);
+
+impl<'a> Learnt<'a> {
     fn new(signal: &Signal, as_of_ms: u64) -> Self {
         let half_life_s = signal.profile_half_life_s;
         Self { preferences: BTreeMap::new(), as_of_ms, half_life_s, counters: Tally::default(), last_ms: 0 }
     }
 
-    fn add(&mut self, event: &Event, signal: &Signal) {
+    fn add(&mut self, event: &Event, signal: &'a Signal) {
         let factor = decay::factor(event.timestamp_ms, self.as_of_ms, self.half_life_s);
         let amounts = signal.preferences.iter();
-        self.prefer(
-            amounts.map(|(field, value, amount)| ((field.clone(), value.clone()), f64::from(*amount) * factor)),
-        );
+        let key = |field: &'a str, value: &'a str| (Cow::Borrowed(field), Cow::Borrowed(value));
+        self.prefer(amounts.map(|(field, value, amount)| (key(field, value), f64::from(*amount) * factor)));
         for (name, _) in behavior::user_counters(&event.action_type, event.timestamp_ms) {
             self.counters.add(&name, 1);
         }
@@ -70,7 +72,7 @@ impl Learnt {
     }
 
     /// Adds to preferences, as far as there is room for their names.
-    fn prefer(&mut self, amounts: impl Iterator<Item = ((String, String), f64)>) {
+    fn prefer(&mut self, amounts: impl Iterator<Item = (Preference<'a>, f64)>) {
         let mut bytes: usize = self.preferences.keys().map(size).sum();
         for (key, amount) in amounts {
             match self.preferences.get_mut(&key) {
@@ -86,25 +88,25 @@ impl Learnt {
         }
     }
 
-    fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: Self) {
         let as_of_ms = self.as_of_ms.max(other.as_of_ms);
         let factor = |from_ms| decay::factor(from_ms, as_of_ms, self.half_life_s);
         let (own, others) = (factor(self.as_of_ms), factor(other.as_of_ms));
         self.preferences.values_mut().for_each(|score| *score *= own);
-        self.prefer(other.preferences.iter().map(|(key, score)| (key.clone(), score * others)));
+        self.prefer(other.preferences.into_iter().map(|(key, score)| (key, score * others)));
         self.as_of_ms = as_of_ms;
         self.counters.merge(&other.counters);
         self.last_ms = self.last_ms.max(other.last_ms);
     }
 }
 
-fn size((field, value): &(String, String)) -> usize {
+fn size((field, value): &Preference<'_>) -> usize {
     field.len() + value.len() + 16
 }
 
-impl Doings {
-    fn read(bytes: &[u8]) -> Result<Self, String> {
-        let read = bincode::decode_from_slice(bytes, bincode::config::standard());
+impl<'a> Doings<'a> {
+    fn read(bytes: &'a [u8]) -> Result<Self, String> {
+        let read = bincode::borrow_decode_from_slice(bytes, bincode::config::standard());
         read.map(|(doings, _)| doings).map_err(|error| format!("accumulator: {error}"))
     }
 
@@ -113,18 +115,18 @@ impl Doings {
     }
 
     /// Adds an event of a pane that ends at `end_ms`: preferences are as of then.
-    fn add(&mut self, event: &Event, end_ms: u64) {
+    fn add(&mut self, event: &'a Event, end_ms: u64) {
         self.actions.add(&event.action_type, 1);
         // Of an item that the catalogue has not, nothing is learnt.
         let Some(signal) = event.signal.as_ref().filter(|signal| signal.known) else { return };
         self.learnt.get_or_insert_with(|| Learnt::new(signal, end_ms)).add(event, signal);
     }
 
-    fn merge(&mut self, other: &Self) {
+    fn merge(&mut self, other: Self) {
         self.actions.merge(&other.actions);
-        match (&mut self.learnt, &other.learnt) {
+        match (&mut self.learnt, other.learnt) {
             (Some(own), Some(other)) => own.merge(other),
-            (None, Some(other)) => self.learnt = Some(other.clone()),
+            (None, Some(other)) => self.learnt = Some(other),
             (_, None) => {}
         }
     }
@@ -137,9 +139,9 @@ impl Doings {
         all.sort_by(|a, b| b.1.abs().total_cmp(&a.1.abs()).then_with(|| a.0.cmp(b.0)));
         let mut fields = Map::new();
         for ((field, value), score) in all.into_iter().take(PUBLISHED) {
-            let of = fields.entry(field.clone()).or_insert_with(|| json!({}));
+            let of = fields.entry(field.as_ref()).or_insert_with(|| json!({}));
             if let Some(of) = of.as_object_mut() {
-                of.insert(value.clone(), (score * factor).into());
+                of.insert(value.clone().into_owned(), (score * factor).into());
             }
         }
         fields.into()
@@ -165,7 +167,7 @@ impl Guest for Operator {
         let one = |parts: &Vec<Vec<u8>>| {
             let mut all = Doings::default();
             for part in parts {
-                all.merge(&Doings::read(part)?);
+                all.merge(Doings::read(part)?);
             }
             all.write()
         };
@@ -175,13 +177,16 @@ impl Guest for Operator {
     fn changes(panes: Vec<Aggregated>) -> Result<Vec<Vec<Change>>, String> {
         let one = |pane: &Aggregated| {
             let (scenario, user) = parts(&pane.key)?;
-            let taste = |learnt: Learnt| {
+            let taste = |learnt: Learnt<'_>| {
                 let Learnt { preferences, half_life_s, counters, last_ms, as_of_ms: _ } = learnt;
                 Change::Taste(Taste {
                     scenario_id: scenario.to_owned(),
                     user_id: user.to_owned(),
                     half_life_s,
-                    preferences: preferences.into_iter().map(|((field, value), score)| (field, value, score)).collect(),
+                    preferences: preferences
+                        .into_iter()
+                        .map(|((field, value), score)| (field.into_owned(), value.into_owned(), score))
+                        .collect(),
                     counters: counters.iter().map(|(name, count)| (name.to_owned(), count as f64)).collect(),
                     last_ms,
                 })

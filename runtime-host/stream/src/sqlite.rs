@@ -349,7 +349,10 @@ fn put(write: &Write<'_>, operator: &str, step: &Step) -> Result<(), Error> {
         firing_ms,
         firing_key
     ])?;
-    let mut insert = write.prepare_cached("INSERT OR REPLACE INTO stream_panes VALUES (?, ?, ?, ?)")?;
+    let mut insert = write.prepare_cached(
+        "INSERT INTO stream_panes VALUES (?, ?, ?, ?)
+         ON CONFLICT (operator, key, from_ms) DO UPDATE SET accumulator = excluded.accumulator",
+    )?;
     for (pane, accumulator) in &step.put {
         insert.execute(params![operator, text(&pane.key), clamp(pane.from_ms), accumulator])?;
     }

@@ -291,16 +291,26 @@ impl Writer {
         hooks: &mut Vec<Hook>,
     ) -> Result<(), Error> {
         let started = Instant::now();
-        let mut job = Some(first);
         let (number, parts) = (self.number, self.parts.clone());
         let mut tx = match self.begin(durability) {
             Ok(tx) => tx,
             Err(error) => {
-                done.extend(job);
+                done.push(first);
                 return Err(error);
             }
         };
-        while let Some(mut current) = job.take() {
+        // It needs no savepoint, which costs a copy of every page that it changes: when it
+        // fails, nothing else is in the transaction.
+        if !run_job(first, Write { connection: &tx, number, parts: &parts, hooks: Vec::new() }, done, hooks) {
+            return if tx.is_autocommit() { Ok(()) } else { Ok(tx.rollback()?) };
+        }
+        let rolled_back = || Error::Unavailable("the transaction was rolled back".to_owned());
+        // A full disk makes SQLite roll back the whole transaction.
+        if tx.is_autocommit() {
+            return Err(rolled_back());
+        }
+        while done.len() < BATCH_JOBS && started.elapsed() < BATCH_TIME {
+            let Some(current) = next() else { break };
             let savepoint = match tx.savepoint() {
                 Ok(savepoint) => savepoint,
                 Err(error) => {
@@ -308,28 +318,14 @@ impl Writer {
                     return Err(error.into());
                 }
             };
-            let mut write = Write { connection: &savepoint, number, parts: &parts, hooks: Vec::new() };
-            let kept = catch_unwind(AssertUnwindSafe(|| current.run(&mut write)));
-            let mine = write.hooks;
-            // Pushed before anything can fail, so that everybody is answered.
-            done.push(current);
-            match kept {
-                Ok(true) => {
-                    savepoint.commit()?;
-                    hooks.extend(mine);
-                }
-                Ok(false) => savepoint.finish()?,
-                Err(_) => {
-                    tracing::error!("a write panicked");
-                    savepoint.finish()?;
-                }
+            let write = Write { connection: &savepoint, number, parts: &parts, hooks: Vec::new() };
+            if run_job(current, write, done, hooks) {
+                savepoint.commit()?;
+            } else {
+                savepoint.finish()?;
             }
-            // A full disk makes SQLite roll back the whole transaction.
             if tx.is_autocommit() {
-                return Err(Error::Unavailable("the transaction was rolled back".to_owned()));
-            }
-            if done.len() < BATCH_JOBS && started.elapsed() < BATCH_TIME {
-                job = next();
+                return Err(rolled_back());
             }
         }
         Ok(tx.commit()?)
@@ -343,6 +339,24 @@ impl Writer {
             self.synced = synced;
         }
         Ok(self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?)
+    }
+}
+
+/// Runs a job; whether what it wrote is to be kept, and with it its hooks.
+fn run_job(mut job: Box<dyn Job>, mut write: Write<'_>, done: &mut Vec<Box<dyn Job>>, hooks: &mut Vec<Hook>) -> bool {
+    let kept = catch_unwind(AssertUnwindSafe(|| job.run(&mut write)));
+    // Pushed before anything can fail, so that everybody is answered.
+    done.push(job);
+    match kept {
+        Ok(true) => {
+            hooks.extend(write.hooks);
+            true
+        }
+        Ok(false) => false,
+        Err(_) => {
+            tracing::error!("a write panicked");
+            false
+        }
     }
 }
 
