@@ -25,8 +25,8 @@ const MINUTE_MS: u64 = 60_000;
 const WINDOW: Window = Window { size_ms: 5 * MINUTE_MS, slide_ms: 5 * MINUTE_MS };
 /// A client that was offline sends what happened meanwhile.
 const LATENESS_MS: u64 = 5 * MINUTE_MS;
-/// Bytes of the names of preferences in five minutes. Nothing is learnt of others: who
-/// sees more in five minutes is a program.
+/// Bytes of the names of preferences that are learnt at once. Nothing is learnt of others:
+/// who sees more within moments is a program.
 const PREFERENCE_BYTES: usize = 10 * 1024;
 /// Preferences that are published, the strongest.
 const PUBLISHED: usize = 20;

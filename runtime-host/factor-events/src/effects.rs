@@ -5,7 +5,8 @@ use serde::Deserialize;
 
 use crate::store::{Effect, Event, ProfileEffect, Signal};
 
-/// What is aggregated of an event's body, as far as it is there and of its type.
+/// What is aggregated of an event's body, as far as it is there, of its type, and 0 to
+/// 10⁹.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Details {
     /// `context.experiment_group`; empty outside of experiments.
@@ -15,6 +16,9 @@ pub struct Details {
     /// `extra.watch_duration`, in seconds.
     pub watch_duration: Option<f64>,
 }
+
+/// The most that is summed of one event: 30 years in seconds.
+const MOST: f64 = 1e9;
 
 #[derive(Default, Deserialize)]
 struct Body {
@@ -43,7 +47,7 @@ impl Details {
     #[must_use]
     pub fn of(body: &str) -> Self {
         let Body { context, extra } = serde_json::from_str(body).unwrap_or_default();
-        let number = |value: Option<serde_json::Value>| value.and_then(|value| value.as_f64());
+        let number = |value: Option<serde_json::Value>| value?.as_f64().filter(|value| (0.0..=MOST).contains(value));
         let group = context.experiment_group.as_ref().and_then(serde_json::Value::as_str);
         Self {
             group: group.filter(|group| id::check(group).is_ok()).unwrap_or_default().to_owned(),

@@ -201,6 +201,13 @@ pub trait Events: Send + Sync + 'static {
     /// The log from `offset` on, oldest first; at most `limit` (1 to 1000).
     async fn read(&self, tenant: &Tenant, offset: u64, limit: u32) -> Result<Vec<StoredEvent>, Error>;
 
+    /// Whether appends may still be on their way in front of events that are there, so
+    /// that [`Events::read`] does not give those yet.
+    async fn is_on_its_way(&self, tenant: &Tenant) -> Result<bool, Error> {
+        let _ = tenant;
+        Ok(false)
+    }
+
     // --- for moving a tenant ---
 
     /// Has everything that events change be up to date with the log.

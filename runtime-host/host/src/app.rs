@@ -115,6 +115,9 @@ impl App {
             let operator = ComponentOperator::new(id, &self.stages, component).await;
             operators.push(Arc::new(operator.with_context(|| format!("component `{id}`"))?));
         }
+        if operators.is_empty() {
+            tracing::warn!("no component aggregates behaviours: hot lists, counters and preferences stay as they are");
+        }
         let streams = Streams::new(Arc::clone(&self.stores.events), state, operators, grown);
         streams.mark_all().await;
         Ok(Some(Arc::new(streams)))

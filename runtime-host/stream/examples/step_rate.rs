@@ -205,8 +205,13 @@ fn each(time: Duration, events: u64) -> f64 {
 
 fn event(at: u64, users: u64, items: u64, now_ms: u64) -> Event {
     let random = at.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11;
-    let action = ["impression", "view", "click", "watch", "like"][(random % 5) as usize];
-    let weight = [0.0, 1.0, 2.0, 2.0, 3.0][(random % 5) as usize];
+    let (action, weight) = match random % 5 {
+        0 => ("impression", 0.0),
+        1 => ("view", 1.0),
+        2 => ("click", 2.0),
+        3 => ("watch", 2.0),
+        _ => ("like", 3.0),
+    };
     let item = (random >> 30) % items;
     let preference = |field: &str, value: String, share: f32| (field.to_owned(), value, weight * share);
     let signal = Signal {

@@ -56,7 +56,9 @@ impl ComponentOperator {
         let timeout = limits::STREAM_TIMEOUT;
         let mut store = Pure::store(&self.engine, limits::STAGE_MEMORY_BYTES);
         Pure::begin(&mut store, timeout, limits::STREAM_ANSWER_BYTES);
-        let instance = self.pre.instantiate_async(&mut store).await;
+        let Ok(instance) = tokio::time::timeout(timeout + GRACE, self.pre.instantiate_async(&mut store)).await else {
+            return Err(Failure::Late(Fault::timed_out(timeout).reason));
+        };
         // There was no place for it, or none in time.
         let stage = instance.map_err(|error| Failure::Host(format!("{error:#}")))?;
         match tokio::time::timeout(timeout + GRACE, work(&stage, &mut store)).await {

@@ -29,6 +29,9 @@ use crate::{
     window::Windows,
 };
 
+/// When it is looked again for events that are on their way.
+const SOON_MS: u64 = 1_000;
+
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Outcome {
@@ -94,7 +97,10 @@ impl Engine {
                     if events.is_empty() {
                         match turn.rest(now_ms).await? {
                             Ok(step) => step,
-                            Err(until) => return Ok(Outcome::Rests(until)),
+                            Err(until) => {
+                                let soon = self.log.is_on_its_way(tenant).await?.then_some(now_ms + SOON_MS);
+                                return Ok(Outcome::Rests(until.into_iter().chain(soon).min()));
+                            }
                         }
                     } else {
                         turn.take(&events, now_ms).await?
@@ -185,7 +191,8 @@ impl Turn<'_> {
             due.extend(fired.map(|end| (pane.key.clone(), end)));
         }
         let dead = done.dead.into_iter().map(|(offset, reason)| dead_event(stored, offset, reason));
-        let dead: Vec<DeadLetter> = dead.collect();
+        let panes = done.unreadable.iter().map(|(key, span, failure)| self.dead_window(key, *span, failure));
+        let dead: Vec<DeadLetter> = dead.chain(panes).collect();
         let mut counts: Vec<(Series, f64)> = done.counts.into_iter().collect();
         counts.extend((late > 0.0).then(|| (self.own("late_events"), late)));
         counts.extend(self.count_dead(&dead));
@@ -288,7 +295,7 @@ impl Turn<'_> {
                     match summed {
                         Ok(messages) => said.messages.extend(messages),
                         Err(failure @ Failure::Host(_)) => return Err(self.broken(failure)),
-                        Err(failure) => said.dead.push(self.dead_window(window, &failure)),
+                        Err(failure) => said.dead.push(self.dead_window(&window.0.0, window.1, &failure)),
                     }
                 }
             }
@@ -296,7 +303,7 @@ impl Turn<'_> {
         Ok(said)
     }
 
-    fn dead_window(&self, ((key, _), span): &(Panes, operator::Span), failure: &Failure) -> DeadLetter {
+    fn dead_window(&self, key: &[String], span: operator::Span, failure: &Failure) -> DeadLetter {
         let fields = &self.operator.declaration().key;
         let part = |wanted: fn(&Field) -> bool| {
             let place = fields.iter().position(wanted);
@@ -307,7 +314,7 @@ impl Turn<'_> {
             scenario_id: part(|field| matches!(field, Field::Scenario)),
             user_id: part(|field| matches!(field, Field::User)),
             reason: failure.to_string(),
-            about: format!("{}, {}", key.join(" "), show(*span)),
+            about: format!("{}, {}", key.join(" "), show(span)),
         }
     }
 

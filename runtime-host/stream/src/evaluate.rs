@@ -6,7 +6,7 @@ use funnelweb_core::limits;
 use funnelweb_factor_events::store::Change;
 
 use crate::{
-    operator::{Aggregated, Batch, Failure, Operator},
+    operator::{Aggregated, Batch, Failure, Operator, Span},
     store::Series,
     sums::{Added, Sums},
 };
@@ -32,6 +32,8 @@ pub(crate) struct Evaluated {
     pub(crate) changes: Vec<Change>,
     /// Offsets of events that were passed over, and why.
     pub(crate) dead: Vec<(u64, String)>,
+    /// Panes that were begun anew, and why.
+    pub(crate) unreadable: Vec<(Vec<String>, Span, Failure)>,
 }
 
 impl Evaluated {
@@ -41,6 +43,19 @@ impl Evaluated {
             *self.counts.entry(series).or_default() += amount;
         }
         self.changes.extend(added.changes);
+    }
+
+    /// Heat in the order of time, and a scenario's under one half-life, the newest: a list
+    /// has but one, and to change it costs every member.
+    fn heat_in_order(&mut self) {
+        let at = |change: &Change| if let Change::Heat { at_ms, .. } = change { *at_ms } else { 0 };
+        self.changes.sort_by_key(at);
+        let mut newest: HashMap<String, u32> = HashMap::new();
+        for change in self.changes.iter_mut().rev() {
+            if let Change::Heat { scenario_id, half_life_s, .. } = change {
+                *half_life_s = *newest.entry(scenario_id.clone()).or_insert(*half_life_s);
+            }
+        }
     }
 }
 
@@ -84,7 +99,7 @@ pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Res
                             Err(_) if is_unreadable(operator, &mut group).await? => {
                                 // What it kept before it cannot read: the pane begins anew, and
                                 // the counters have what it said.
-                                done.dead.push((0, format!("pane of {}: {failure}", group.batch.key.join(" "))));
+                                done.unreadable.push((group.batch.key.clone(), group.batch.pane, failure));
                                 done.accumulators.remove(&group.pane);
                                 waiting.push(vec![group]);
                             }
@@ -98,6 +113,7 @@ pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Res
             }
         }
     }
+    done.heat_in_order();
     Ok(done)
 }
 

@@ -16,7 +16,7 @@ use crate::{
     engine::{Engine, Outcome},
     operator::Operator,
     shared::{self, Led},
-    store::{Error, StreamStore, Tenant},
+    store::{Error, Progress, StreamStore, Tenant},
 };
 
 /// How often it is looked which windows come to their end.
@@ -92,14 +92,15 @@ impl Watched {
 
     /// An operator that has not taken the log up to `end`, and how far it is; none when all
     /// have.
-    async fn behind(&self, tenant: &Tenant, end: u64) -> Result<Option<(String, u64)>, Error> {
+    async fn behind(&self, tenant: &Tenant, end: u64) -> Result<Option<(String, Progress)>, Error> {
         let operators = lock(&self.grown.followers).clone();
         for operator in operators {
-            let next = self.state.progress(tenant, &operator).await?.next;
+            let progress = self.state.progress(tenant, &operator).await?;
+            let next = progress.next;
             // What is behind may have been deleted.
             let left = if next > end { Vec::new() } else { self.log.read(tenant, next, 1).await? };
             if left.first().is_some_and(|stored| stored.offset <= end) {
-                return Ok(Some((operator, next)));
+                return Ok(Some((operator, progress)));
             }
         }
         Ok(None)
@@ -135,6 +136,10 @@ impl Events for Watched {
         self.log.read(tenant, offset, limit).await
     }
 
+    async fn is_on_its_way(&self, tenant: &Tenant) -> Result<bool, Error> {
+        self.log.is_on_its_way(tenant).await
+    }
+
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
         let end = self.log.last_offset(tenant).await?;
         let (mut since, mut last) = (Instant::now(), None);
@@ -142,7 +147,7 @@ impl Events for Watched {
             if last.as_ref() != Some(&behind) {
                 (since, last) = (Instant::now(), Some(behind));
             } else if since.elapsed() > PATIENCE {
-                let (operator, next) = behind;
+                let (operator, Progress { next, .. }) = behind;
                 let rule = format!("operator `{operator}` is at {next} of tenant {tenant}'s log, which ends at {end}");
                 return Err(Error::Unavailable(rule));
             }
@@ -185,6 +190,8 @@ pub struct Streams {
     operators: Vec<Arc<dyn Operator>>,
     grown: Arc<Grown>,
     led: Led,
+    /// Operators that failed with a tenant's log, and until when they are not asked.
+    wait: Mutex<HashMap<(Tenant, String), u64>>,
 }
 
 /// What a tenant's turn came to.
@@ -240,7 +247,7 @@ impl Streams {
         grown: Arc<Grown>,
     ) -> Self {
         let led = Led::new(Arc::clone(&store));
-        Self { engine: Engine::new(log, store), operators, grown, led }
+        Self { engine: Engine::new(log, store), operators, grown, led, wait: Mutex::default() }
     }
 
     /// The state.
@@ -319,31 +326,30 @@ impl Streams {
 
     /// Has all operators go on with a tenant's log, side by side, each for a while, if it
     /// is ours to follow.
-    async fn turn(&self, tenant: Tenant) -> Turn {
-        if let Some(later) = self.led.wait(&tenant).await {
-            return Turn { next: later, left: false };
+    async fn turn(self: Arc<Self>, tenant: Tenant) -> Turn {
+        if let Some((later, another)) = self.led.wait(&tenant).await {
+            return Turn { next: later, left: !another };
         }
         let mut at_once = JoinSet::new();
         for operator in &self.operators {
-            let (engine, operator, tenant) = (self.engine.clone(), Arc::clone(operator), tenant.clone());
-            at_once.spawn(async move { go_on(&engine, operator.as_ref(), &tenant).await });
+            let (this, operator, tenant) = (Arc::clone(&self), Arc::clone(operator), tenant.clone());
+            at_once.spawn(async move { this.go_on(operator.as_ref(), &tenant).await });
         }
         let (mut more, mut failed, mut at_ms, mut steps) = (false, false, None, 0);
         while let Some(went) = at_once.join_next().await {
             // One that panicked said so.
-            let (made, went) = went.unwrap_or((0, Went::Wrong));
+            let (made, went) = went.unwrap_or_else(|_| (0, Went::Wrong(now_ms() + RETRY_MS)));
             steps += made;
             match went {
                 Went::On => more = true,
                 Went::ToTheEnd(until) => at_ms = until.into_iter().chain(at_ms).min(),
-                Went::Wrong => {
+                Went::Wrong(until) => {
                     failed = true;
-                    at_ms = Some(now_ms() + RETRY_MS).into_iter().chain(at_ms).min();
+                    at_ms = Some(until).into_iter().chain(at_ms).min();
                 }
             }
         }
         let next = if more { Next::Now } else { at_ms.map_or(Next::Rests, Next::At) };
-        // One that waits is not asked before.
         let next = if failed { next } else { self.led.after(&tenant, steps, next).await };
         Turn { next, left: more || failed }
     }
@@ -355,25 +361,39 @@ enum Went {
     On,
     /// There is nothing to do, before then.
     ToTheEnd(Option<u64>),
-    Wrong,
+    /// It failed, and is not asked before then.
+    Wrong(u64),
 }
 
-/// Makes steps for a while; how many.
-async fn go_on(engine: &Engine, operator: &dyn Operator, tenant: &Tenant) -> (usize, Went) {
-    let begin = Instant::now();
-    let mut steps = 0;
-    loop {
-        match engine.step(tenant, operator, now_ms()).await {
-            Ok(Outcome::Advanced) => {
-                steps += 1;
-                if begin.elapsed() > TURN {
-                    return (steps, Went::On);
+impl Streams {
+    /// Has an operator make steps for a while; how many. One that failed waits, whatever
+    /// comes meanwhile.
+    async fn go_on(&self, operator: &dyn Operator, tenant: &Tenant) -> (usize, Went) {
+        let place = (tenant.clone(), operator.name().to_owned());
+        let waits_until = lock(&self.wait).get(&place).copied();
+        if let Some(until) = waits_until.filter(|until| *until > now_ms()) {
+            return (0, Went::Wrong(until));
+        }
+        let begin = Instant::now();
+        let mut steps = 0;
+        loop {
+            match self.engine.step(tenant, operator, now_ms()).await {
+                Ok(Outcome::Advanced) => {
+                    steps += 1;
+                    if begin.elapsed() > TURN {
+                        return (steps, Went::On);
+                    }
                 }
-            }
-            Ok(Outcome::Rests(until)) => return (steps, Went::ToTheEnd(until)),
-            Err(error) => {
-                tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
-                return (steps, Went::Wrong);
+                Ok(Outcome::Rests(until)) => {
+                    lock(&self.wait).remove(&place);
+                    return (steps, Went::ToTheEnd(until));
+                }
+                Err(error) => {
+                    tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
+                    let until = now_ms() + RETRY_MS;
+                    lock(&self.wait).insert(place, until);
+                    return (steps, Went::Wrong(until));
+                }
             }
         }
     }

@@ -38,18 +38,22 @@ impl Led {
         Self { store, last: Mutex::default() }
     }
 
-    /// When to try again, if another process leads.
-    pub(crate) async fn wait(&self, tenant: &Tenant) -> Option<Next> {
+    /// When to try again, if it cannot be followed here, and whether another process
+    /// leads.
+    pub(crate) async fn wait(&self, tenant: &Tenant) -> Option<(Next, bool)> {
         if !self.store.is_shared() {
             return None;
         }
-        match self.store.lead(tenant).await {
+        let another = match self.store.lead(tenant).await {
             Ok(true) => return None,
-            Ok(false) => {}
-            Err(error) => tracing::warn!(tenant = tenant.as_str(), %error, "nobody may follow the log"),
-        }
+            Ok(false) => true,
+            Err(error) => {
+                tracing::warn!(tenant = tenant.as_str(), %error, "nobody may follow the log");
+                false
+            }
+        };
         lock(&self.last).remove(tenant);
-        Some(Next::At(now_ms() + TRY_MS))
+        Some((Next::At(now_ms() + TRY_MS), another))
     }
 
     /// What comes after a turn of so many steps that came to `next`.

@@ -481,6 +481,19 @@ impl Part for State {
             Purge::Scenario(scenario) => ("scenario", scenario),
         };
         write.execute(&format!("DELETE FROM dead_letters WHERE {column} = ?"), [id])?;
+        // Keys of messages are `<scenario>/<user, item or group>`.
+        match what {
+            Purge::User(user) => {
+                let topic = topic_name(Topic::UserProfileUpdates);
+                let end = format!("/{user}");
+                let sql = "DELETE FROM topics WHERE topic = ?1 AND substr(key, -length(?2)) = ?2";
+                write.execute(sql, [topic, &end])?;
+            }
+            Purge::Scenario(scenario) => {
+                let begin = format!("{scenario}/");
+                write.execute("DELETE FROM topics WHERE substr(key, 1, length(?1)) = ?1", [&begin])?;
+            }
+        }
         // A key does not say which of its values is whose: one too many goes rather than
         // one too few.
         let part = text(std::slice::from_ref(id));

@@ -72,19 +72,14 @@ impl Sums {
                 operator::Change::Count(Count { item_id, field, amount }) => {
                     *sums.counts.entry((item_id, field)).or_default() += amount;
                 }
-                operator::Change::Taste(taste) => sums.learn(taste)?,
+                operator::Change::Taste(taste) => sums.learn(taste),
             }
         }
         Ok(sums)
     }
 
-    fn learn(&mut self, taste: Taste) -> Result<(), Failure> {
+    fn learn(&mut self, taste: Taste) {
         let Taste { scenario_id, user_id, half_life_s, preferences, counters, last_ms } = taste;
-        let most = preferences.len().max(counters.len());
-        if most > limits::STREAM_PREFERENCES {
-            let rule = format!("changes: at most {} preferences and counters", limits::STREAM_PREFERENCES);
-            return Err(Failure::guest(format!("{rule}, got {most}")));
-        }
         let learnt = self.tastes.entry((scenario_id, user_id, half_life_s)).or_default();
         for (field, value, amount) in preferences {
             *learnt.preferences.entry((field, value)).or_default() += amount;
@@ -93,7 +88,6 @@ impl Sums {
             *learnt.counters.entry(name).or_default() += amount;
         }
         learnt.last_ms = learnt.last_ms.max(last_ms);
-        Ok(())
     }
 
     /// What is to be applied, for a pane of this span.
@@ -119,6 +113,11 @@ impl Sums {
         }
         for ((scenario_id, user_id, half_life_s), learnt) in tastes {
             let Learnt { preferences, counters, last_ms } = learnt;
+            let most = preferences.len().max(counters.len());
+            if most > limits::STREAM_PREFERENCES {
+                let rule = format!("changes: at most {} preferences and counters", limits::STREAM_PREFERENCES);
+                return Err(Failure::guest(format!("{rule} of a user, got {most}")));
+            }
             let moved = preferences.into_iter().filter(|(_, amount)| *amount != 0.0);
             let moved: Vec<((String, String), f64)> = moved.collect();
             let counters: Vec<(String, f64)> = counters.into_iter().filter(|(_, amount)| *amount != 0.0).collect();

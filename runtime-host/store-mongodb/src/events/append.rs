@@ -186,6 +186,13 @@ impl MongoEvents {
         Ok(open.map(|(_, after, _)| after).chain(integer(&log, "next")).min())
     }
 
+    /// Whether offsets were given that nobody reads past yet.
+    pub(super) async fn has_open(&self, tenant: &Tenant) -> Result<bool, Error> {
+        let Some(log) = self.store.state(&log_key(tenant)).await? else { return Ok(false) };
+        let now_ms = self.store.now_ms();
+        Ok(open_batches(&log).any(|(_, _, since_ms)| !self.is_lost(since_ms, now_ms)))
+    }
+
     /// Writes the note of the batch and its events; the ids of events that were there before.
     async fn write(
         &self,

@@ -179,6 +179,10 @@ impl Events for MongoEvents {
         self.select(filter, 1, limit).await
     }
 
+    async fn is_on_its_way(&self, tenant: &Tenant) -> Result<bool, Error> {
+        self.has_open(tenant).await
+    }
+
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
         self.complete_all(tenant).await
     }

@@ -229,6 +229,11 @@ impl MongoStreams {
     }
 
     pub(super) async fn all_positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error> {
+        // What is written down is taken, and so has to be applied.
+        for (place, _) in self.all_progress(tenant).await? {
+            let _held = self.store().locks.streams.hold(place.id()).await;
+            self.complete(&place).await?;
+        }
         let all = self.all_progress(tenant).await?;
         let position = |(place, found): (Place, Document)| {
             let Progress { next, newest_ms, .. } = progress(&found);

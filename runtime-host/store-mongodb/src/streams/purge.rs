@@ -2,9 +2,9 @@
 
 use bson::{Document, doc};
 use funnelweb_factor_events::store::{Error, Tenant};
-use funnelweb_stream::key;
+use funnelweb_stream::{key, operator::Topic, topic_name};
 
-use super::{COUNTERS, DEAD, DUE, MongoStreams, PANES, Place, apply::gone};
+use super::{COUNTERS, DEAD, DUE, MongoStreams, PANES, Place, TOPICS, apply::gone};
 
 /// Whose traces go.
 #[derive(Debug, Clone, Copy)]
@@ -27,6 +27,25 @@ impl MongoStreams {
             self.complete(&place).await?;
             self.forget_in(&place, number, deleted).await?;
         }
+        self.forget_messages(tenant, deleted).await
+    }
+
+    /// Keys of messages are `<scenario>/<user, item or group>`.
+    async fn forget_messages(&self, tenant: &Tenant, deleted: Deleted<'_>) -> Result<(), Error> {
+        let escaped = |id: &str| id.replace('.', "\\.");
+        let mut filter = doc! { "tenant_id": tenant.as_str() };
+        match deleted {
+            Deleted::User(user) => {
+                filter.insert("topic", topic_name(Topic::UserProfileUpdates));
+                filter.insert("key", doc! { "$regex": format!("/{}$", escaped(user)) });
+            }
+            Deleted::Scenario(scenario) => {
+                filter.insert("key", doc! { "$regex": format!("^{}/", escaped(scenario)) });
+            }
+        }
+        let messages = self.store().collection(TOPICS);
+        let work = || async { messages.delete_many(filter.clone()).await };
+        self.store().again("forget", work).await?;
         Ok(())
     }
 

@@ -91,7 +91,11 @@ async fn a_pane_that_cannot_be_read_any_more_begins_anew() {
     world.run(&operator, NOW).await;
     assert_eq!(world.counted("seen_total").await, BTreeMap::from([("a".into(), 4.0), ("b".into(), 2.0)]));
     let dead = world.store.dead_letters(&world.tenant, 10).await.unwrap();
-    assert!(dead.iter().all(|(_, letter)| letter.reason.starts_with("pane of feed a")) && !dead.is_empty(), "{dead:?}");
+    assert!(
+        dead.iter().all(|(_, letter)| letter.about.starts_with("feed a, ") && letter.scenario_id == "feed")
+            && !dead.is_empty(),
+        "{dead:?}"
+    );
 }
 
 #[tokio::test]

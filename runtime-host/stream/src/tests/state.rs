@@ -184,3 +184,25 @@ async fn the_embedded_store_conforms() {
         crate::conformance::Suite { store: &store, documents: &documents, live: &live, now_ms: NOW, prefix: "" };
     suite.run().await;
 }
+
+#[tokio::test]
+async fn messages_about_what_is_deleted_are_deleted() {
+    let world = World::new();
+    let file = world.files.open(&world.tenant).await.unwrap();
+    let rows = "INSERT INTO topics VALUES ('user-profile-updates', 1, 'feed/ann', '{}', 0), \
+                ('user-profile-updates', 2, 'feed/joann', '{}', 0), ('item-stats-updates', 1, 'feed/ann', '{}', 0), \
+                ('recommendation-metrics', 1, 'feed2/', '{}', 0);";
+    file.write(Durability::Relaxed, move |write| write.execute_batch(rows).map_err(Error::from)).await.unwrap();
+    let left = async || {
+        let mut keys = Vec::new();
+        for topic in ["user-profile-updates", "item-stats-updates", "recommendation-metrics"] {
+            let messages = world.store.published(&world.tenant, topic, 0, 10).await.unwrap();
+            keys.extend(messages.into_iter().map(|message| message.key));
+        }
+        keys
+    };
+    world.files.purge(&world.tenant, Purge::User("ann".to_owned())).await.unwrap();
+    assert_eq!(left().await, ["feed/joann", "feed/ann", "feed2/"]);
+    world.files.purge(&world.tenant, Purge::Scenario("feed".to_owned())).await.unwrap();
+    assert_eq!(left().await, ["feed2/"]);
+}
