@@ -8,7 +8,8 @@
 //! until the hot list and the profile have it. It prints figures and asserts no time.
 //!
 //! Settings, from the environment: `FUNNELWEB_BENCH_EVENTS` of the first part (400,000),
-//! `_USERS` (100,000), `_ITEMS` (20,000), `_RATE` of the second, a second (5,000; several,
+//! `_USERS` (100,000), `_ITEMS` (20,000), `_SESSION`, how many behaviours of a user come in
+//! a row (10), `_RATE` of the second, a second (5,000; several,
 //! one after the other, as `5000,10000`), `_SECONDS` of each rate (20).
 #![allow(
     clippy::unwrap_used,
@@ -51,6 +52,7 @@ fn main() {
     let world = World {
         users: common::setting("USERS", 100_000).into(),
         items: common::setting("ITEMS", 20_000).into(),
+        session: common::setting("SESSION", 10).max(1).into(),
         events: common::setting("EVENTS", 400_000) as usize,
     };
     let seconds = Duration::from_secs(common::setting("SECONDS", 20).clamp(1, 600).into());
@@ -69,6 +71,7 @@ fn main() {
 struct World {
     users: u64,
     items: u64,
+    session: u64,
     events: usize,
 }
 
@@ -103,11 +106,12 @@ impl World {
     fn batch(&self, number: usize) -> Vec<u8> {
         let event = |at: usize| {
             let place = (number * BATCH + at) as u64;
-            let random = place.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11;
+            let draw = |number: u64| number.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 11;
+            let (random, user) = (draw(place), draw(place / self.session) >> 8);
             let action = ACTIONS[(random % 5) as usize];
             let extra = if action == "watch" { json!({"watch_duration": 12.5}) } else { json!({}) };
             json!({"event_id": format!("e{place}"), "scenario_id": "feed",
-                   "user_id": format!("u{}", (random >> 8) % self.users),
+                   "user_id": format!("u{}", user % self.users),
                    "item_id": format!("i{}", (random >> 30) % self.items), "action_type": action,
                    "context": {"device_type": "mobile"}, "extra": extra})
         };
@@ -135,9 +139,10 @@ impl World {
         let taken = start.elapsed();
         let per_second = |time: Duration| events as f64 / time.as_secs_f64();
         println!(
-            "{events} events of {} users and {} items: {:.0}/s durable, {:.0}/s through all operators ({:.2} s, {:.2} s); \
+            "{events} events of {} users, {} in a row, and {} items: {:.0}/s durable, {:.0}/s through all operators ({:.2} s, {:.2} s); \
              {:.1} µs of the server's processor time each; {}",
             self.users,
+            self.session,
             self.items,
             per_second(answered),
             per_second(taken),

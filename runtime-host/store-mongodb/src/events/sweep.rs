@@ -61,8 +61,8 @@ impl Swept {
     fn hold(&mut self, tenant: Tenant, reason: Error) {
         if self.held.insert(tenant.clone()) {
             tracing::warn!(%tenant, %reason, "events that wait to be published wait on");
+            self.unpublished = Some(reason);
         }
-        self.unpublished = Some(reason);
     }
 }
 
@@ -175,8 +175,16 @@ impl MongoEvents {
                 Err(reason) => swept.fail(batch, reason),
             }
         }
-        // In the order of the batches, since each is begun before the next one is.
-        let publish: Vec<_> = left.iter_mut().map(|left| self.publish_left(left)).collect();
+        // In the order of the batches, since each is begun before the next one is; those of
+        // a tenant whose earlier ones wait, wait too.
+        let held = &swept.held;
+        let publish = left.iter_mut().map(|left| async {
+            if left.events.is_some() && held.contains(&left.tenant) {
+                return Err(Error::Unavailable("earlier events of the tenant wait to be published".to_owned()));
+            }
+            self.publish_left(left).await
+        });
+        let publish: Vec<_> = publish.collect();
         let published = join_all(publish).await;
         let (mut done, mut kept, mut names) = (Vec::new(), Vec::new(), HashMap::<Tenant, Vec<String>>::new());
         for (published, Left { name, tenant, .. }) in published.into_iter().zip(left) {
