@@ -32,6 +32,8 @@ const USER_BATCHES: usize = 100;
 const READERS: usize = 20;
 /// From the store's return to a request that succeeds.
 const RECOVERY: Duration = Duration::from_secs(10);
+/// Until a request is refused while a store is away.
+const REFUSAL: Duration = Duration::from_secs(30);
 /// What a request may take: the deadlines of one call of each store, and a margin.
 const PATIENCE: Duration = Duration::from_secs(9);
 /// Until what was written is read back: a server without indexes, beside other work,
@@ -133,7 +135,7 @@ fn read(client: &Client, slates: &Count, stop: &AtomicBool) {
 }
 
 /// Every store goes away in every way, again and again.
-fn cut(stores: &[(&str, Proxy)], client: &Client, memory: &mut dyn FnMut() -> u64) -> (u64, u64) {
+fn cut(stores: &[(&str, Proxy)], client: &Client, events: &Count, memory: &mut dyn FnMut() -> u64) -> (u64, u64) {
     let cuts = setting("CUTS", 4);
     let (down, up) = (setting("DOWN_MS", 800), setting("UP_MS", 700));
     let faults = [Fault::Cut, Fault::Stall, Fault::HalfAReply, Fault::Slow(Duration::from_millis(50))];
@@ -146,6 +148,12 @@ fn cut(stores: &[(&str, Proxy)], client: &Client, memory: &mut dyn FnMut() -> u6
             let fault = faults[(round as usize + shift) % faults.len()];
             proxy.set(fault);
             sleep(Duration::from_millis(down));
+            // What is tried again for a while may get through all the same: once, longer.
+            let since = Instant::now();
+            while *name == "MongoDB" && fault == Fault::Cut && events.refused.load(Ordering::Relaxed) == 0 {
+                assert!(since.elapsed() < REFUSAL, "no event was refused without {name}");
+                sleep(Duration::from_millis(20));
+            }
             proxy.set(Fault::None);
             let back = Instant::now();
             let body = json!({"scenario_id": FEED, "user_id": "probe", "item_id": "i0", "action_type": "view"});
@@ -201,7 +209,7 @@ fn nothing_acknowledged_is_lost_while_stores_come_and_go() {
     let (written, (at_half, at_end)) = scope(|scope| {
         let writer = scope.spawn(|| write(&client, &events, &items, &stop));
         let reader = scope.spawn(|| read(&client, &slates, &stop));
-        let cutter = scope.spawn(|| cut(&stores, &client, &mut || server.memory_bytes()));
+        let cutter = scope.spawn(|| cut(&stores, &client, &events, &mut || server.memory_bytes()));
         while !cutter.is_finished() && !writer.is_finished() && !reader.is_finished() {
             sleep(Duration::from_millis(50));
         }

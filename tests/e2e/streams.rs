@@ -1,19 +1,21 @@
 //! What operators make of the log, seen at `/metrics`: soon, once, whatever is killed
 //! when.
 //!
-//! `FUNNELWEB_STREAM_EVENTS` and `FUNNELWEB_STREAM_KILLS` make the crash test longer.
+//! `FUNNELWEB_STREAM_EVENTS` and `FUNNELWEB_STREAM_KILLS` make the crash test longer, and
+//! `FUNNELWEB_KAFKA_EVENTS` and `FUNNELWEB_KAFKA_KILLS` that over Kafka.
 
 use std::{
     collections::BTreeMap,
-    thread::{sleep, spawn},
+    thread::{scope, sleep},
     time::{Duration, Instant},
 };
 
+use funnelweb_test_servers::{Kind, Server as Process};
 use serde_json::{Value, json};
 
 use crate::{
     fixtures::{FEED, feed},
-    harness::{Client, Server, eventually, shared},
+    harness::{Client, Options, Server, eventually, shared, workspace},
 };
 
 /// A tenant's counters, with all their labels but the tenant.
@@ -106,75 +108,138 @@ fn metrics_tell_of_requests_and_stages() {
     }
 }
 
-const BATCH: usize = 500;
 const ACTIONS: [&str; 4] = ["impression", "click", "watch", "like"];
 
 fn setting(name: &str, default: usize) -> usize {
     std::env::var(name).map_or(default, |value| value.parse().unwrap())
 }
 
-/// The events of a batch; the same whenever it is sent.
-fn batch(number: usize) -> Value {
-    let event = |at: usize| {
-        let place = number * BATCH + at;
-        let group = ["", "a", "b"][place % 3];
-        json!({"event_id": format!("e{place}"), "scenario_id": FEED, "user_id": format!("u{}", place % 97),
-               "item_id": format!("i{}", place % 31), "action_type": ACTIONS[place % 4],
-               "context": {"experiment_group": group},
-               "extra": if place % 4 == 2 { json!({"watch_duration": 0.25}) } else { json!({}) }})
-    };
-    Value::Array((0..BATCH).map(event).collect())
+/// Events that are sent while the host is killed again and again.
+struct Crashes {
+    events: usize,
+    /// Events in a request.
+    batch: usize,
+    kills: usize,
+    /// Milliseconds that the host has between two kills, at most.
+    most_ms: u64,
+    /// Until all is counted.
+    patience: Duration,
+}
+
+impl Crashes {
+    fn batches(&self) -> usize {
+        self.events.div_ceil(self.batch)
+    }
+
+    /// The events of a batch; the same whenever it is sent.
+    fn batch(&self, number: usize) -> Value {
+        let event = |at: usize| {
+            let place = number * self.batch + at;
+            let group = ["", "a", "b"][place % 3];
+            json!({"event_id": format!("e{place}"), "scenario_id": FEED, "user_id": format!("u{}", place % 97),
+                   "item_id": format!("i{}", place % 31), "action_type": ACTIONS[place % 4],
+                   "context": {"experiment_group": group},
+                   "extra": if place % 4 == 2 { json!({"watch_duration": 0.25}) } else { json!({}) }})
+        };
+        Value::Array((0..self.batch).map(event).collect())
+    }
+
+    fn expected(&self) -> BTreeMap<String, f64> {
+        let mut expected: BTreeMap<String, f64> = BTreeMap::new();
+        for place in 0..self.batches() * self.batch {
+            let group = ["", "a", "b"][place % 3];
+            *expected.entry(behaviors(ACTIONS[place % 4], group)).or_default() += 1.0;
+            if place % 4 == 2 {
+                *expected.entry(series("watches_total", "", group)).or_default() += 1.0;
+                *expected.entry(series("watch_seconds_total", "", group)).or_default() += 0.25;
+            }
+        }
+        expected
+    }
+
+    /// Sends everything, however often the host has to be started; every event counts once.
+    fn run(&self, mut server: Server) {
+        let (batches, kills) = (self.batches(), self.kills);
+        feed(&server.tenant("stream-crash"));
+        let begin = Instant::now();
+        let (mut next, mut seed) = (0, 7_u64);
+        for kill in 0..=kills {
+            let client = server.tenant("stream-crash");
+            // As far as it comes; a batch without an answer is sent again.
+            let end = batches * (kill + 1) / (kills + 1);
+            next += scope(|scope| {
+                let sender = scope.spawn(move || {
+                    let sent = |number: &usize| {
+                        let call = client.post("/api/v1/behaviors", &self.batch(*number));
+                        call.try_send().is_ok_and(|reply| reply.status == 202)
+                    };
+                    (next..end).take_while(sent).count()
+                });
+                if kill < kills {
+                    seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    // While it is sending, mostly.
+                    sleep(Duration::from_millis(2 + (seed >> 33) % self.most_ms));
+                    server.kill9();
+                }
+                sender.join().unwrap()
+            });
+            if kill < kills {
+                server.restart();
+            }
+        }
+        assert_eq!(next, batches);
+        let client = server.tenant("stream-crash");
+        let all = |counters: &BTreeMap<String, f64>| {
+            let counted: f64 =
+                counters.iter().filter(|(name, _)| name.starts_with("behaviors")).map(|(_, value)| value).sum();
+            counted >= (batches * self.batch) as f64
+        };
+        eventually("all events", self.patience, || all(&counters(&client)).then_some(()));
+        // Time for what would be too much.
+        sleep(Duration::from_millis(500));
+        assert_eq!(of_log(&counters(&client)), self.expected());
+        println!("{} events, {kills} kills, {} ms", batches * self.batch, begin.elapsed().as_millis());
+    }
+}
+
+/// Those that are of the log, not of the process.
+fn of_log(counters: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
+    let is_own = |name: &str| !name.starts_with("stream_behind_seconds");
+    counters.iter().filter(|(name, _)| is_own(name)).map(|(name, value)| (name.clone(), *value)).collect()
 }
 
 #[test]
 fn every_event_counts_once_however_often_the_host_is_killed() {
     let (events, kills) = (setting("FUNNELWEB_STREAM_EVENTS", 20_000), setting("FUNNELWEB_STREAM_KILLS", 8));
-    let batches = events.div_ceil(BATCH);
-    let mut server = Server::start();
-    feed(&server.tenant("stream-crash"));
-    let begin = Instant::now();
-    let (mut next, mut seed) = (0, 7_u64);
-    for kill in 0..=kills {
-        let client = server.tenant("stream-crash");
-        // As far as it comes; a batch without an answer is sent again.
-        let end = batches * (kill + 1) / (kills + 1);
-        let sender = spawn(move || {
-            let sent = |number: &usize| {
-                let call = client.post("/api/v1/behaviors", &batch(*number));
-                call.try_send().is_ok_and(|reply| reply.status == 202)
-            };
-            (next..end).take_while(sent).count()
-        });
-        if kill < kills {
-            seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-            // While it is sending, mostly: a round's batches take some 40 ms.
-            sleep(Duration::from_millis(2 + (seed >> 33) % 60));
-            server.kill9();
-        }
-        next += sender.join().unwrap();
-        if kill < kills {
-            server.restart();
-        }
-    }
-    assert_eq!(next, batches);
-    let mut expected: BTreeMap<String, f64> = BTreeMap::new();
-    for place in 0..batches * BATCH {
-        let group = ["", "a", "b"][place % 3];
-        *expected.entry(behaviors(ACTIONS[place % 4], group)).or_default() += 1.0;
-        if place % 4 == 2 {
-            *expected.entry(series("watches_total", "", group)).or_default() += 1.0;
-            *expected.entry(series("watch_seconds_total", "", group)).or_default() += 0.25;
-        }
-    }
-    let client = server.tenant("stream-crash");
-    let all = |counters: &BTreeMap<String, f64>| {
-        let counted: f64 =
-            counters.iter().filter(|(name, _)| name.starts_with("behaviors")).map(|(_, value)| value).sum();
-        counted >= (batches * BATCH) as f64
-    };
-    eventually("all events", Duration::from_secs(120), || all(&counters(&client)).then_some(()));
-    // Time for what would be too much.
-    sleep(Duration::from_millis(500));
-    assert_eq!(counters(&client), expected);
-    println!("{} events, {kills} kills, {} ms", batches * BATCH, begin.elapsed().as_millis());
+    // A round's batches take some 40 ms.
+    let crashes = Crashes { events, batch: 500, kills, most_ms: 60, patience: Duration::from_secs(120) };
+    crashes.run(Server::start());
+}
+
+/// The same where behaviours go over Kafka to operators that share its partitions. The
+/// server that stands for MongoDB takes the writes of one process only.
+#[test]
+fn every_event_on_kafka_counts_once_however_often_the_host_is_killed() {
+    let (redis, mongo) = (Process::redis(Kind::Redis, &[]), Process::ferretdb(&[]));
+    let kafka = Process::kafka(&[]);
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("kafka.toml");
+    let shipped = std::fs::read_to_string(workspace().join("runtime-host/config/remote.toml")).unwrap();
+    let ours = format!(
+        "[kafka]\nbootstrap_servers = [\"127.0.0.1:{}\"]\npartitions = 3\nsession_timeout_ms = 6000\n",
+        kafka.port()
+    );
+    std::fs::write(&config, format!("{shipped}\n{ours}")).unwrap();
+    let server = Server::with(Options {
+        args: vec!["--runtime-config".into(), config.into()],
+        env: vec![
+            ("FUNNELWEB_MONGODB_URL".to_owned(), format!("mongodb://127.0.0.1:{}", mongo.port()).into()),
+            ("FUNNELWEB_REDIS_URL".to_owned(), format!("redis://127.0.0.1:{}", redis.port()).into()),
+        ],
+        ..Options::default()
+    });
+    let (events, kills) = (setting("FUNNELWEB_KAFKA_EVENTS", 2_000), setting("FUNNELWEB_KAFKA_KILLS", 4));
+    // Also long enough for partitions to be given out.
+    let crashes = Crashes { events, batch: 20, kills, most_ms: 8_000, patience: Duration::from_secs(180) };
+    crashes.run(server);
 }

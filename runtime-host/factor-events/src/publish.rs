@@ -16,6 +16,35 @@ pub struct Accepted {
     pub event: Event,
 }
 
+/// A message of a topic, on its way to those who follow it elsewhere.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Said {
+    /// In the tenant's topic.
+    pub offset: u64,
+    /// Messages of the same key stay in their order.
+    pub key: String,
+    /// A JSON object.
+    pub body: String,
+}
+
+/// Takes what operators say to where others follow it.
+#[async_trait]
+pub trait Announcer: Send + Sync + 'static {
+    /// Publishes messages of a topic. When it returns they are durable there, in their order
+    /// for each key. They may be published again: who follows tells repetitions by the offset.
+    ///
+    /// # Errors
+    /// Some of them may not be there.
+    async fn announce(&self, tenant: &Tenant, topic: &str, messages: Vec<Said>) -> Result<(), Error>;
+
+    /// Publishes what operators could not take, each a JSON object with its reason, keyed by
+    /// the user. They may be published again.
+    ///
+    /// # Errors
+    /// Some of them may not be there.
+    async fn bury(&self, tenant: &Tenant, letters: Vec<(String, String)>) -> Result<(), Error>;
+}
+
 /// Takes accepted events to where others follow them.
 #[async_trait]
 pub trait Publisher: Send + Sync + 'static {

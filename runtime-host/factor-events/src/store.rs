@@ -201,9 +201,15 @@ pub trait Events: Send + Sync + 'static {
     /// The log from `offset` on, oldest first; at most `limit` (1 to 1000).
     async fn read(&self, tenant: &Tenant, offset: u64, limit: u32) -> Result<Vec<StoredEvent>, Error>;
 
-    /// Whether appends may still be on their way in front of events that are there, so
-    /// that [`Events::read`] does not give those yet.
-    async fn is_on_its_way(&self, tenant: &Tenant) -> Result<bool, Error> {
+    /// Whether appends of offsets up to `until` may still be on their way, so that
+    /// [`Events::read`] gives nothing from there on yet.
+    async fn is_on_its_way(&self, tenant: &Tenant, until: u64) -> Result<bool, Error> {
+        let _ = (tenant, until);
+        Ok(false)
+    }
+
+    /// Whether accepted events have yet to be published to those who follow them elsewhere.
+    async fn is_unpublished(&self, tenant: &Tenant) -> Result<bool, Error> {
         let _ = tenant;
         Ok(false)
     }

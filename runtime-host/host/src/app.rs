@@ -18,12 +18,14 @@ use funnelweb_factor_outbound_redis::Outbound;
 use funnelweb_jobs::{Jobs, Options as JobOptions};
 use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
 use funnelweb_stream::{ComponentOperator, Streams, operator::Operator};
+use funnelweb_stream_kafka::Readers;
 use funnelweb_sync::{SyncSettings, SyncWork};
 use funnelweb_trigger_http::{Endpoint, Requests, Server, ServerHandle, Services, server::Exposition};
 use prometheus_client::{encoding::text::encode_registry, registry::Registry};
 use wasmtime::{Engine, component::Component};
 
 use crate::{
+    follower::Follower,
     inside::Endpoints,
     stores::{Stores, StreamStores},
     sync::OwnIntake,
@@ -103,13 +105,13 @@ impl App {
         Ok(Self { stores, dispatcher, jobs, router: Router::new(&manifest), endpoints, operators, stages })
     }
 
-    /// What follows the logs with the application's operators; none where another
-    /// program keeps the logs.
+    /// What follows the logs with the application's operators, and what takes their
+    /// partitions on Kafka; none where another program keeps the logs.
     ///
     /// # Errors
     /// When an operator declares what cannot be.
-    pub async fn streams(&self) -> anyhow::Result<Option<Arc<Streams>>> {
-        let Some(StreamStores { state, grown }) = self.stores.streams.clone() else { return Ok(None) };
+    pub async fn streams(&self) -> anyhow::Result<Option<Follower>> {
+        let Some(StreamStores { state, grown, kafka }) = self.stores.streams.clone() else { return Ok(None) };
         let mut operators: Vec<Arc<dyn Operator>> = Vec::new();
         for (id, component) in &self.operators {
             let operator = ComponentOperator::new(id, &self.stages, component).await;
@@ -119,8 +121,14 @@ impl App {
             tracing::warn!("no component aggregates behaviours: hot lists, counters and preferences stay as they are");
         }
         let streams = Streams::new(Arc::clone(&self.stores.events), state, operators, grown);
+        let (streams, log) = match kafka {
+            Some((log, shards)) => (streams.with_shards(shards), Some(log)),
+            None => (streams, None),
+        };
         streams.mark_all().await;
-        Ok(Some(Arc::new(streams)))
+        let streams = Arc::new(streams);
+        let readers = log.map(|log| Readers::new(log, Arc::clone(&streams)));
+        Ok(Some(Follower::new(streams, readers)))
     }
 
     /// An endpoint by its component's id, to be asked without a listener.
@@ -156,7 +164,7 @@ fn exposition(requests: &Requests, streams: Option<&StreamStores>) -> Exposition
             let mut text = String::new();
             // A `String` takes everything.
             let _ = encode_registry(&mut text, &registry);
-            if let Some(StreamStores { state, grown }) = streams {
+            if let Some(StreamStores { state, grown, .. }) = streams {
                 text.push_str(&funnelweb_stream::exposition::behind(&grown.behind()));
                 match state.counters().await {
                     Ok(counters) => text.push_str(&funnelweb_stream::exposition::text(&counters)),

@@ -71,7 +71,7 @@ async fn up(args: Up) -> anyhow::Result<()> {
     let streams = app.streams().await?;
     let (server, stores) = app.listen(args.listen).await?;
     jobs.spawn();
-    let streams = streams.map(|streams| tokio::spawn(streams.follow()));
+    let streams = streams.map(|streams| streams.spawn());
     let address = server.address();
     println!("Listening on http://{address} (ready in {} ms)", start.elapsed().as_millis());
     let session = async {
@@ -88,8 +88,9 @@ async fn up(args: Up) -> anyhow::Result<()> {
     tracing::info!("draining");
     server.drain().await;
     jobs.drain().await;
-    // A step that is cut off is made again.
-    streams.inspect(|streams| streams.abort());
+    if let Some(streams) = streams {
+        streams.stop().await;
+    }
     stores.live.flush().await;
     result
 }

@@ -23,13 +23,13 @@ use funnelweb_core::{
 use funnelweb_tenant_store::Tenant;
 use http::Method;
 use serde::Deserialize;
-use tokio::task::JoinHandle;
 
 pub use ask::{Answers, Question, ask};
 pub use variants::{FUNNEL, Variant, variants};
 
 use crate::{
     app::{App, Options},
+    follower::Following,
     inside::{self, Call, JSON, NDJSON},
     stores::Stores,
 };
@@ -52,7 +52,7 @@ pub struct Trial {
     scenario_id: String,
     requests: AtomicU64,
     /// Operators, which follow the log.
-    streams: Option<JoinHandle<()>>,
+    streams: Option<Following>,
     _folder: tempfile::TempDir,
 }
 
@@ -81,16 +81,18 @@ impl Trial {
         let options = Options { manifest, data_dir, variables, sync: None };
         let app = tokio::task::block_in_place(|| App::load(&options, stores))?;
         app.jobs.spawn();
-        let streams = app.streams().await?.map(|streams| tokio::spawn(streams.follow()));
+        let streams = app.streams().await?.map(|streams| streams.spawn());
         let tenant = Tenant::new(TENANT).context("the tenant of an evaluation")?;
         Ok(Self { app, tenant, scenario_id, requests: AtomicU64::new(0), streams, _folder: folder })
     }
 
     /// Ends it. Instances are kept for a while when they are idle; a runtime that is
     /// gone before them has them fail, and say so.
-    pub async fn end(self) {
+    pub async fn end(mut self) {
         self.app.jobs.drain().await;
-        self.streams.as_ref().inspect(|streams| streams.abort());
+        if let Some(streams) = self.streams.take() {
+            streams.stop().await;
+        }
         drop(self);
         tokio::time::sleep(limits::INSTANCE_IDLE + END_GRACE).await;
     }

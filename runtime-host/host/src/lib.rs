@@ -4,6 +4,7 @@
 
 pub mod app;
 pub mod evaluation;
+mod follower;
 mod inside;
 mod precompute;
 pub mod runtime_config;

@@ -29,6 +29,7 @@ use funnelweb_store_mongodb::{
 };
 use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLive, RedisStore};
 use funnelweb_stream::{Grown, SqliteStreams, Watched, store::StreamStore};
+use funnelweb_stream_kafka::KafkaShards;
 use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantFiles};
 
 use crate::runtime_config::{LiveBackend, RuntimeConfig};
@@ -72,6 +73,8 @@ pub struct StreamStores {
     pub state: Arc<dyn StreamStore>,
     /// Told by [`Stores::events`].
     pub grown: Arc<Grown>,
+    /// Where events are read from, and how far it goes, if not from the logs themselves.
+    pub kafka: Option<(KafkaLog, Arc<KafkaShards>)>,
 }
 
 /// The backends before they know of each other.
@@ -135,11 +138,11 @@ impl Backends {
             self.key_values = Arc::new(RedisKeyValues::new(redis.clone()));
         }
         if let Some(settings) = &config.mongodb {
-            let publisher = match &config.kafka {
-                Some(settings) => Some(publisher(settings).await.context("kafka")?),
+            let kafka = match &config.kafka {
+                Some(settings) => Some(Kafka::open(settings).await.context("kafka")?),
                 None => None,
             };
-            self.connect(settings, redis, publisher).await.context("mongodb")?;
+            self.connect(settings, redis, kafka).await.context("mongodb")?;
         }
         Ok(())
     }
@@ -150,7 +153,7 @@ impl Backends {
         &mut self,
         settings: &MongoSettings,
         redis: RedisStore,
-        publisher: Option<(KafkaPublisher, Duration)>,
+        kafka: Option<Kafka>,
     ) -> anyhow::Result<()> {
         let mongo = MongoStore::connect(settings.clone()).await?;
         // Of the documents it asks for ids only.
@@ -161,17 +164,23 @@ impl Backends {
         self.exposures = Arc::new(MongoExposureLog::new(Arc::clone(&mongo)));
         self.jobs = Arc::new(RedisJobs::new(redis));
         let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
-        let events = match publisher {
-            Some((publisher, patience)) => events.published_by(Arc::new(publisher), patience),
-            None => events,
+        let (events, state) = match &kafka {
+            Some(Kafka { publisher, patience, .. }) => {
+                let events = events.published_by(publisher.clone(), *patience);
+                let state = MongoStreams::sharded(&events, publisher.clone()).await?;
+                (events, state)
+            }
+            None => {
+                let state = MongoStreams::open(&events).await?;
+                (events, state)
+            }
         };
-        let state: Arc<dyn StreamStore> = MongoStreams::open(&events).await?;
         let sweeper = events.clone();
         // For as long as the process runs.
         tokio::spawn(async move { sweeper.keep_sweeping().await });
         self.documents = documents;
         self.live = Arc::new(live);
-        (self.events, self.streams) = followed(Arc::new(events), state);
+        (self.events, self.streams) = followed(Arc::new(events), state, kafka);
         Ok(())
     }
 
@@ -186,7 +195,7 @@ impl Backends {
             let exposures = SqliteExposureLog::new(Arc::clone(&files))?;
             let state: Arc<dyn StreamStore> = Arc::new(SqliteStreams::new(Arc::clone(&files), &events)?);
             let jobs = SqliteJobs::new(files)?;
-            let (events, streams) = followed(Arc::new(events), state);
+            let (events, streams) = followed(Arc::new(events), state, None);
             Ok::<_, Error>(Self {
                 documents: Arc::new(documents),
                 live: Arc::new(live),
@@ -233,23 +242,43 @@ impl Backends {
 }
 
 /// A log that says when it has grown, and what follows it.
-fn followed(log: Arc<dyn Events>, state: Arc<dyn StreamStore>) -> (Arc<dyn Events>, Option<StreamStores>) {
+fn followed(
+    log: Arc<dyn Events>,
+    state: Arc<dyn StreamStore>,
+    kafka: Option<Kafka>,
+) -> (Arc<dyn Events>, Option<StreamStores>) {
     let grown = Arc::new(Grown::default());
-    let events = Arc::new(Watched::new(log, Arc::clone(&state), Arc::clone(&grown)));
-    (events, Some(StreamStores { state, grown }))
+    let events = Watched::new(log, Arc::clone(&state), Arc::clone(&grown));
+    let (events, kafka) = match kafka {
+        Some(Kafka { log, shards, .. }) => (events.with_shards(shards.clone()), Some((log, shards))),
+        None => (events, None),
+    };
+    (Arc::new(events), Some(StreamStores { state, grown, kafka }))
 }
 
-/// Where events are published, and how long appends wait for it. A Kafka that does not
-/// answer now may later: what is accepted meanwhile waits for it.
-async fn publisher(settings: &KafkaSettings) -> anyhow::Result<(KafkaPublisher, Duration)> {
-    let log = KafkaLog::new(settings.clone())?;
-    match log.ask().await {
-        Err(funnelweb_log_kafka::Error::Unavailable(reason)) => {
-            tracing::warn!(reason, "kafka does not answer, events wait to be published");
+/// Where events are published, and operators read them.
+struct Kafka {
+    log: KafkaLog,
+    publisher: Arc<KafkaPublisher>,
+    /// How long appends wait for it.
+    patience: Duration,
+    shards: Arc<KafkaShards>,
+}
+
+impl Kafka {
+    /// A Kafka that does not answer now may later: what is accepted meanwhile waits for it.
+    async fn open(settings: &KafkaSettings) -> anyhow::Result<Self> {
+        let log = KafkaLog::new(settings.clone())?;
+        match log.ask().await {
+            Err(funnelweb_log_kafka::Error::Unavailable(reason)) => {
+                tracing::warn!(reason, "kafka does not answer, events wait to be published");
+            }
+            answer => answer?,
         }
-        answer => answer?,
+        let publisher = Arc::new(KafkaPublisher::new(log.clone())?);
+        let shards = Arc::new(KafkaShards::new(&log)?);
+        Ok(Self { log, publisher, patience: settings.publish_timeout(), shards })
     }
-    Ok((KafkaPublisher::new(log)?, settings.publish_timeout()))
 }
 
 /// What was learned of a scenario, or a user, goes with it.

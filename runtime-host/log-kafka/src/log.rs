@@ -7,6 +7,7 @@ use tokio::task;
 use crate::{
     admin::{self, Ensured},
     client,
+    ends::Ends,
     error::Error,
     group::{Group, Subscription},
     producer::Producer,
@@ -76,6 +77,14 @@ impl KafkaLog {
     /// certificate.
     pub fn producer(&self) -> Result<Producer, Error> {
         Producer::new(Arc::clone(&self.settings), self.names.clone())
+    }
+
+    /// Something to ask how far topics go.
+    ///
+    /// # Errors
+    /// As of [`KafkaLog::producer`].
+    pub fn ends(&self) -> Result<Ends, Error> {
+        Ends::new(&self.settings, self.names.clone())
     }
 
     /// Joins a group of readers; the prefix begins its name, too.

@@ -33,6 +33,19 @@ pub enum Topic {
     Metrics,
 }
 
+impl Topic {
+    /// The topic of all tenants that is called so, without a prefix.
+    #[must_use]
+    pub fn of_all(name: &str) -> Option<Self> {
+        match name {
+            PROFILE_UPDATES => Some(Self::ProfileUpdates),
+            ITEM_STATS => Some(Self::ItemStats),
+            METRICS => Some(Self::Metrics),
+            _ => None,
+        }
+    }
+}
+
 /// A part of a topic, in which records have an order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPartition {
@@ -78,11 +91,8 @@ impl Names {
     /// The topic of that name, if it is one of ours.
     pub(crate) fn topic(&self, name: &str) -> Option<Topic> {
         let name = name.strip_prefix(&self.prefix)?;
-        match name {
-            PROFILE_UPDATES => return Some(Topic::ProfileUpdates),
-            ITEM_STATS => return Some(Topic::ItemStats),
-            METRICS => return Some(Topic::Metrics),
-            _ => {}
+        if let Some(topic) = Topic::of_all(name) {
+            return Some(topic);
         }
         let tenant = name.strip_prefix(BEHAVIORS)?;
         match tenant.strip_prefix(DEAD) {

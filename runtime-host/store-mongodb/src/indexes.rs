@@ -20,7 +20,7 @@ use crate::{
     events::INTERACTIONS,
     exposures::EXPOSURES,
     server::MongoStore,
-    streams::{COUNTERS, DEAD, DUE, GONE, GONE_S, LEASES, PANES, PROGRESS, STEPS, TOPICS},
+    streams::{COUNTERS, DEAD, DELETED, DUE, GONE, GONE_S, LEASES, PANES, PROGRESS, SEEN, STEPS, TOPICS},
 };
 
 /// Creating an index on a large collection takes its time.
@@ -28,6 +28,9 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 /// The code of an index that is there with other options.
 const OPTIONS_CONFLICT: i32 = 85;
 const DAY_S: u64 = 24 * 3600;
+/// How long events of who was deleted may be on their way: longer than Kafka keeps records,
+/// as a rule.
+const DELETED_DAYS: u64 = 30;
 const TTL: &str = "fw_ttl";
 
 /// An index of the design has no name of ours.
@@ -97,9 +100,9 @@ fn of_interactions(indexed_queries: bool) -> Vec<IndexModel> {
 
 /// Of what operators keep. All but the leases are a tenant's; what is found by `_id`
 /// needs none.
-fn of_streams() -> [(&'static str, Vec<IndexModel>); 7] {
+fn of_streams() -> [(&'static str, Vec<IndexModel>); 8] {
     let by = |fields: &[&str]| {
-        let own = ["tenant_id", "operator", "shard"];
+        let own = ["tenant_id", "operator"];
         own.iter().chain(fields).map(|field| ((*field).to_owned(), Bson::from(1))).collect::<Document>()
     };
     [
@@ -108,9 +111,11 @@ fn of_streams() -> [(&'static str, Vec<IndexModel>); 7] {
         // Parts of a progress, to be deleted.
         (STEPS, vec![index(doc! { "tenant_id": 1, "of": 1 }, Some("fw_by_progress"))]),
         // The panes of a window, key by key; the first, and those that are over.
-        (PANES, vec![index(by(&["key", "from_ms"]), Some("fw_by_key")), index(by(&["from_ms"]), Some("fw_by_time"))]),
+        (PANES, vec![index(by(&["key", "from_ms"]), Some("fw_keys")), index(by(&["from_ms"]), Some("fw_times"))]),
         // Windows that have to speak again; those that did and are over.
-        (DUE, vec![index(by(&["spoke", "end_ms"]), Some("fw_due"))]),
+        (DUE, vec![index(by(&["spoke", "end_ms"]), Some("fw_ends"))]),
+        // What is remembered of a shard, and no longer.
+        (SEEN, vec![index(by(&["shard", "generation"]), Some("fw_by_shard"))]),
         // A tenant's counters, to be counted, and a scenario's, to be deleted.
         (COUNTERS, vec![index(doc! { "tenant_id": 1, "scenario_id": 1 }, Some("fw_by_scenario"))]),
         // A topic in its order.
@@ -148,6 +153,7 @@ pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
         (INTERACTIONS, "timestamp", store.settings.interactions_ttl_days.map(|days| u64::from(days) * DAY_S)),
         (EXPOSURES, "shown_at", Some(limits::EXPOSURE_LOG_MS / 1000)),
         (TOPICS, "at", Some(limits::TOPIC_RETENTION.as_secs())),
+        (DELETED, "at", Some(DELETED_DAYS * DAY_S)),
         gone(PANES),
         gone(DUE),
         gone(COUNTERS),

@@ -31,7 +31,7 @@ use funnelweb_stream::{
     Grown, Streams, Watched,
     conformance::{Suite, pane, step},
     operator::{Aggregated, Batch, Change, Declaration, Failure, Field, Metric, Operator, Output, Window},
-    store::{DeadLetter, Progress, Series, Step, StreamStore, Tenant},
+    store::{DeadLetter, Place, Progress, Series, Step, StreamStore, Tenant},
 };
 use support::{
     Server, clock,
@@ -40,6 +40,10 @@ use support::{
 };
 
 const OPERATOR: &str = "stream-test";
+
+fn place(tenant: &Tenant) -> Place {
+    Place::main(tenant, OPERATOR)
+}
 
 /// What a process has.
 struct Process {
@@ -78,14 +82,14 @@ impl Process {
     }
 
     async fn progress(&self, t: &Tenant) -> Progress {
-        self.streams.progress(t, OPERATOR).await.unwrap()
+        self.streams.progress(&place(t)).await.unwrap()
     }
 
     /// Makes the next of the suite's steps; false when another process made it.
     async fn advance(&self, t: &Tenant) -> Result<bool, funnelweb_stream::store::Error> {
-        let before = self.streams.progress(t, OPERATOR).await?;
+        let before = self.streams.progress(&place(t)).await?;
         let next = step(&before, before.next.max(1), self.clock.load(Ordering::Relaxed));
-        self.streams.commit(t, OPERATOR, before, next).await
+        self.streams.commit(&place(t), before, next).await
     }
 }
 
@@ -172,7 +176,7 @@ async fn a_step_waits_for_live_structures() {
     let (suite, t) = (process.suite(""), &Tenant::new("t").unwrap());
     process.live.down.store(true, Ordering::Relaxed);
     process.advance(t).await.unwrap_err();
-    process.streams.progress(t, OPERATOR).await.unwrap_err();
+    process.streams.progress(&place(t)).await.unwrap_err();
     process.live.down.store(false, Ordering::Relaxed);
     suite.check_steps(t, 1).await;
 }
@@ -236,7 +240,8 @@ async fn who_is_slow_puts_nothing_back_that_was_deleted() {
             dead: vec![letter],
             ..Step::default()
         };
-        let commit = slow.streams.commit(t, OPERATOR, before, step);
+        let at = place(t);
+        let commit = slow.streams.commit(&at, before, step);
         let delete = async {
             let _ = tokio::time::timeout(Duration::from_secs(5), gate.is_waited_at()).await;
             other.documents.delete_user(t, "ann".to_owned()).await.unwrap();
@@ -245,8 +250,8 @@ async fn who_is_slow_puts_nothing_back_that_was_deleted() {
         let (made, ()) = tokio::join!(commit, delete);
         assert_eq!(made, Ok(writes > 0));
         let streams = &other.streams;
-        assert_eq!(streams.first_pane(t, OPERATOR, 0).await.unwrap(), None);
-        assert_eq!(streams.due(t, OPERATOR, 1000).await.unwrap(), []);
+        assert_eq!(streams.first_pane(&place(t), 0).await.unwrap(), None);
+        assert_eq!(streams.due(&place(t), 1000, u64::MAX).await.unwrap(), []);
         assert_eq!(streams.dead_letters(t, 10).await.unwrap(), []);
         for name in ["fw_stream_panes", "fw_stream_due", "fw_dead_letters"] {
             let left = server.collection(name).await.find_one(doc! { "tenant_id": t.as_str() }).await.unwrap();
@@ -287,7 +292,7 @@ async fn a_tenant_has_so_many_counters() {
             let before = process.progress(t).await;
             let counts = ["a_total", "b_total", "c_total", "stream_x_total"].map(|name| (series(name), 1.0)).to_vec();
             let step = Step { progress: before.clone(), counts, ..Step::default() };
-            assert_eq!(process.streams.commit(t, OPERATOR, before, step).await, Ok(true));
+            assert_eq!(process.streams.commit(&place(t), before, step).await, Ok(true));
             let all = process.streams.counters().await.unwrap();
             let count = |name: &str| all[0].1.get(&series(name)).copied();
             assert_eq!((count("a_total"), count("b_total"), count("c_total")), (Some(f64::from(round)), None, None));

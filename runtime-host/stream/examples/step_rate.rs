@@ -27,7 +27,7 @@ use funnelweb_factor_live::SqliteLive;
 use funnelweb_stream::{
     ComponentOperator, Engine, Outcome, SqliteStreams,
     operator::{Aggregated, Batch, Change, Declaration, Failure, Operator, Output},
-    store::{Counters, DeadLetter, Error, Pane, Panes, Progress, Published, Step, StreamStore, Tenant, Window},
+    store::{Counters, DeadLetter, Due, Error, Pane, Panes, Place, Progress, Published, Step, StreamStore, Tenant},
 };
 use funnelweb_tenant_store::TenantStores;
 
@@ -100,34 +100,28 @@ impl Events for Timed<dyn Events> {
 
 #[async_trait]
 impl StreamStore for Timed<dyn StreamStore> {
-    async fn progress(&self, tenant: &Tenant, operator: &str) -> Result<Progress, Error> {
-        self.0.time("state: progress", self.1.progress(tenant, operator)).await
+    async fn progress(&self, place: &Place) -> Result<Progress, Error> {
+        self.0.time("state: progress", self.1.progress(place)).await
     }
-    async fn accumulators(
-        &self,
-        tenant: &Tenant,
-        operator: &str,
-        panes: Vec<Pane>,
-    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        self.0.time("state: accumulators", self.1.accumulators(tenant, operator, panes)).await
+    async fn accumulators(&self, place: &Place, panes: Vec<Pane>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.0.time("state: accumulators", self.1.accumulators(place, panes)).await
     }
-    async fn first_pane(&self, tenant: &Tenant, operator: &str, from_ms: u64) -> Result<Option<u64>, Error> {
-        self.0.time("state: first pane", self.1.first_pane(tenant, operator, from_ms)).await
+    async fn first_pane(&self, main: &Place, from_ms: u64) -> Result<Option<u64>, Error> {
+        self.0.time("state: first pane", self.1.first_pane(main, from_ms)).await
     }
     async fn panes(
         &self,
-        tenant: &Tenant,
-        operator: &str,
+        main: &Place,
         range: Range<u64>,
         after: Option<Vec<String>>,
     ) -> Result<(Vec<Panes>, bool), Error> {
-        self.0.time("state: panes", self.1.panes(tenant, operator, range, after)).await
+        self.0.time("state: panes", self.1.panes(main, range, after)).await
     }
-    async fn due(&self, tenant: &Tenant, operator: &str, size_ms: u64) -> Result<Vec<(Window, Panes)>, Error> {
-        self.0.time("state: due", self.1.due(tenant, operator, size_ms)).await
+    async fn due(&self, main: &Place, size_ms: u64, fired_ms: u64) -> Result<Vec<(Due, Panes)>, Error> {
+        self.0.time("state: due", self.1.due(main, size_ms, fired_ms)).await
     }
-    async fn commit(&self, tenant: &Tenant, operator: &str, before: Progress, step: Step) -> Result<bool, Error> {
-        self.0.time("state: commit", self.1.commit(tenant, operator, before, step)).await
+    async fn commit(&self, place: &Place, before: Progress, step: Step) -> Result<bool, Error> {
+        self.0.time("state: commit", self.1.commit(place, before, step)).await
     }
     async fn positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error> {
         self.1.positions(tenant).await

@@ -24,6 +24,8 @@ use crate::{
 };
 
 const OPERATOR: &str = "stream-test";
+/// Later than any window ends.
+const EVER: u64 = u64::MAX;
 const TOPIC: &str = "recommendation-metrics";
 const SECOND: u64 = 1000;
 
@@ -45,6 +47,10 @@ pub struct Suite<'a> {
 #[must_use]
 pub fn pane(key: &[&str], from_ms: u64) -> Pane {
     Pane { key: owned(key), from_ms }
+}
+
+fn place(t: &Tenant) -> Place {
+    Place::main(t, OPERATOR)
 }
 
 fn owned(key: &[&str]) -> Vec<String> {
@@ -139,19 +145,25 @@ impl Suite<'_> {
     }
 
     async fn progress(&self, t: &Tenant) -> Progress {
-        self.store.progress(t, OPERATOR).await.unwrap()
+        self.store.progress(&place(t)).await.unwrap()
     }
 
     /// Makes a step from where the operator is.
     async fn commit(&self, t: &Tenant, step: Step) {
         let before = self.progress(t).await;
         let progress = Progress { fence: before.fence, ..step.progress };
-        assert!(self.store.commit(t, OPERATOR, before, Step { progress, ..step }).await.unwrap());
+        assert!(self.store.commit(&place(t), before, Step { progress, ..step }).await.unwrap());
     }
 
     async fn accumulators(&self, t: &Tenant, panes: &[Pane]) -> Vec<Option<String>> {
-        let found = self.store.accumulators(t, OPERATOR, panes.to_vec()).await.unwrap();
+        let found = self.store.accumulators(&place(t), panes.to_vec()).await.unwrap();
         found.into_iter().map(|found| found.map(|bytes| String::from_utf8(bytes).unwrap())).collect()
+    }
+
+    /// Windows that have to speak, with their panes.
+    async fn due(&self, t: &Tenant, size_ms: u64) -> Vec<(Window, Panes)> {
+        let due = self.store.due(&place(t), size_ms, EVER).await.unwrap();
+        due.into_iter().map(|(due, panes)| (due.window, panes)).collect()
     }
 
     async fn counters(&self, t: &Tenant) -> Counters {
@@ -193,10 +205,9 @@ impl Suite<'_> {
         let mut expected = vec![Some(format!("sum {steps}"))];
         expected.resize(panes.len(), Some("one".to_owned()));
         assert_eq!(self.accumulators(t, &panes).await, expected);
-        let due = self.store.due(t, OPERATOR, SECOND).await.unwrap();
         let sum = format!("sum {steps}").into_bytes();
         let window = ((owned(&["feed", "i"]), 2 * SECOND), (owned(&["feed", "i"]), vec![(SECOND, sum)]));
-        assert_eq!(due, [window]);
+        assert_eq!(self.due(t, SECOND).await, [window]);
         let seen = series("seen_total", &[("item", "i"), ("scenario", "feed")]);
         assert_eq!(self.counters(t).await, BTreeMap::from([(seen, steps as f64)]));
         let published = self.published(t).await;
@@ -219,9 +230,9 @@ impl Suite<'_> {
         let progress = self.progress(t).await;
         assert_eq!(Progress { fence: 0, ..progress }, Progress::default());
         assert_eq!(self.accumulators(t, &[pane(&["a"], 0)]).await, [None]);
-        assert_eq!(self.store.first_pane(t, OPERATOR, 0).await.unwrap(), None);
-        assert_eq!(self.store.panes(t, OPERATOR, 0..u64::MAX, None).await.unwrap(), (vec![], false));
-        assert_eq!(self.store.due(t, OPERATOR, SECOND).await.unwrap(), []);
+        assert_eq!(self.store.first_pane(&place(t), 0).await.unwrap(), None);
+        assert_eq!(self.store.panes(&place(t), 0..u64::MAX, None).await.unwrap(), (vec![], false));
+        assert_eq!(self.store.due(&place(t), SECOND, EVER).await.unwrap(), []);
         assert_eq!((self.published(t).await, self.dead(t).await), (vec![], vec![]));
         assert!(self.counters(t).await.is_empty());
     }
@@ -231,7 +242,7 @@ impl Suite<'_> {
         for number in 1..=3 {
             let before = self.progress(t).await;
             let step = step(&before, number, self.now_ms);
-            assert!(self.store.commit(t, OPERATOR, before, step).await.unwrap());
+            assert!(self.store.commit(&place(t), before, step).await.unwrap());
             self.check_steps(t, number).await;
         }
         let firing = Some((2 * SECOND, owned(&["feed", "", "i"])));
@@ -246,10 +257,10 @@ impl Suite<'_> {
     async fn a_step_from_elsewhere_changes_nothing(&self) {
         let t = &self.tenant("elsewhere");
         let first = self.progress(t).await;
-        assert!(self.store.commit(t, OPERATOR, first.clone(), step(&first, 1, self.now_ms)).await.unwrap());
-        assert!(!self.store.commit(t, OPERATOR, first.clone(), step(&first, 2, self.now_ms)).await.unwrap());
+        assert!(self.store.commit(&place(t), first.clone(), step(&first, 1, self.now_ms)).await.unwrap());
+        assert!(!self.store.commit(&place(t), first.clone(), step(&first, 2, self.now_ms)).await.unwrap());
         let never = Progress { next: 77, ..first };
-        assert!(!self.store.commit(t, OPERATOR, never.clone(), step(&never, 3, self.now_ms)).await.unwrap());
+        assert!(!self.store.commit(&place(t), never.clone(), step(&never, 3, self.now_ms)).await.unwrap());
         self.check_steps(t, 1).await;
     }
 
@@ -260,7 +271,7 @@ impl Suite<'_> {
         self.commit(t, Step { put, due: windows.clone(), ..Step::default() }).await;
         // Again, they are due once.
         self.commit(t, Step { due: windows.clone(), ..Step::default() }).await;
-        let mut due = self.store.due(t, OPERATOR, 2 * SECOND).await.unwrap();
+        let mut due = self.due(t, 2 * SECOND).await;
         due.sort();
         let (x, y) = ((SECOND, b"x".to_vec()), (2 * SECOND, b"y".to_vec()));
         let panes = [vec![], vec![x.clone()], vec![x, y]];
@@ -268,17 +279,21 @@ impl Suite<'_> {
         assert_eq!(due, expected.collect::<Vec<_>>());
         // Two engines find them: the progress that both begin with is the same.
         let before = self.progress(t).await;
-        let spoke = windows[..2].to_vec();
+        let mut spoke = self.store.due(&place(t), SECOND, 2 * SECOND).await.unwrap();
+        spoke.sort_by(|(one, _), (other, _)| one.window.cmp(&other.window));
+        let spoke: Vec<Due> = spoke.into_iter().map(|(due, _)| due).collect();
+        // Those that have ended by then.
+        assert_eq!(spoke.iter().map(|due| due.window.clone()).collect::<Vec<_>>(), windows[..2]);
         let messages = vec![message(Topic::RecommendationMetrics, 1)];
         let step = Step { progress: before.clone(), spoke, messages, ..Step::default() };
-        assert!(self.store.commit(t, OPERATOR, before.clone(), step.clone()).await.unwrap());
-        assert!(!self.store.commit(t, OPERATOR, before, step).await.unwrap());
+        assert!(self.store.commit(&place(t), before.clone(), step.clone()).await.unwrap());
+        assert!(!self.store.commit(&place(t), before, step).await.unwrap());
         assert_eq!(self.published(t).await.len(), 1);
-        let due = self.store.due(t, OPERATOR, SECOND).await.unwrap();
+        let due = self.due(t, SECOND).await;
         assert_eq!(due.into_iter().map(|(window, _)| window).collect::<Vec<_>>(), windows[2..]);
         // What spoke may have to do so again.
         self.commit(t, Step { due: windows[..1].to_vec(), ..Step::default() }).await;
-        assert_eq!(self.store.due(t, OPERATOR, SECOND).await.unwrap().len(), 2);
+        assert_eq!(self.store.due(&place(t), SECOND, EVER).await.unwrap().len(), 2);
     }
 
     async fn panes_come_key_by_key(&self) {
@@ -289,21 +304,21 @@ impl Suite<'_> {
         put.push((pane(&["k0000"], 2 * SECOND), vec![2]));
         put.push((pane(&["k0001"], 9 * SECOND), vec![9]));
         self.commit(t, Step { put, ..Step::default() }).await;
-        assert_eq!(self.store.first_pane(t, OPERATOR, SECOND).await.unwrap(), Some(SECOND));
-        assert_eq!(self.store.first_pane(t, OPERATOR, SECOND + 1).await.unwrap(), Some(2 * SECOND));
-        assert_eq!(self.store.first_pane(t, OPERATOR, 9 * SECOND + 1).await.unwrap(), None);
+        assert_eq!(self.store.first_pane(&place(t), SECOND).await.unwrap(), Some(SECOND));
+        assert_eq!(self.store.first_pane(&place(t), SECOND + 1).await.unwrap(), Some(2 * SECOND));
+        assert_eq!(self.store.first_pane(&place(t), 9 * SECOND + 1).await.unwrap(), None);
         let range = SECOND..3 * SECOND;
-        let (first, more) = self.store.panes(t, OPERATOR, range.clone(), None).await.unwrap();
+        let (first, more) = self.store.panes(&place(t), range.clone(), None).await.unwrap();
         assert_eq!((first.len(), more), (limits::STREAM_KEYS, true));
         assert_eq!(first[0], (owned(&["k0000"]), vec![(SECOND, vec![1]), (2 * SECOND, vec![2])]));
         assert_eq!(first[1], (owned(&["k0001"]), vec![(SECOND, vec![1])]));
         let last = first.last().unwrap().0.clone();
-        let (rest, more) = self.store.panes(t, OPERATOR, range.clone(), Some(last)).await.unwrap();
+        let (rest, more) = self.store.panes(&place(t), range.clone(), Some(last)).await.unwrap();
         assert!(!more);
         let found: Vec<String> = first.into_iter().chain(rest).map(|(key, _)| key[0].clone()).collect();
         assert_eq!(found, keys);
         let asked = [pane(&["k0001"], 9 * SECOND), pane(&["none"], SECOND), pane(&["k0000"], 2 * SECOND)];
-        let found = self.store.accumulators(t, OPERATOR, asked.to_vec()).await.unwrap();
+        let found = self.store.accumulators(&place(t), asked.to_vec()).await.unwrap();
         assert_eq!(found, [Some(vec![9]), None, Some(vec![2])]);
     }
 
@@ -312,9 +327,9 @@ impl Suite<'_> {
         let put = (1..=3).map(|at| (pane(&["a"], at * SECOND), b"x".to_vec())).collect();
         self.commit(t, Step { put, due: vec![(owned(&["a"]), 2 * SECOND)], ..Step::default() }).await;
         self.commit(t, Step { drop_before_ms: 3 * SECOND, ..Step::default() }).await;
-        assert_eq!(self.store.first_pane(t, OPERATOR, 0).await.unwrap(), Some(3 * SECOND));
+        assert_eq!(self.store.first_pane(&place(t), 0).await.unwrap(), Some(3 * SECOND));
         // What has yet to speak does so, without them.
-        assert_eq!(self.store.due(t, OPERATOR, SECOND).await.unwrap().len(), 1);
+        assert_eq!(self.store.due(&place(t), SECOND, EVER).await.unwrap().len(), 1);
         let again = (pane(&["a"], SECOND), b"y".to_vec());
         self.commit(t, Step { put: vec![again], ..Step::default() }).await;
         assert_eq!(self.accumulators(t, &[pane(&["a"], SECOND)]).await, [Some("y".to_owned())]);
@@ -330,7 +345,7 @@ impl Suite<'_> {
         let put = ["a", "b", "c"].into_iter().flat_map(put).collect();
         self.commit(t, Step { put, ..Step::default() }).await;
         // More than may be read at once, and at least one key.
-        let (found, more) = self.store.panes(t, OPERATOR, 0..u64::MAX, None).await.unwrap();
+        let (found, more) = self.store.panes(&place(t), 0..u64::MAX, None).await.unwrap();
         assert_eq!((found.len(), more), (2, true));
         assert!(found.iter().all(|(_, panes)| panes.len() as u64 == count));
         assert!(
@@ -376,29 +391,34 @@ impl Suite<'_> {
     async fn positions_are_kept_and_set(&self) {
         let t = &self.tenant("positions");
         for operator in ["one", "other"] {
-            let before = self.store.progress(t, operator).await.unwrap();
+            let before = self.store.progress(&Place::main(t, operator)).await.unwrap();
             let progress =
                 Progress { next: 5, newest_ms: 6, fired_ms: 7, firing: Some((8, owned(&["a"]))), ..before.clone() };
             let put = vec![(pane(&["a"], SECOND), b"x".to_vec())];
-            assert!(self.store.commit(t, operator, before, Step { progress, put, ..Step::default() }).await.unwrap());
+            assert!(
+                self.store
+                    .commit(&Place::main(t, operator), before, Step { progress, put, ..Step::default() })
+                    .await
+                    .unwrap()
+            );
         }
         let at = |operator: &str, next| Position { operator: operator.to_owned(), next, newest_ms: 6 };
         assert_eq!(self.store.positions(t).await.unwrap(), [at("one", 5), at("other", 5)]);
-        let next = async |operator: &str| self.store.progress(t, operator).await.unwrap().next;
+        let next = async |operator: &str| self.store.progress(&Place::main(t, operator)).await.unwrap().next;
         self.store.set_positions(t, Ok(vec![at("one", 3), at("new", 4)])).await.unwrap();
         assert_eq!((next("one").await, next("new").await, next("other").await), (3, 4, 0));
-        let one = self.store.progress(t, "one").await.unwrap();
+        let one = self.store.progress(&Place::main(t, "one")).await.unwrap();
         assert_eq!((one.newest_ms, one.fired_ms, one.firing), (6, 0, None));
         self.store.set_positions(t, Err(9)).await.unwrap();
         assert_eq!((next("one").await, next("other").await, next("unheard").await), (9, 9, 9));
         self.store.set_positions(t, Ok(vec![at("", 11), at("one", 12)])).await.unwrap();
         assert_eq!((next("one").await, next("other").await, next("unheard").await), (12, 11, 11));
         // What was there before is no newer than what comes.
-        let before = self.store.progress(t, "one").await.unwrap();
+        let before = self.store.progress(&Place::main(t, "one")).await.unwrap();
         let put = vec![(pane(&["a"], SECOND), b"y".to_vec())];
         let step = Step { progress: before.clone(), put, ..Step::default() };
-        assert!(self.store.commit(t, "one", before, step).await.unwrap());
-        let found = self.store.accumulators(t, "one", vec![pane(&["a"], SECOND)]).await.unwrap();
+        assert!(self.store.commit(&Place::main(t, "one"), before, step).await.unwrap());
+        let found = self.store.accumulators(&Place::main(t, "one"), vec![pane(&["a"], SECOND)]).await.unwrap();
         assert_eq!(found, [Some(b"y".to_vec())]);
     }
 
@@ -417,8 +437,8 @@ impl Suite<'_> {
             }
         };
         let left = async || {
-            let (panes, _) = self.store.panes(t, OPERATOR, 0..u64::MAX, None).await.unwrap();
-            let due = self.store.due(t, OPERATOR, SECOND).await.unwrap();
+            let (panes, _) = self.store.panes(&place(t), 0..u64::MAX, None).await.unwrap();
+            let due = self.due(t, SECOND).await;
             let (counters, dead) = (self.counters(t).await, self.store.dead_letters(t, 10).await.unwrap());
             let mut all: Vec<String> = panes.into_iter().map(|(key, _)| format!("pane {}", key.join(" "))).collect();
             all.extend(due.into_iter().map(|((key, _), _)| format!("due {}", key.join(" "))));
@@ -444,7 +464,7 @@ impl Suite<'_> {
         self.documents.delete_user(t, "ann".to_owned()).await.unwrap();
         assert_ne!(self.progress(t).await.fence, before.fence);
         // What was read before is not written after.
-        assert!(!self.store.commit(t, OPERATOR, before.clone(), of("ann", "feed")).await.unwrap());
+        assert!(!self.store.commit(&place(t), before.clone(), of("ann", "feed")).await.unwrap());
         assert!(self.documents.get(t, UserProfiles, Key::new("feed", "ann")).await.unwrap().is_none());
         // It knows nobody but by the values of keys, and no value in part.
         self.documents.delete_user(t, "a.n".to_owned()).await.unwrap();
@@ -475,7 +495,7 @@ impl Suite<'_> {
                     return made;
                 }
                 let step = step(&before, number, self.now_ms);
-                made += u64::from(self.store.commit(t, OPERATOR, before, step).await.unwrap());
+                made += u64::from(self.store.commit(&place(t), before, step).await.unwrap());
             }
         };
         let (one, other, third) = tokio::join!(run(), run(), run());
@@ -486,19 +506,20 @@ impl Suite<'_> {
     async fn tenants_and_operators_are_apart(&self) {
         let (a, b) = (&self.tenant("apart-a"), &self.tenant("apart-b"));
         let before = self.progress(a).await;
-        assert!(self.store.commit(a, OPERATOR, before.clone(), step(&before, 1, self.now_ms)).await.unwrap());
+        assert!(self.store.commit(&place(a), before.clone(), step(&before, 1, self.now_ms)).await.unwrap());
         assert_eq!(Progress { fence: 0, ..self.progress(b).await }, Progress::default());
         assert_eq!((self.published(b).await, self.dead(b).await), (vec![], vec![]));
         assert_eq!(self.accumulators(b, &[pane(&["feed", "i"], SECOND)]).await, [None]);
-        assert_eq!(self.store.progress(a, "other").await.unwrap().next, 0);
-        let found = self.store.accumulators(a, "other", vec![pane(&["feed", "i"], SECOND)]).await.unwrap();
+        assert_eq!(self.store.progress(&Place::main(a, "other")).await.unwrap().next, 0);
+        let found =
+            self.store.accumulators(&Place::main(a, "other"), vec![pane(&["feed", "i"], SECOND)]).await.unwrap();
         assert_eq!(found, [None]);
-        assert_eq!(self.store.first_pane(a, "other", 0).await.unwrap(), None);
+        assert_eq!(self.store.first_pane(&Place::main(a, "other"), 0).await.unwrap(), None);
         // What they count is the tenant's.
         let counts = vec![(series("seen_total", &[("item", "i"), ("scenario", "feed")]), 1.0)];
-        let before = self.store.progress(a, "other").await.unwrap();
+        let before = self.store.progress(&Place::main(a, "other")).await.unwrap();
         let step = Step { progress: before.clone(), counts, ..Step::default() };
-        assert!(self.store.commit(a, "other", before, step).await.unwrap());
+        assert!(self.store.commit(&Place::main(a, "other"), before, step).await.unwrap());
         assert_eq!(self.counters(a).await.values().sum::<f64>(), 2.0);
     }
 }

@@ -12,7 +12,8 @@
 //! clock counts as of the time when it is read. A window fires when the watermark has
 //! passed its end, and again for what comes late within the allowed lateness. What comes
 //! later still is counted all the same (`changes`), in a pane of its own; windows say
-//! nothing of it.
+//! nothing of it. A shard has a watermark of its own: windows fire by that of the shard
+//! that is furthest behind, of those that have something to be read.
 
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
@@ -20,17 +21,20 @@ use std::{
 };
 
 use funnelweb_core::limits;
-use funnelweb_factor_events::store::{Events, StoredEvent};
+use funnelweb_factor_events::store::{Event, Events, StoredEvent};
 
 use crate::{
     evaluate::{Group, alive, check_accumulator, check_count, evaluate},
     operator::{self, Aggregated, Batch, Failure, Field, Message, Operator, Output, show},
-    store::{DeadLetter, Error, Pane, Panes, Progress, Series, Step, StreamStore, Tenant},
+    shards::{Arrivals, Shard, Shards},
+    store::{DeadLetter, Error, MAIN, Pane, Panes, Place, Progress, Series, Step, StreamStore, Subject, Tenant},
     window::Windows,
 };
 
 /// When it is looked again for events that are on their way.
 const SOON_MS: u64 = 1_000;
+/// [`limits::STREAM_IDLE`].
+const IDLE_MS: u64 = limits::STREAM_IDLE.as_millis() as u64;
 
 /// What a step came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,13 +67,20 @@ pub enum StepError {
 pub struct Engine {
     log: Arc<dyn Events>,
     store: Arc<dyn StreamStore>,
+    shards: Option<Arc<dyn Shards>>,
 }
 
 impl Engine {
     /// Over a log, with state in `store`.
     #[must_use]
     pub fn new(log: Arc<dyn Events>, store: Arc<dyn StreamStore>) -> Self {
-        Self { log, store }
+        Self { log, store, shards: None }
+    }
+
+    /// Over logs that go on in shards, of which `shards` knows.
+    #[must_use]
+    pub fn with_shards(self, shards: Arc<dyn Shards>) -> Self {
+        Self { shards: Some(shards), ..self }
     }
 
     /// Where the state is.
@@ -78,49 +89,143 @@ impl Engine {
         &self.store
     }
 
-    /// Makes one step at this time.
+    /// Makes one step at this time, of the tenant's log itself, and of windows.
     ///
     /// # Errors
     /// Nothing is changed then, and the same step can be made later.
     pub async fn step(&self, tenant: &Tenant, operator: &dyn Operator, now_ms: u64) -> Result<Outcome, StepError> {
-        let broken = |failure| StepError::Operator { operator: operator.name().to_owned(), failure };
-        let windows = Windows::new(operator.declaration()).map_err(|rule| broken(Failure::Guest(rule)))?;
-        let before = self.store.progress(tenant, operator.name()).await?;
-        let turn = Turn { store: self.store.as_ref(), tenant, operator, windows, before };
+        let main = Place::main(tenant, operator.name());
+        let turn = self.turn(main, operator, now_ms).await?;
+        let until = self.store.log_until(tenant).await?;
+        let shards = self.shards.as_ref().filter(|_| turn.before.has_taken(until));
         // Those that speak again first: to fire drops panes.
         let step = match turn.again().await? {
-            Some(step) => step,
-            None => match turn.fire(turn.watermark()).await? {
-                Some(step) => step,
-                None => {
-                    let events = self.log.read(tenant, turn.before.next, limits::STREAM_EVENTS).await?;
-                    if events.is_empty() {
-                        match turn.rest(now_ms).await? {
-                            Ok(step) => step,
-                            Err(until) => {
-                                let soon = self.log.is_on_its_way(tenant).await?.then_some(now_ms + SOON_MS);
-                                return Ok(Outcome::Rests(until.into_iter().chain(soon).min()));
-                            }
-                        }
-                    } else {
-                        turn.take(&events, now_ms).await?
-                    }
-                }
+            Some(step) => Ok(step),
+            None => match shards {
+                Some(shards) => turn.fire_all(shards.as_ref(), now_ms).await?,
+                None => self.go_on(&turn, until, now_ms).await?,
             },
         };
-        // Another one came between: what there is to do is what it left.
-        self.store.commit(tenant, operator.name(), turn.before, step).await?;
-        Ok(Outcome::Advanced)
+        match step {
+            Ok(step) => {
+                // Another one came between: what there is to do is what it left.
+                self.store.commit(&turn.place, turn.before, step).await?;
+                Ok(Outcome::Advanced)
+            }
+            Err(until) => Ok(Outcome::Rests(until)),
+        }
     }
+
+    /// Makes a step of a shard; false, and nothing is changed, when the operator is not
+    /// where it begins.
+    ///
+    /// # Errors
+    /// Nothing is changed then, and the same step can be made later.
+    pub async fn take(
+        &self,
+        place: &Place,
+        operator: &dyn Operator,
+        arrivals: Arrivals,
+        now_ms: u64,
+    ) -> Result<bool, StepError> {
+        let turn = self.turn(place.clone(), operator, now_ms).await?;
+        if turn.before.next != arrivals.from {
+            return Ok(false);
+        }
+        let Arrivals { from: _, next, events, dead, seen, forget_below } = arrivals;
+        let until = self.store.log_until(&place.tenant).await?;
+        let events = self.not_deleted(&place.tenant, events, until).await?;
+        let mut step = turn.take(&events, now_ms).await?;
+        step.counts.extend(turn.count_dead(&dead));
+        step.dead.extend(dead);
+        step.progress.next = next;
+        Ok(self.store.commit(place, turn.before, Step { seen, forget_below, ..step }).await?)
+    }
+
+    /// Those events that the log itself does not give, and nobody has deleted.
+    async fn not_deleted(
+        &self,
+        tenant: &Tenant,
+        mut events: Vec<(StoredEvent, u64)>,
+        until: u64,
+    ) -> Result<Vec<StoredEvent>, Error> {
+        events.retain(|(_, logged)| *logged > until);
+        let subjects =
+            |event: &Event| [Subject::User(event.user_id.clone()), Subject::Scenario(event.scenario_id.clone())];
+        let all: BTreeSet<Subject> = events.iter().flat_map(|(stored, _)| subjects(&stored.event)).collect();
+        let deleted = self.store.deleted(tenant, all.into_iter().collect()).await?;
+        if !deleted.is_empty() {
+            let is_gone = |stored: &StoredEvent, logged: u64| {
+                subjects(&stored.event).iter().filter_map(|subject| deleted.get(subject)).any(|last| logged <= *last)
+            };
+            events.retain(|(stored, logged)| !is_gone(stored, *logged));
+        }
+        Ok(events.into_iter().map(|(stored, _)| stored).collect())
+    }
+
+    async fn turn<'a>(&'a self, place: Place, operator: &'a dyn Operator, now_ms: u64) -> Result<Turn<'a>, StepError> {
+        let rule = |rule| StepError::Operator { operator: operator.name().to_owned(), failure: Failure::Guest(rule) };
+        let windows = Windows::new(operator.declaration()).map_err(rule)?;
+        let before = self.store.progress(&place).await?;
+        let (fired, may_fire_ms) = match place.shard {
+            MAIN => (before.clone(), 0),
+            // By the clock they fire later.
+            _ => (self.store.progress(&place.at(MAIN)).await?, now_ms),
+        };
+        Ok(Turn { store: self.store.as_ref(), place, operator, windows, before, fired, may_fire_ms })
+    }
+
+    /// The next step of the log itself, up to this offset, or when there will be one.
+    async fn go_on(&self, turn: &Turn<'_>, until: u64, now_ms: u64) -> Result<Result<Step, Option<u64>>, StepError> {
+        if let Some(step) = turn.fire(turn.watermark()).await? {
+            return Ok(Ok(step));
+        }
+        let tenant = &turn.place.tenant;
+        let mut events = self.log.read(tenant, turn.before.next, limits::STREAM_EVENTS).await?;
+        events.retain(|stored| stored.offset <= until);
+        if !events.is_empty() {
+            return Ok(Ok(turn.take(&events, now_ms).await?));
+        }
+        if self.shards.is_some() {
+            if self.log.is_on_its_way(tenant, until).await? {
+                return Ok(Err(Some(now_ms + SOON_MS)));
+            }
+            // What was there of it is deleted.
+            let progress = Progress { next: until.saturating_add(1), ..turn.before.clone() };
+            return Ok(Ok(Step { progress, ..Step::default() }));
+        }
+        let rest_ms = now_ms.saturating_sub(IDLE_MS);
+        match turn.rest(Behind { watermark_ms: turn.watermark().max(rest_ms), rest_ms, again_ms: None }).await? {
+            Err(until) => {
+                let soon = self.log.is_on_its_way(tenant, u64::MAX).await?.then_some(now_ms + SOON_MS);
+                Ok(Err(until.into_iter().chain(soon).min()))
+            }
+            step => Ok(step),
+        }
+    }
+}
+
+/// How far a log is behind the clock.
+struct Behind {
+    /// Windows fire that have ended by then.
+    watermark_ms: u64,
+    /// Nothing from before then is waited for.
+    rest_ms: u64,
+    /// When to look again, though nothing of it is at rest.
+    again_ms: Option<u64>,
 }
 
 /// A step that is being made.
 struct Turn<'a> {
     store: &'a dyn StreamStore,
-    tenant: &'a Tenant,
+    place: Place,
     operator: &'a dyn Operator,
     windows: Windows,
     before: Progress,
+    /// How far windows are: the main place.
+    fired: Progress,
+    /// Windows up to then may fire while the step is made.
+    may_fire_ms: u64,
 }
 
 /// What windows said.
@@ -141,12 +246,41 @@ impl Turn<'_> {
 
     /// By the events so far.
     fn watermark(&self) -> u64 {
-        self.before.newest_ms.saturating_sub(limits::STREAM_OUT_OF_ORDER.as_millis() as u64)
+        self.before.watermark()
+    }
+
+    /// Has windows of shards fire, or says when it can.
+    async fn fire_all(&self, shards: &dyn Shards, now_ms: u64) -> Result<Result<Step, Option<u64>>, StepError> {
+        // No event is from after the clock, so that no shard need be asked.
+        if let Some(end) = self.next_end().await?.filter(|end| *end > now_ms) {
+            return Ok(Err(Some(end)));
+        }
+        self.rest(self.behind(shards, now_ms).await?).await
+    }
+
+    /// How far the shards are behind.
+    async fn behind(&self, shards: &dyn Shards, now_ms: u64) -> Result<Behind, Error> {
+        let rest_ms = now_ms.saturating_sub(IDLE_MS);
+        // Of a log without shards nothing is waited for.
+        let (mut watermark_ms, mut waits) = (u64::MAX, false);
+        // Before: what is appended meanwhile is newer.
+        let ends = shards.ends(&self.place.tenant).await?;
+        let taken = self.store.shards(&self.place).await?;
+        for Shard { shard, end } in ends {
+            let progress = taken.get(&shard).cloned().unwrap_or_default();
+            let is_behind = progress.next < end;
+            waits |= is_behind;
+            let own_ms = progress.watermark();
+            watermark_ms = watermark_ms.min(if is_behind { own_ms } else { own_ms.max(rest_ms) });
+        }
+        let watermark_ms = if watermark_ms == u64::MAX { rest_ms } else { watermark_ms };
+        let again_ms = waits.then_some(now_ms + SOON_MS);
+        Ok(Behind { watermark_ms, rest_ms: rest_ms.min(watermark_ms), again_ms })
     }
 
     /// Adds events of the log.
     async fn take(&self, stored: &[StoredEvent], now_ms: u64) -> Result<Step, StepError> {
-        let watermark_ms = self.watermark().max(self.before.fired_ms);
+        let watermark_ms = self.watermark().max(self.fired.fired_ms);
         // Late ones apart: their panes are gone.
         let mut panes: BTreeMap<(Pane, bool), (Vec<operator::Event>, Vec<u64>)> = BTreeMap::new();
         let mut newest_ms = self.before.newest_ms;
@@ -165,7 +299,7 @@ impl Turn<'_> {
             offsets.push(one.offset);
         }
         let kept: Vec<Pane> = panes.keys().filter(|(_, late)| !late).map(|(pane, _)| pane.clone()).collect();
-        let known = self.store.accumulators(self.tenant, self.name(), kept.clone()).await?;
+        let known = self.store.accumulators(&self.place, kept.clone()).await?;
         let mut known: HashMap<Pane, Vec<u8>> =
             kept.into_iter().zip(known).filter_map(|(pane, accumulator)| Some((pane, accumulator?))).collect();
         let mut groups = Vec::with_capacity(panes.len());
@@ -187,7 +321,7 @@ impl Turn<'_> {
         let mut due = BTreeSet::new();
         for (pane, _) in &put {
             let open = self.windows.ends(pane.from_ms).filter(|end| !self.windows.has_closed(*end, watermark_ms));
-            let fired = open.filter(|end| self.has_fired(*end, &pane.key));
+            let fired = open.filter(|end| *end <= self.may_fire_ms || self.has_fired(*end, &pane.key));
             due.extend(fired.map(|end| (pane.key.clone(), end)));
         }
         let dead = done.dead.into_iter().map(|(offset, reason)| dead_event(stored, offset, reason));
@@ -208,12 +342,12 @@ impl Turn<'_> {
 
     /// Has those windows speak again that did and got an event since.
     async fn again(&self) -> Result<Option<Step>, StepError> {
-        let due = self.store.due(self.tenant, self.name(), self.windows.size_ms).await?;
+        let due = self.store.due(&self.place, self.windows.size_ms, self.before.fired_ms).await?;
         if due.is_empty() {
             return Ok(None);
         }
         let (spoke, panes): (Vec<_>, Vec<_>) = due.into_iter().unzip();
-        let ends: Vec<u64> = spoke.iter().map(|(_, end)| *end).collect();
+        let ends: Vec<u64> = spoke.iter().map(|due| due.window.1).collect();
         let Said { messages, dead } = self.say(panes, &ends).await?;
         let counts = self.count_dead(&dead).into_iter().collect();
         Ok(Some(Step { progress: self.before.clone(), spoke, counts, messages, dead, ..Step::default() }))
@@ -221,7 +355,7 @@ impl Turn<'_> {
 
     fn has_fired(&self, end_ms: u64, key: &[String]) -> bool {
         let is_firing = |(end, last): &(u64, Vec<String>)| end_ms < *end || end_ms == *end && key <= last.as_slice();
-        end_ms <= self.before.fired_ms || self.before.firing.as_ref().is_some_and(is_firing)
+        end_ms <= self.fired.fired_ms || self.fired.firing.as_ref().is_some_and(is_firing)
     }
 
     /// The end of the next windows that have something to say.
@@ -230,7 +364,7 @@ impl Turn<'_> {
             return Ok(Some(*end));
         }
         let fired_ms = self.before.fired_ms;
-        let first = self.store.first_pane(self.tenant, self.name(), self.windows.unfired_from(fired_ms)).await?;
+        let first = self.store.first_pane(&self.place, self.windows.unfired_from(fired_ms)).await?;
         Ok(first.map(|first| self.windows.next_end(fired_ms, first)))
     }
 
@@ -238,14 +372,18 @@ impl Turn<'_> {
     async fn fire(&self, watermark_ms: u64) -> Result<Option<Step>, StepError> {
         let Some(end) = self.next_end().await?.filter(|end| *end <= watermark_ms) else { return Ok(None) };
         let after = self.before.firing.as_ref().map(|(_, key)| key.clone());
-        let (panes, more) = self.store.panes(self.tenant, self.name(), self.windows.panes(end), after).await?;
+        // Before their panes, so that those have what is marked.
+        let mut spoke = self.store.marks(&self.place, end, after.clone()).await?;
+        let (panes, more) = self.store.panes(&self.place, self.windows.panes(end), after).await?;
         let last = panes.last().filter(|_| more).map(|(key, _)| (end, key.clone()));
+        spoke.retain(|due| last.as_ref().is_none_or(|(_, key)| due.window.0 <= *key));
         let ends = vec![end; panes.len()];
         let Said { messages, dead } = self.say(panes, &ends).await?;
         let fired_ms = if last.is_some() { self.before.fired_ms } else { end };
         Ok(Some(Step {
             progress: Progress { fired_ms, firing: last, ..self.before.clone() },
             drop_before_ms: self.windows.over_before(fired_ms),
+            spoke,
             counts: self.count_dead(&dead).into_iter().collect(),
             messages,
             dead,
@@ -253,26 +391,26 @@ impl Turn<'_> {
         }))
     }
 
-    /// What the clock brings when no event comes: windows whose end it has passed, and
-    /// panes that it has made late; or else when it will.
-    async fn rest(&self, now_ms: u64) -> Result<Result<Step, Option<u64>>, StepError> {
-        let idle_ms = limits::STREAM_IDLE.as_millis() as u64;
-        let rest_ms = now_ms.saturating_sub(idle_ms);
-        if let Some(step) = self.fire(self.watermark().max(rest_ms)).await? {
+    /// What there is to do beside taking events: windows whose end has passed, and panes
+    /// that the clock has made late; or else when there will be something.
+    async fn rest(&self, behind: Behind) -> Result<Result<Step, Option<u64>>, StepError> {
+        let Behind { watermark_ms, rest_ms, again_ms } = behind;
+        if let Some(step) = self.fire(watermark_ms).await? {
             return Ok(Ok(step));
         }
+        let at = |ms: u64| Ok(Err(Some(again_ms.unwrap_or(u64::MAX).min(ms))));
         if let Some(end) = self.next_end().await? {
-            return Ok(Err(Some(end.saturating_add(idle_ms))));
+            return at(end.saturating_add(IDLE_MS));
         }
         // All windows have spoken; their panes wait for what comes late.
-        let Some(first) = self.store.first_pane(self.tenant, self.name(), 0).await? else { return Ok(Err(None)) };
+        let Some(first) = self.store.first_pane(&self.place, 0).await? else { return Ok(Err(None)) };
         let fired_ms = self.windows.floor(rest_ms);
         if self.windows.is_over(first, fired_ms) {
             let progress = Progress { fired_ms: fired_ms.max(self.before.fired_ms), ..self.before.clone() };
             return Ok(Ok(Step { progress, drop_before_ms: self.windows.over_before(fired_ms), ..Step::default() }));
         }
         let over_ms = first.saturating_add(self.windows.size_ms).saturating_add(self.windows.lateness_ms);
-        Ok(Err(Some(over_ms.saturating_add(idle_ms).saturating_add(self.windows.slide_ms))))
+        at(over_ms.saturating_add(IDLE_MS).saturating_add(self.windows.slide_ms))
     }
 
     /// What windows say. Those that cannot be summed up are passed over, one by one.
@@ -374,7 +512,7 @@ fn check_message(message: &Message) -> Result<(), Failure> {
 
 fn dead_event(stored: &[StoredEvent], offset: u64, reason: String) -> DeadLetter {
     let event = stored.iter().find(|one| one.offset == offset).map(|one| &one.event);
-    let text = |of: fn(&funnelweb_factor_events::store::Event) -> &String| event.map(of).cloned().unwrap_or_default();
+    let text = |of: fn(&Event) -> &String| event.map(of).cloned().unwrap_or_default();
     DeadLetter {
         offset,
         scenario_id: text(|event| &event.scenario_id),

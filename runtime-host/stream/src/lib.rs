@@ -18,6 +18,7 @@ pub mod exposition;
 pub mod key;
 pub mod operator;
 mod service;
+pub mod shards;
 mod shared;
 mod sqlite;
 pub mod store;

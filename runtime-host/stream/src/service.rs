@@ -15,8 +15,9 @@ use tokio::{sync::Notify, task::JoinSet};
 use crate::{
     engine::{Engine, Outcome},
     operator::Operator,
+    shards::{Shard, Shards},
     shared::{self, Led},
-    store::{Error, Progress, StreamStore, Tenant},
+    store::{Error, MAIN, Place, Progress, StreamStore, Tenant},
 };
 
 /// How often it is looked which windows come to their end.
@@ -81,29 +82,59 @@ pub struct Watched {
     log: Arc<dyn Events>,
     state: Arc<dyn StreamStore>,
     grown: Arc<Grown>,
+    shards: Option<Arc<dyn Shards>>,
 }
 
 impl Watched {
     /// `grown` is told of each tenant; `state` is that of those who follow.
     #[must_use]
     pub fn new(log: Arc<dyn Events>, state: Arc<dyn StreamStore>, grown: Arc<Grown>) -> Self {
-        Self { log, state, grown }
+        Self { log, state, grown, shards: None }
     }
 
-    /// An operator that has not taken the log up to `end`, and how far it is; none when all
-    /// have.
-    async fn behind(&self, tenant: &Tenant, end: u64) -> Result<Option<(String, Progress)>, Error> {
+    /// A log that goes on in shards, of which `shards` knows.
+    #[must_use]
+    pub fn with_shards(self, shards: Arc<dyn Shards>) -> Self {
+        Self { shards: Some(shards), ..self }
+    }
+
+    /// An operator that has not taken the log up to `end`, or a shard up to its, and how
+    /// far it is; none when all have.
+    async fn behind(&self, tenant: &Tenant, end: u64, ends: &[Shard]) -> Result<Option<(Place, Progress)>, Error> {
         let operators = lock(&self.grown.followers).clone();
+        let end = end.min(self.state.log_until(tenant).await?);
         for operator in operators {
-            let progress = self.state.progress(tenant, &operator).await?;
+            let main = Place::main(tenant, &operator);
+            let progress = self.state.progress(&main).await?;
             let next = progress.next;
             // What is behind may have been deleted.
             let left = if next > end { Vec::new() } else { self.log.read(tenant, next, 1).await? };
             if left.first().is_some_and(|stored| stored.offset <= end) {
-                return Ok(Some((operator, progress)));
+                return Ok(Some((main, progress)));
+            }
+            let taken = if ends.is_empty() { BTreeMap::new() } else { self.state.shards(&main).await? };
+            for Shard { shard, end } in ends {
+                let progress = taken.get(shard).cloned().unwrap_or_default();
+                if progress.next < *end {
+                    return Ok(Some((main.at(*shard), progress)));
+                }
             }
         }
         Ok(None)
+    }
+
+    /// How far shards go, once everything that was accepted is in them.
+    async fn ends(&self, tenant: &Tenant) -> Result<Vec<Shard>, Error> {
+        let Some(shards) = &self.shards else { return Ok(Vec::new()) };
+        let since = Instant::now();
+        while self.log.is_unpublished(tenant).await? {
+            if since.elapsed() > PATIENCE {
+                let rule = format!("behaviours of tenant {tenant} wait to be published");
+                return Err(Error::Unavailable(rule));
+            }
+            tokio::time::sleep(PAUSE).await;
+        }
+        shards.ends(tenant).await
     }
 }
 
@@ -136,19 +167,27 @@ impl Events for Watched {
         self.log.read(tenant, offset, limit).await
     }
 
-    async fn is_on_its_way(&self, tenant: &Tenant) -> Result<bool, Error> {
-        self.log.is_on_its_way(tenant).await
+    async fn is_on_its_way(&self, tenant: &Tenant, until: u64) -> Result<bool, Error> {
+        self.log.is_on_its_way(tenant, until).await
+    }
+
+    async fn is_unpublished(&self, tenant: &Tenant) -> Result<bool, Error> {
+        self.log.is_unpublished(tenant).await
     }
 
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
         let end = self.log.last_offset(tenant).await?;
+        let ends = self.ends(tenant).await?;
         let (mut since, mut last) = (Instant::now(), None);
-        while let Some(behind) = self.behind(tenant, end).await? {
+        while let Some(behind) = self.behind(tenant, end, &ends).await? {
             if last.as_ref() != Some(&behind) {
                 (since, last) = (Instant::now(), Some(behind));
             } else if since.elapsed() > PATIENCE {
-                let (operator, Progress { next, .. }) = behind;
-                let rule = format!("operator `{operator}` is at {next} of tenant {tenant}'s log, which ends at {end}");
+                let (Place { operator, shard, .. }, Progress { next, .. }) = behind;
+                let end = ends.iter().find(|other| other.shard == shard).map_or(end, |other| other.end);
+                let of = if shard == MAIN { String::new() } else { format!(", shard {shard}") };
+                let rule =
+                    format!("operator `{operator}` is at {next} of tenant {tenant}'s log{of}, which ends at {end}");
                 return Err(Error::Unavailable(rule));
             }
             tokio::time::sleep(PAUSE).await;
@@ -157,7 +196,15 @@ impl Events for Watched {
     }
 
     async fn positions(&self, tenant: &Tenant) -> Result<Option<Vec<Position>>, Error> {
-        Ok(Some(self.state.positions(tenant).await?))
+        let mut positions = self.state.positions(tenant).await?;
+        if self.shards.is_some() {
+            let (until, last) = (self.state.log_until(tenant).await?, self.log.last_offset(tenant).await?);
+            // Shards have what comes after it, and were taken to their ends.
+            for position in positions.iter_mut().filter(|position| position.next.max(1) > until) {
+                position.next = last.saturating_add(1);
+            }
+        }
+        Ok(Some(positions))
     }
 
     async fn restore_positions(&self, tenant: &Tenant, positions: Option<Vec<Position>>) -> Result<(), Error> {
@@ -248,6 +295,30 @@ impl Streams {
     ) -> Self {
         let led = Led::new(Arc::clone(&store));
         Self { engine: Engine::new(log, store), operators, grown, led, wait: Mutex::default() }
+    }
+
+    /// Operators over logs that go on in shards, of which `shards` knows. Whoever reads
+    /// those has the [engine](Streams::engine) take them.
+    #[must_use]
+    pub fn with_shards(self, shards: Arc<dyn Shards>) -> Self {
+        Self { engine: self.engine.with_shards(shards), ..self }
+    }
+
+    /// What makes steps.
+    #[must_use]
+    pub fn engine(&self) -> &Engine {
+        &self.engine
+    }
+
+    /// The operators.
+    #[must_use]
+    pub fn operators(&self) -> &[Arc<dyn Operator>] {
+        &self.operators
+    }
+
+    /// Looks whether windows of the tenant have come to their end.
+    pub fn look_at(&self, tenant: &Tenant) {
+        self.grown.add(tenant);
     }
 
     /// The state.

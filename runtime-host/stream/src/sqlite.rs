@@ -17,7 +17,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     key::{text, values},
-    store::{Counters, DeadLetter, Error, Pane, Panes, Progress, Published, Series, Step, StreamStore, Tenant, Window},
+    store::{
+        Counters, DeadLetter, Due, Error, Pane, Panes, Place, Progress, Published, Series, Step, StreamStore, Tenant,
+    },
 };
 
 /// Operators' state in tenants' SQLite files.
@@ -64,19 +66,14 @@ impl SqliteStreams {
 
 #[async_trait]
 impl StreamStore for SqliteStreams {
-    async fn progress(&self, tenant: &Tenant, operator: &str) -> Result<Progress, Error> {
-        let operator = operator.to_owned();
-        self.read(tenant, move |connection| progress(connection, &operator)).await
+    async fn progress(&self, place: &Place) -> Result<Progress, Error> {
+        let operator = place.operator.clone();
+        self.read(&place.tenant, move |connection| progress(connection, &operator)).await
     }
 
-    async fn accumulators(
-        &self,
-        tenant: &Tenant,
-        operator: &str,
-        panes: Vec<Pane>,
-    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        let operator = operator.to_owned();
-        self.read(tenant, move |connection| {
+    async fn accumulators(&self, place: &Place, panes: Vec<Pane>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        let operator = place.operator.clone();
+        self.read(&place.tenant, move |connection| {
             let mut select = connection.prepare_cached(
                 "SELECT accumulator FROM stream_panes WHERE operator = ? AND key = ? AND from_ms = ?",
             )?;
@@ -89,9 +86,9 @@ impl StreamStore for SqliteStreams {
         .await
     }
 
-    async fn first_pane(&self, tenant: &Tenant, operator: &str, from_ms: u64) -> Result<Option<u64>, Error> {
-        let operator = operator.to_owned();
-        self.read(tenant, move |connection| {
+    async fn first_pane(&self, main: &Place, from_ms: u64) -> Result<Option<u64>, Error> {
+        let operator = main.operator.clone();
+        self.read(&main.tenant, move |connection| {
             let mut select = connection
                 .prepare_cached("SELECT min(from_ms) FROM stream_panes WHERE operator = ? AND from_ms >= ?")?;
             let first: Option<i64> = select.query_row(params![operator, clamp(from_ms)], |row| row.get(0))?;
@@ -102,13 +99,12 @@ impl StreamStore for SqliteStreams {
 
     async fn panes(
         &self,
-        tenant: &Tenant,
-        operator: &str,
+        main: &Place,
         range: Range<u64>,
         after: Option<Vec<String>>,
     ) -> Result<(Vec<Panes>, bool), Error> {
-        let operator = operator.to_owned();
-        self.read(tenant, move |connection| {
+        let operator = main.operator.clone();
+        self.read(&main.tenant, move |connection| {
             // In the order of the primary key, so that nothing is sorted.
             let mut select = connection.prepare_cached(
                 "SELECT key, from_ms, accumulator FROM stream_panes
@@ -137,15 +133,16 @@ impl StreamStore for SqliteStreams {
         .await
     }
 
-    async fn due(&self, tenant: &Tenant, operator: &str, size_ms: u64) -> Result<Vec<(Window, Panes)>, Error> {
-        let operator = operator.to_owned();
-        self.read(tenant, move |connection| {
-            let mut due = connection.prepare_cached("SELECT key, end_ms FROM stream_due WHERE operator = ? LIMIT ?")?;
+    async fn due(&self, main: &Place, size_ms: u64, fired_ms: u64) -> Result<Vec<(Due, Panes)>, Error> {
+        let operator = main.operator.clone();
+        self.read(&main.tenant, move |connection| {
+            let mut due = connection
+                .prepare_cached("SELECT key, end_ms FROM stream_due WHERE operator = ? AND end_ms <= ? LIMIT ?")?;
             let mut select = connection.prepare_cached(
                 "SELECT from_ms, accumulator FROM stream_panes
                  WHERE operator = ? AND key = ? AND from_ms >= ? AND from_ms < ? ORDER BY from_ms",
             )?;
-            let mut rows = due.query(params![operator, limits::STREAM_KEYS as i64])?;
+            let mut rows = due.query(params![operator, clamp(fired_ms), limits::STREAM_KEYS as i64])?;
             let (mut all, mut bytes) = (Vec::new(), 0);
             while bytes <= limits::STREAM_WINDOWS_BYTES
                 && let Some(row) = rows.next()?
@@ -157,23 +154,25 @@ impl StreamStore for SqliteStreams {
                 let panes = panes.collect::<Result<Vec<(u64, Vec<u8>)>, _>>()?;
                 bytes += panes.iter().map(|(_, accumulator)| accumulator.len()).sum::<usize>();
                 let key = values(&key);
-                all.push(((key.clone(), end_ms.cast_unsigned()), (key, panes)));
+                let due = Due { window: (key.clone(), end_ms.cast_unsigned()), marks: Vec::new() };
+                all.push((due, (key, panes)));
             }
             Ok(all)
         })
         .await
     }
 
-    async fn commit(&self, tenant: &Tenant, operator: &str, before: Progress, step: Step) -> Result<bool, Error> {
-        let file = self.stores.open(tenant).await?;
-        let (operator, state, of) = (operator.to_owned(), self.state.clone(), tenant.clone());
+    async fn commit(&self, place: &Place, before: Progress, step: Step) -> Result<bool, Error> {
+        let Place { tenant, operator, .. } = place.clone();
+        let file = self.stores.open(&tenant).await?;
+        let state = self.state.clone();
         let now_ms = self.stores.now_ms();
         let bytes = step.put.iter().map(|(_, accumulator)| 128 + accumulator.len()).sum::<usize>()
             + step.messages.iter().map(|message| 128 + message.body.len()).sum::<usize>()
             + step.changes.len() * 256;
         // What a loss of power takes with it, it takes with the progress.
         file.write_sized(Durability::Relaxed, bytes, move |write| {
-            state.commit(write, of, &operator, &before, step, now_ms)
+            state.commit(write, tenant, &operator, &before, step, now_ms)
         })
         .await
     }
@@ -328,9 +327,9 @@ fn progress(connection: &Connection, operator: &str) -> Result<Progress, Error> 
 }
 
 /// Whether all of them have yet to speak again.
-fn are_due(write: &Write<'_>, operator: &str, windows: &[Window]) -> Result<bool, Error> {
+fn are_due(write: &Write<'_>, operator: &str, spoke: &[Due]) -> Result<bool, Error> {
     let mut select = write.prepare_cached("SELECT 1 FROM stream_due WHERE operator = ? AND key = ? AND end_ms = ?")?;
-    for (key, end_ms) in windows {
+    for Due { window: (key, end_ms), .. } in spoke {
         if !select.exists(params![operator, text(key), clamp(*end_ms)])? {
             return Ok(false);
         }
@@ -361,7 +360,7 @@ fn put(write: &Write<'_>, operator: &str, step: &Step) -> Result<(), Error> {
         insert.execute(params![operator, text(key), clamp(*end_ms)])?;
     }
     let mut delete = write.prepare_cached("DELETE FROM stream_due WHERE operator = ? AND key = ? AND end_ms = ?")?;
-    for (key, end_ms) in &step.spoke {
+    for Due { window: (key, end_ms), .. } in &step.spoke {
         delete.execute(params![operator, text(key), clamp(*end_ms)])?;
     }
     if step.drop_before_ms > 0 {

@@ -4,11 +4,41 @@
 use std::{collections::BTreeMap, ops::Range, sync::Arc};
 
 use async_trait::async_trait;
+use funnelweb_core::limits;
 pub use funnelweb_tenant_store::{Error, Tenant};
 
 use funnelweb_factor_events::store::{Change, Position};
 
 use crate::operator::Message;
+
+/// An operator's place in a tenant's log, or in a part of it that has an order of its own.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// Whose log.
+    pub tenant: Tenant,
+    /// The name of the operator.
+    pub operator: String,
+    /// [`MAIN`], or the part. Panes, their changes, and how far they are, are each shard's
+    /// own; windows are of all shards together, and speak at the main place.
+    pub shard: u32,
+}
+
+/// The shard that is the tenant's log itself.
+pub const MAIN: u32 = 0;
+
+impl Place {
+    /// The place in the tenant's log itself.
+    #[must_use]
+    pub fn main(tenant: &Tenant, operator: &str) -> Self {
+        Self { tenant: tenant.clone(), operator: operator.to_owned(), shard: MAIN }
+    }
+
+    /// The operator's place in another shard.
+    #[must_use]
+    pub fn at(&self, shard: u32) -> Self {
+        Self { shard, ..self.clone() }
+    }
+}
 
 /// A pane of a key.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -39,8 +69,49 @@ pub struct Progress {
     pub fence: u64,
 }
 
+impl Progress {
+    /// Whether it is behind this offset of the log.
+    pub(crate) fn has_taken(&self, offset: u64) -> bool {
+        // The first event of a log has the offset 1.
+        self.next.max(1) > offset
+    }
+
+    /// No event from before then is waited for, by what came so far.
+    pub(crate) fn watermark(&self) -> u64 {
+        self.newest_ms.saturating_sub(limits::STREAM_OUT_OF_ORDER.as_millis() as u64)
+    }
+}
+
 /// A window of a key, by its end.
 pub type Window = (Vec<String>, u64);
+
+/// A window that has to speak again, or for the first time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Due {
+    /// Which.
+    pub window: Window,
+    /// What tells the store of later events from those that the window is to speak of:
+    /// shards, and a number of each.
+    pub marks: Vec<(u32, u64)>,
+}
+
+/// What an operator has to remember of records, so as to know them when they come again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Seen {
+    /// What is below [`Step::forget_below`] of a later step is no longer needed.
+    pub generation: u64,
+    /// For whoever reads the shard to read.
+    pub bytes: Vec<u8>,
+}
+
+/// Whose events are not to be counted any more.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Subject {
+    /// A user's.
+    User(String),
+    /// A scenario's.
+    Scenario(String),
+}
 
 /// A counter of a tenant: its name, and names and values of its labels, in order.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -78,7 +149,7 @@ pub struct Step {
     /// Windows that have to speak again.
     pub due: Vec<Window>,
     /// Windows that did.
-    pub spoke: Vec<Window>,
+    pub spoke: Vec<Due>,
     /// What counters get.
     pub counts: Vec<(Series, f64)>,
     /// What is changed of hot lists, items' counters and profiles.
@@ -87,6 +158,10 @@ pub struct Step {
     pub messages: Vec<Message>,
     /// What was passed over.
     pub dead: Vec<DeadLetter>,
+    /// What is to be remembered, of a shard.
+    pub seen: Vec<Seen>,
+    /// And what is not, by generation.
+    pub forget_below: u64,
 }
 
 /// The counters of a tenant.
@@ -107,40 +182,35 @@ pub struct Published {
 #[async_trait]
 pub trait StreamStore: Send + Sync + 'static {
     /// How far an operator has come.
-    async fn progress(&self, tenant: &Tenant, operator: &str) -> Result<Progress, Error>;
+    async fn progress(&self, place: &Place) -> Result<Progress, Error>;
 
-    /// The accumulators of panes, in order; none for one that is not there.
-    async fn accumulators(
-        &self,
-        tenant: &Tenant,
-        operator: &str,
-        panes: Vec<Pane>,
-    ) -> Result<Vec<Option<Vec<u8>>>, Error>;
+    /// The accumulators of a shard's panes, in order; none for one that is not there.
+    async fn accumulators(&self, place: &Place, panes: Vec<Pane>) -> Result<Vec<Option<Vec<u8>>>, Error>;
 
-    /// Where the first pane begins that does so at `from_ms` or later.
-    async fn first_pane(&self, tenant: &Tenant, operator: &str, from_ms: u64) -> Result<Option<u64>, Error>;
+    /// Where the first pane of any shard begins that does so at `from_ms` or later.
+    async fn first_pane(&self, main: &Place, from_ms: u64) -> Result<Option<u64>, Error>;
 
-    /// The panes that begin in `range`, of the keys after `after`, key by key in an order
-    /// that never changes; and whether there are more keys. Up to
+    /// The panes of all shards that begin in `range`, of the keys after `after`, key by key
+    /// in an order that never changes; and whether there are more keys. Up to
     /// [`limits::STREAM_KEYS`](funnelweb_core::limits::STREAM_KEYS) keys, and fewer when
     /// they are larger than
     /// [`limits::STREAM_WINDOWS_BYTES`](funnelweb_core::limits::STREAM_WINDOWS_BYTES), at
     /// least one.
     async fn panes(
         &self,
-        tenant: &Tenant,
-        operator: &str,
+        main: &Place,
         range: Range<u64>,
         after: Option<Vec<String>>,
     ) -> Result<(Vec<Panes>, bool), Error>;
 
-    /// Windows that have to speak again, each with its panes, whose size is `size_ms`; as
-    /// many as of [`Self::panes`].
-    async fn due(&self, tenant: &Tenant, operator: &str, size_ms: u64) -> Result<Vec<(Window, Panes)>, Error>;
+    /// Windows that have spoken, ended at `fired_ms` or before, and have to speak again,
+    /// each with its panes, whose size is `size_ms`; as many as of [`Self::panes`].
+    async fn due(&self, main: &Place, size_ms: u64, fired_ms: u64) -> Result<Vec<(Due, Panes)>, Error>;
 
     /// Makes the changes of a step that begins at `before`; false, and nothing is
-    /// changed, when the operator has come to elsewhere meanwhile.
-    async fn commit(&self, tenant: &Tenant, operator: &str, before: Progress, step: Step) -> Result<bool, Error>;
+    /// changed, when the operator has come to elsewhere meanwhile. Only the main place
+    /// drops panes, which are then those of all shards, and only it speaks.
+    async fn commit(&self, place: &Place, before: Progress, step: Step) -> Result<bool, Error>;
 
     /// How far all operators have come.
     async fn positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error>;
@@ -185,5 +255,40 @@ pub trait StreamStore: Send + Sync + 'static {
     /// The tenants whose logs nobody follows though somebody must.
     async fn abandoned(&self) -> Result<Vec<Tenant>, Error> {
         Ok(Vec::new())
+    }
+
+    // --- where logs have shards ---
+
+    /// The last event that is taken from the log itself: those after it come with shards.
+    async fn log_until(&self, tenant: &Tenant) -> Result<u64, Error> {
+        let _ = tenant;
+        Ok(u64::MAX)
+    }
+
+    /// How far an operator has come with shards, of those that it has begun with: what is
+    /// below has changed everything that it changes.
+    async fn shards(&self, main: &Place) -> Result<BTreeMap<u32, Progress>, Error> {
+        let _ = main;
+        Ok(BTreeMap::new())
+    }
+
+    /// What is remembered of a shard.
+    async fn seen(&self, place: &Place) -> Result<Vec<Seen>, Error> {
+        let _ = place;
+        Ok(Vec::new())
+    }
+
+    /// Those of the windows that end at `end_ms`, of keys after `after`, which have an
+    /// event from just before they speak for the first time.
+    async fn marks(&self, main: &Place, end_ms: u64, after: Option<Vec<String>>) -> Result<Vec<Due>, Error> {
+        let _ = (main, end_ms, after);
+        Ok(Vec::new())
+    }
+
+    /// Those of the subjects that were deleted lately, each with the last offset that the
+    /// tenant's log had then.
+    async fn deleted(&self, tenant: &Tenant, of: Vec<Subject>) -> Result<BTreeMap<Subject, u64>, Error> {
+        let _ = (tenant, of);
+        Ok(BTreeMap::new())
     }
 }

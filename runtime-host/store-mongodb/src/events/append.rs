@@ -186,11 +186,13 @@ impl MongoEvents {
         Ok(open.map(|(_, after, _)| after).chain(integer(&log, "next")).min())
     }
 
-    /// Whether offsets were given that nobody reads past yet.
-    pub(super) async fn has_open(&self, tenant: &Tenant) -> Result<bool, Error> {
+    /// Whether offsets up to `until` were given that nobody reads past yet.
+    pub(super) async fn has_open(&self, tenant: &Tenant, until: u64) -> Result<bool, Error> {
         let Some(log) = self.store.state(&log_key(tenant)).await? else { return Ok(false) };
         let now_ms = self.store.now_ms();
-        Ok(open_batches(&log).any(|(_, _, since_ms)| !self.is_lost(since_ms, now_ms)))
+        let is_open =
+            |(_, after, since_ms): (_, i64, u64)| after.cast_unsigned() < until && !self.is_lost(since_ms, now_ms);
+        Ok(open_batches(&log).any(is_open))
     }
 
     /// Writes the note of the batch and its events; the ids of events that were there before.

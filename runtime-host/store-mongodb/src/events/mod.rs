@@ -179,8 +179,14 @@ impl Events for MongoEvents {
         self.select(filter, 1, limit).await
     }
 
-    async fn is_on_its_way(&self, tenant: &Tenant) -> Result<bool, Error> {
-        self.has_open(tenant).await
+    async fn is_on_its_way(&self, tenant: &Tenant, until: u64) -> Result<bool, Error> {
+        self.has_open(tenant, until).await
+    }
+
+    async fn is_unpublished(&self, tenant: &Tenant) -> Result<bool, Error> {
+        let filter = doc! { "tenant_id": tenant.as_str(), publish::PUBLISH: { "$exists": true } };
+        let find = Find { filter, fields: Some(doc! { "_id": 1 }), limit: Some(1), ..Find::default() };
+        Ok(!self.store.find(BATCHES, &find).await?.is_empty())
     }
 
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {

@@ -103,7 +103,7 @@ impl MongoEvents {
         Err(taken(offset, other.get_str("event_id").unwrap_or_default()))
     }
 
-    pub(super) async fn last_given(&self, tenant: &Tenant) -> Result<u64, Error> {
+    pub(crate) async fn last_given(&self, tenant: &Tenant) -> Result<u64, Error> {
         let log = self.store.state(&log_key(tenant)).await?;
         Ok(log.and_then(|log| integer(&log, "next")).map_or(0, i64::cast_unsigned))
     }

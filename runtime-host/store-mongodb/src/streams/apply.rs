@@ -9,9 +9,10 @@ use bson::{Bson, Document, doc, oid::ObjectId};
 use funnelweb_core::limits;
 use funnelweb_factor_events::store::Error;
 use funnelweb_stream::store::Series;
+use serde_json::json;
 
 use super::{
-    COUNTERS, DEAD, DUE, GONE, MongoStreams, PANES, Place,
+    COUNTERS, DEAD, DUE, GONE, MAIN, MongoStreams, PANES, Place, SEEN, Stored,
     newer::Change,
     signed,
     written::{Dead, Labels, Written},
@@ -43,9 +44,9 @@ impl MongoStreams {
         }
         let kept = [
             (PANES, panes(place, number, written)),
-            (DUE, due(place, number, written)),
             (COUNTERS, counts(place, number, &written.counts)),
             (DEAD, dead(place, number, written)),
+            (SEEN, seen(place, number, written)),
         ];
         let kept = kept.into_iter().filter(|(_, changes)| !changes.is_empty()).map(async |(collection, changes)| {
             self.store().change_older(&place.tenant, collection, number, changes).await.map_err(Error::from)
@@ -57,6 +58,12 @@ impl MongoStreams {
             self.change(place, number, written)
         );
         kept.into_iter().chain([said, changed]).collect::<Result<(), Error>>()?;
+        // Whoever sees that a window is due sees its panes.
+        self.store().change_older(&place.tenant, DUE, number, due(place, number, written)).await?;
+        self.take_marks(place, written).await?;
+        if written.forget_below > 0 {
+            self.forget_seen(place, written.forget_below).await?;
+        }
         if written.drop_before_ms > 0 {
             self.drop_before(place, number, written.drop_before_ms).await?;
         }
@@ -67,7 +74,15 @@ impl MongoStreams {
         for (topic, messages) in &written.messages {
             self.publish(place, number, topic, messages, written.at_ms).await?;
         }
-        Ok(())
+        let Some(announcer) = self.announcer.as_ref().filter(|_| !written.dead.is_empty()) else { return Ok(()) };
+        let letter = |Dead { offset, scenario_id, user_id, about, reason }: &Dead| {
+            let letter = json!({
+                "operator": place.operator, "shard": place.shard, "offset": offset, "scenario_id": scenario_id,
+                "user_id": user_id, "about": about, "reason": reason,
+            });
+            (user_id.clone(), letter.to_string())
+        };
+        announcer.bury(&place.tenant, written.dead.iter().map(letter).collect()).await
     }
 
     async fn change(&self, place: &Place, number: i64, written: &Written) -> Result<(), Error> {
@@ -85,12 +100,36 @@ impl MongoStreams {
         }
     }
 
-    /// Deletes panes that begin before, and the memory of windows that spoke and are over.
+    /// What has spoken need not do so again, unless something came since.
+    async fn take_marks(&self, place: &Place, written: &Written) -> Result<(), Error> {
+        let marks = written.spoke.iter().flat_map(|(key, end_ms, marks)| {
+            marks.iter().map(move |(shard, number)| {
+                (place.at(*shard).object_id(&[key.as_bytes(), &end_ms.to_be_bytes()]), signed(*number))
+            })
+        });
+        let change = doc! { "$set": { "spoke": true } };
+        self.store().change_marked(&place.tenant, DUE, marks.collect(), &change).await?;
+        Ok(())
+    }
+
+    /// Deletes what is no longer remembered.
+    async fn forget_seen(&self, place: &Place, below: u64) -> Result<(), Error> {
+        let (store, mut filter) = (self.store(), place.own());
+        filter.insert("generation", doc! { "$lt": signed(below) });
+        let seen = store.collection(SEEN);
+        store.again("delete", || async { seen.delete_many(filter.clone()).await }).await?;
+        Ok(())
+    }
+
+    /// Deletes panes of all shards that begin before, and the memory of windows that spoke
+    /// and are over.
     async fn drop_before(&self, place: &Place, number: i64, before_ms: u64) -> Result<(), Error> {
         let store = self.store();
-        let (mut panes, mut windows) = (place.own(), place.own());
-        // A late one drops nothing that came after it.
-        panes.extend(doc! { "from_ms": { "$lt": signed(before_ms) }, "number": { "$lte": number } });
+        let (mut panes, mut windows) = (place.all(), place.all());
+        // A late one drops nothing that came after it; of shards, what is over stays so.
+        let own = doc! { "shard": i64::from(MAIN), "number": { "$lte": number } };
+        let others = doc! { "shard": { "$ne": i64::from(MAIN) } };
+        panes.extend(doc! { "from_ms": { "$lt": signed(before_ms) }, "$or": [own, others] });
         windows.extend(doc! { "spoke": true, "end_ms": { "$lte": signed(before_ms) } });
         for (collection, filter) in [(PANES, panes), (DUE, windows)] {
             let collection = store.collection(collection);
@@ -137,7 +176,9 @@ impl MongoStreams {
             there.iter().for_each(|id| self.known.insert(*id, ()));
         }
         if there.len() < ids.len() {
-            let filter = doc! { "tenant_id": place.tenant.as_str(), GONE: { "$exists": false } };
+            let filter = doc! {
+                "tenant_id": place.tenant.as_str(), "shard": i64::from(place.shard), GONE: { "$exists": false },
+            };
             let all = self.store().collection(COUNTERS);
             let count = || async { all.count_documents(filter.clone()).await };
             let count = self.store().again("count", count).await?;
@@ -180,14 +221,23 @@ pub(super) fn pane_id(place: &Place, key: &str, from_ms: u64) -> ObjectId {
 }
 
 fn due(place: &Place, number: i64, written: &Written) -> Vec<Change> {
-    let window = |((key, end_ms), spoke): (&(String, u64), bool)| {
+    let window = |(key, end_ms): &(String, u64)| {
         let mut set = place.own();
-        set.extend(doc! { "number": number, "key": key, "end_ms": signed(*end_ms), "spoke": spoke });
+        set.extend(doc! { "number": number, "key": key, "end_ms": signed(*end_ms), "spoke": false });
         let id = place.object_id(&[key.as_bytes(), &end_ms.to_be_bytes()]);
         Change { id, update: there(set), bytes: FIELDS_BYTES + key.len() }
     };
-    let all = written.due.iter().map(|window| (window, false));
-    all.chain(written.spoke.iter().map(|window| (window, true))).map(window).collect()
+    written.due.iter().map(window).collect()
+}
+
+fn seen(place: &Place, number: i64, written: &Written) -> Vec<Change> {
+    let one = |(generation, bytes): &(u64, Vec<u8>)| {
+        let mut set = place.own();
+        set.extend(doc! { "number": number, "generation": signed(*generation), "bytes": binary(bytes.clone()) });
+        let id = place.object_id(&[&number.to_be_bytes(), b"seen", &generation.to_be_bytes()]);
+        Change { id, update: there(set), bytes: FIELDS_BYTES + bytes.len() }
+    };
+    written.seen.iter().map(one).collect()
 }
 
 fn counts(place: &Place, number: i64, counts: &[(String, Labels, f64)]) -> Vec<Change> {

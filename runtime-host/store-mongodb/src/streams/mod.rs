@@ -23,8 +23,17 @@
 //! and leaves of what it deletes a document with nothing in it but the number, so that a
 //! process that is slow puts nothing back. Those go after an hour.
 //!
+//! # Shards
+//! A step is of a shard of the log: the log itself is one, and where events are followed
+//! elsewhere, in parts, each part is another. Progress, numbers, panes and counters are a
+//! shard's own; windows speak, and panes are dropped, with steps of the log's. A window that
+//! a shard wants to speak again is marked with the number of the shard's step, and what has
+//! spoken takes the mark off if it is still that one. Which events are the log's own to
+//! give, and which come with shards, is settled once: those that were there at first, or
+//! were imported, up to an offset.
+//!
 //! # Bounds
-//! A step is of a shard of the log; there is one, 0. Live structures remember a batch for
+//! Live structures remember a batch for
 //! an hour, profiles their last 256: a step that was left half applied and is found
 //! later than that counts twice there what was applied of it.
 
@@ -34,6 +43,7 @@ mod newer;
 mod progress;
 mod purge;
 mod read;
+mod shards;
 mod topics;
 mod written;
 
@@ -41,13 +51,18 @@ use std::{
     collections::{BTreeMap, HashMap},
     ops::Range,
     sync::{Arc, Mutex},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
 use bson::{Document, doc, oid::ObjectId};
-use funnelweb_factor_events::store::{Error, Position, Tenant};
-use funnelweb_stream::store::{Counters, DeadLetter, Pane, Panes, Progress, Published, Step, StreamStore, Window};
+use funnelweb_factor_events::{
+    publish::Announcer,
+    store::{Error, Position, Tenant},
+};
+use funnelweb_stream::store::{
+    Counters, DeadLetter, Due, MAIN, Pane, Panes, Place, Progress, Published, Seen, Step, StreamStore, Subject,
+};
 use quick_cache::sync::Cache;
 use xxhash_rust::xxh3::xxh3_128;
 
@@ -65,6 +80,10 @@ pub(crate) const STEPS: &str = "fw_stream_steps";
 pub(crate) const PANES: &str = "fw_stream_panes";
 /// Windows that have to speak again, or did.
 pub(crate) const DUE: &str = "fw_stream_due";
+/// What is remembered of shards.
+pub(crate) const SEEN: &str = "fw_stream_seen";
+/// Users and scenarios that were deleted while events of theirs were on their way.
+pub(crate) const DELETED: &str = "fw_deleted";
 /// Counters of tenants, as each operator counts.
 pub(crate) const COUNTERS: &str = "fw_counters";
 /// Messages of topics.
@@ -77,8 +96,6 @@ pub(crate) const LEASES: &str = "fw_leases";
 pub(crate) const GONE: &str = "gone_at";
 /// Seconds.
 pub(crate) const GONE_S: u64 = 3600;
-/// The part of the log that a step is of.
-const SHARD: u32 = 0;
 /// Counters that are known to be there.
 const KNOWN: usize = 100_000;
 
@@ -91,39 +108,49 @@ pub struct MongoStreams {
     leases: Mutex<HashMap<Tenant, lease::Known>>,
     /// Of this process.
     holder: ObjectId,
+    /// What is told those who follow topics elsewhere; none where events are not followed in
+    /// shards.
+    announcer: Option<Arc<dyn Announcer>>,
+    /// How far logs are read themselves, and when that was looked up.
+    until: Mutex<HashMap<Tenant, (Instant, u64)>>,
 }
 
-/// Whose progress, and with what: a tenant, an operator, a shard of the log.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Place {
-    tenant: Tenant,
-    operator: String,
-    shard: u32,
+/// A place as our documents have it.
+trait Stored {
+    /// The `_id` of its progress.
+    fn id(&self) -> String;
+    /// The filter of what is the operator's in all shards, to be extended.
+    fn all(&self) -> Document;
+    /// The filter of what is its own, to be extended.
+    fn own(&self) -> Document;
+    /// The `_id` of something of its own.
+    fn object_id(&self, parts: &[&[u8]]) -> ObjectId;
+    /// A step as a batch of effects.
+    fn batch(&self, number: i64) -> u128;
 }
 
-impl Place {
-    fn new(tenant: &Tenant, operator: &str) -> Self {
-        Self { tenant: tenant.clone(), operator: operator.to_owned(), shard: SHARD }
-    }
-
+impl Stored for Place {
     /// Neither a tenant nor a shard has a `/`.
     fn id(&self) -> String {
         format!("{}/{}/{}", self.tenant, self.operator, self.shard)
     }
 
-    /// The filter of what is its own, to be extended.
-    fn own(&self) -> Document {
-        doc! { "tenant_id": self.tenant.as_str(), "operator": &self.operator, "shard": i64::from(self.shard) }
+    fn all(&self) -> Document {
+        doc! { "tenant_id": self.tenant.as_str(), "operator": &self.operator }
     }
 
-    /// The `_id` of something of its own.
+    fn own(&self) -> Document {
+        let mut own = self.all();
+        own.insert("shard", i64::from(self.shard));
+        own
+    }
+
     fn object_id(&self, parts: &[&[u8]]) -> ObjectId {
         let shard = self.shard.to_be_bytes();
         let all: Vec<&[u8]> = [self.operator.as_bytes(), &shard].into_iter().chain(parts.iter().copied()).collect();
         object_id(&self.tenant, &all)
     }
 
-    /// A step as a batch of effects.
     fn batch(&self, number: i64) -> u128 {
         xxh3_128(format!("{}/{number}", self.id()).as_bytes())
     }
@@ -135,15 +162,32 @@ impl MongoStreams {
     /// behind them.
     ///
     /// # Errors
-    /// `unavailable`.
+    /// `unavailable`;
+    /// `denied` where events are followed in shards.
     pub async fn open(events: &MongoEvents) -> Result<Arc<Self>, Error> {
+        Self::with(events, None).await
+    }
+
+    /// State beside `events`, of which those that are new are followed in shards. What
+    /// operators say is told `announcer`, too. Once that is so it stays.
+    ///
+    /// # Errors
+    /// `unavailable`.
+    pub async fn sharded(events: &MongoEvents, announcer: Arc<dyn Announcer>) -> Result<Arc<Self>, Error> {
+        Self::with(events, Some(announcer)).await
+    }
+
+    async fn with(events: &MongoEvents, announcer: Option<Arc<dyn Announcer>>) -> Result<Arc<Self>, Error> {
         let this = Arc::new(Self {
             events: events.clone(),
             known: Cache::new(KNOWN),
             leases: Mutex::default(),
             holder: ObjectId::new(),
+            announcer,
+            until: Mutex::default(),
         });
         this.pass_over_old_logs().await?;
+        this.agree_on_shards().await?;
         // Only the first of a store is told of deletions; the others' state is the same.
         let _ = this.store().streams.set(Arc::downgrade(&this));
         Ok(this)
@@ -156,39 +200,33 @@ impl MongoStreams {
 
 #[async_trait]
 impl StreamStore for MongoStreams {
-    async fn progress(&self, tenant: &Tenant, operator: &str) -> Result<Progress, Error> {
-        self.progress_of(&Place::new(tenant, operator)).await
+    async fn progress(&self, place: &Place) -> Result<Progress, Error> {
+        self.progress_of(place).await
     }
 
-    async fn accumulators(
-        &self,
-        tenant: &Tenant,
-        operator: &str,
-        panes: Vec<Pane>,
-    ) -> Result<Vec<Option<Vec<u8>>>, Error> {
-        self.accumulators_of(&Place::new(tenant, operator), &panes).await
+    async fn accumulators(&self, place: &Place, panes: Vec<Pane>) -> Result<Vec<Option<Vec<u8>>>, Error> {
+        self.accumulators_of(place, &panes).await
     }
 
-    async fn first_pane(&self, tenant: &Tenant, operator: &str, from_ms: u64) -> Result<Option<u64>, Error> {
-        self.first_pane_of(&Place::new(tenant, operator), from_ms).await
+    async fn first_pane(&self, main: &Place, from_ms: u64) -> Result<Option<u64>, Error> {
+        self.first_pane_of(main, from_ms).await
     }
 
     async fn panes(
         &self,
-        tenant: &Tenant,
-        operator: &str,
+        main: &Place,
         range: Range<u64>,
         after: Option<Vec<String>>,
     ) -> Result<(Vec<Panes>, bool), Error> {
-        self.panes_of(&Place::new(tenant, operator), range, after).await
+        self.panes_of(main, range, after).await
     }
 
-    async fn due(&self, tenant: &Tenant, operator: &str, size_ms: u64) -> Result<Vec<(Window, Panes)>, Error> {
-        self.due_of(&Place::new(tenant, operator), size_ms).await
+    async fn due(&self, main: &Place, size_ms: u64, fired_ms: u64) -> Result<Vec<(Due, Panes)>, Error> {
+        self.due_of(main, size_ms, fired_ms).await
     }
 
-    async fn commit(&self, tenant: &Tenant, operator: &str, before: Progress, step: Step) -> Result<bool, Error> {
-        self.commit_of(&Place::new(tenant, operator), &before, step).await
+    async fn commit(&self, place: &Place, before: Progress, step: Step) -> Result<bool, Error> {
+        self.commit_of(place, &before, step).await
     }
 
     async fn positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error> {
@@ -232,6 +270,26 @@ impl StreamStore for MongoStreams {
 
     async fn abandoned(&self) -> Result<Vec<Tenant>, Error> {
         self.overdue_leases().await
+    }
+
+    async fn log_until(&self, tenant: &Tenant) -> Result<u64, Error> {
+        self.until(tenant).await
+    }
+
+    async fn shards(&self, main: &Place) -> Result<BTreeMap<u32, Progress>, Error> {
+        self.shards_of(main).await
+    }
+
+    async fn seen(&self, place: &Place) -> Result<Vec<Seen>, Error> {
+        self.seen_of(place).await
+    }
+
+    async fn marks(&self, main: &Place, end_ms: u64, after: Option<Vec<String>>) -> Result<Vec<Due>, Error> {
+        self.marks_of(main, end_ms, after).await
+    }
+
+    async fn deleted(&self, tenant: &Tenant, of: Vec<Subject>) -> Result<BTreeMap<Subject, u64>, Error> {
+        self.deleted_of(tenant, of).await
     }
 }
 

@@ -71,6 +71,28 @@ impl MongoStore {
         Ok(())
     }
 
+    /// Makes the same change to those of the documents that still have the number that is
+    /// beside them.
+    pub(super) async fn change_marked(
+        &self,
+        tenant: &Tenant,
+        collection: &str,
+        marked: Vec<(ObjectId, i64)>,
+        change: &Document,
+    ) -> Result<(), Failure> {
+        let statement = |(id, number): &(ObjectId, i64)| {
+            let mut filter = doc! { "_id": id, "number": number };
+            if self.abilities.indexed_queries {
+                filter.insert("tenant_id", tenant.as_str());
+            }
+            Bson::from(doc! { "q": filter, "u": change, "multi": false })
+        };
+        for marked in marked.chunks(TOGETHER) {
+            self.update_together(collection, marked.iter().map(statement).collect()).await?;
+        }
+        Ok(())
+    }
+
     /// Which documents a step as late as this one has changed.
     async fn newer(&self, collection: &str, number: i64, changes: &[Change]) -> Result<HashSet<ObjectId>, Failure> {
         let ids: Vec<ObjectId> = changes.iter().map(|change| change.id).collect();

@@ -9,11 +9,11 @@ use bson::{Bson, Document, doc, oid::ObjectId};
 use funnelweb_factor_events::store::{Error, Position, Tenant};
 use funnelweb_stream::{
     key,
-    store::{Progress, Step},
+    store::{MAIN, Place, Progress, Step},
 };
 use mongodb::options::ReturnDocument;
 
-use super::{MongoStreams, PROGRESS, Place, SHARD, STEPS, before, signed, written::Written};
+use super::{MongoStreams, PROGRESS, STEPS, Stored, before, signed, written::Written};
 use crate::{call::Find, codec::date, documents::binary, state::integer};
 
 /// Age after which parts are of a step that was never made.
@@ -23,7 +23,7 @@ const PASSED_OVER: &str = "streams";
 /// Begins the `_id`s of logs in our bookkeeping, and what sorts behind them.
 const LOGS: [&str; 2] = ["log/", "log0"];
 
-/// A step that is written down and not known to be applied.
+/// A step that is written down and not known to be applied. Its entry has where it began, too.
 struct Pending {
     number: i64,
     bytes: Vec<u8>,
@@ -52,7 +52,10 @@ impl MongoStreams {
 
     /// The progress of an operator that has none: it begins where all do.
     async fn begin(&self, place: &Place) -> Result<Document, Error> {
-        let all = self.find_progress(&Place::new(&place.tenant, "")).await?;
+        let all = match place.shard {
+            MAIN => self.find_progress(&Place::main(&place.tenant, "")).await?,
+            _ => None,
+        };
         let of_all = |name: &str| all.as_ref().and_then(|all| integer(all, name)).unwrap_or(0);
         let mut new = doc! { "_id": place.id() };
         new.extend(place.own());
@@ -81,7 +84,8 @@ impl MongoStreams {
                 return Ok(false);
             }
         }
-        let (pending, parts) = self.write_down(place, number, &written).await?;
+        let (mut pending, parts) = self.write_down(place, number, &written).await?;
+        pending.extend(doc! { "next": signed(before.next), "newest_ms": signed(before.newest_ms) });
         let mut set = doc! {
             "number": number, "next": signed(next), "newest_ms": signed(newest_ms), "fired_ms": signed(fired_ms),
             "pending": pending,
@@ -235,11 +239,17 @@ impl MongoStreams {
             self.complete(&place).await?;
         }
         let all = self.all_progress(tenant).await?;
-        let position = |(place, found): (Place, Document)| {
+        let mut positions: BTreeMap<String, Position> = BTreeMap::new();
+        for (place, found) in all {
             let Progress { next, newest_ms, .. } = progress(&found);
-            Position { operator: place.operator, next, newest_ms }
-        };
-        Ok(all.into_iter().filter(|(place, _)| place.shard == SHARD).map(position).collect())
+            let new = || Position { operator: place.operator.clone(), next: 0, newest_ms: 0 };
+            let position = positions.entry(place.operator.clone()).or_insert_with(new);
+            position.newest_ms = position.newest_ms.max(newest_ms);
+            if place.shard == MAIN {
+                position.next = next;
+            }
+        }
+        Ok(positions.into_values().collect())
     }
 
     /// Puts every operator at its position, one that has none at that of the one without
@@ -248,7 +258,14 @@ impl MongoStreams {
         let store = self.store();
         let all = store.collection(PROGRESS);
         let others = to.get("").cloned();
+        if self.announcer.is_some() {
+            // What is imported is in no shard, and what shards have of before is in it.
+            self.read_itself(tenant, self.events.last_given(tenant).await?).await?;
+        }
         for (place, _) in self.all_progress(tenant).await? {
+            if place.shard != MAIN {
+                continue;
+            }
             let position = to.remove(&place.operator);
             if place.operator.is_empty() && position.is_none() {
                 let filter = doc! { "_id": place.id() };
@@ -265,7 +282,7 @@ impl MongoStreams {
             store.once("set a position", || async { all.update_one(filter, change).await }).await?;
         }
         for position in to.into_values() {
-            let place = Place::new(tenant, &position.operator);
+            let place = Place::main(tenant, &position.operator);
             let mut set = place.own();
             set.extend(at(Some(&position)));
             set.extend(doc! { "number": 0_i64, "fired_ms": 0_i64 });
@@ -297,7 +314,7 @@ impl MongoStreams {
     }
 
     /// Tenants with a log, and its last offset.
-    async fn logs(&self) -> Result<Vec<(Tenant, i64)>, Error> {
+    pub(super) async fn logs(&self) -> Result<Vec<(Tenant, i64)>, Error> {
         let [from, to] = LOGS;
         let find = Find {
             filter: doc! { "_id": { "$gte": from, "$lt": to } },
@@ -327,7 +344,7 @@ impl MongoStreams {
         }
         let all = store.collection(PROGRESS);
         for (tenant, last) in logs {
-            let place = Place::new(&tenant, "");
+            let place = Place::main(&tenant, "");
             let mut new = place.own();
             new.extend(doc! { "number": 0_i64, "next": last + 1, "newest_ms": 0_i64, "fired_ms": 0_i64 });
             let (filter, change) = (doc! { "_id": place.id() }, doc! { "$setOnInsert": new });
@@ -346,7 +363,7 @@ fn at(position: Option<&Position>) -> Document {
     doc! { "next": signed(next), "newest_ms": signed(newest_ms) }
 }
 
-fn progress(found: &Document) -> Progress {
+pub(super) fn progress(found: &Document) -> Progress {
     let number = |document: &Document, name: &str| integer(document, name).map_or(0, i64::cast_unsigned);
     let firing = found.get_document("firing").ok();
     Progress {

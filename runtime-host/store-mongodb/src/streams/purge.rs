@@ -4,7 +4,7 @@ use bson::{Document, doc};
 use funnelweb_factor_events::store::{Error, Tenant};
 use funnelweb_stream::{key, operator::Topic, topic_name};
 
-use super::{COUNTERS, DEAD, DUE, MongoStreams, PANES, Place, TOPICS, apply::gone};
+use super::{COUNTERS, DEAD, DUE, MongoStreams, PANES, Place, Stored, Subject, TOPICS, apply::gone};
 
 /// Whose traces go.
 #[derive(Debug, Clone, Copy)]
@@ -21,6 +21,11 @@ impl MongoStreams {
     /// # Errors
     /// `unavailable`; it can be repeated.
     pub(crate) async fn forget(&self, tenant: &Tenant, deleted: Deleted<'_>) -> Result<(), Error> {
+        let subject = match deleted {
+            Deleted::User(id) => Subject::User(id.to_owned()),
+            Deleted::Scenario(id) => Subject::Scenario(id.to_owned()),
+        };
+        self.mark_deleted(tenant, &subject).await?;
         for (place, _) in self.all_progress(tenant).await? {
             let _held = self.store().locks.streams.hold(place.id()).await;
             let number = self.next_number(&place).await?;

@@ -11,11 +11,11 @@ use funnelweb_core::limits;
 use funnelweb_factor_events::store::{Error, Tenant};
 use funnelweb_stream::{
     key,
-    store::{Counters, DeadLetter, Pane, Panes, Series, Window},
+    store::{Counters, DeadLetter, Due, Pane, Panes, Place, Series},
 };
 use futures::TryStreamExt;
 
-use super::{COUNTERS, DEAD, DUE, MongoStreams, PANES, Place, apply::pane_id, signed};
+use super::{COUNTERS, DEAD, DUE, MongoStreams, PANES, Stored, apply::pane_id, shards::by_window, signed};
 use crate::{call::Find, state::integer};
 
 /// Panes that are looked up with one question.
@@ -44,7 +44,7 @@ impl MongoStreams {
     }
 
     pub(super) async fn first_pane_of(&self, place: &Place, from_ms: u64) -> Result<Option<u64>, Error> {
-        let mut filter = place.own();
+        let mut filter = place.all();
         filter.insert("from_ms", doc! { "$gte": signed(from_ms) });
         let (fields, sort) = (Some(doc! { "from_ms": 1 }), Some(doc! { "from_ms": 1 }));
         let find = Find { filter, fields, sort, limit: Some(1), ..Find::default() };
@@ -58,7 +58,7 @@ impl MongoStreams {
         range: Range<u64>,
         after: Option<Vec<String>>,
     ) -> Result<(Vec<Panes>, bool), Error> {
-        let mut filter = place.own();
+        let mut filter = place.all();
         let after = after.map(|key| key::text(&key)).unwrap_or_default();
         let range = doc! { "$gte": signed(range.start), "$lt": signed(range.end) };
         filter.extend(doc! { "key": { "$gt": after }, "from_ms": range });
@@ -85,52 +85,54 @@ impl MongoStreams {
         Ok((found.into_iter().map(|(key, panes)| (key::values(&key), panes)).collect(), more))
     }
 
-    pub(super) async fn due_of(&self, place: &Place, size_ms: u64) -> Result<Vec<(Window, Panes)>, Error> {
-        let mut filter = place.own();
-        filter.insert("spoke", false);
+    pub(super) async fn due_of(&self, place: &Place, size_ms: u64, fired_ms: u64) -> Result<Vec<(Due, Panes)>, Error> {
+        let mut filter = place.all();
+        filter.extend(doc! { "spoke": false, "end_ms": { "$lte": signed(fired_ms) } });
         let limit = Some(signed(limits::STREAM_KEYS as u64));
-        let fields = Some(doc! { "key": 1, "end_ms": 1 });
+        let fields = Some(doc! { "key": 1, "end_ms": 1, "shard": 1, "number": 1 });
         let found = self.store().find(DUE, &Find { filter, fields, limit, ..Find::default() }).await?;
-        let window =
-            |found: &Document| Some((found.get_str("key").ok()?.to_owned(), integer(found, "end_ms")?.cast_unsigned()));
-        let windows: Vec<(String, u64)> = found.iter().filter_map(window).collect();
         let (mut all, mut size) = (Vec::new(), 0);
-        for windows in windows.chunks(WINDOWS) {
+        for windows in by_window(&found).chunks(WINDOWS) {
             let panes = self.panes_in(place, windows, size_ms).await?;
-            for (key, end_ms) in windows {
+            for due in windows {
                 if size > limits::STREAM_WINDOWS_BYTES {
                     return Ok(all);
                 }
+                let (key, end_ms) = &due.window;
                 let range = end_ms.saturating_sub(size_ms)..*end_ms;
                 let own = panes.get(key).map(|panes| panes.range(range)).into_iter().flatten();
-                let own: Vec<Accumulated> = own.map(|(from_ms, bytes)| (*from_ms, bytes.clone())).collect();
+                let each = |(from_ms, shards): (&u64, &Vec<Vec<u8>>)| {
+                    shards.iter().map(|bytes| (*from_ms, bytes.clone())).collect::<Vec<_>>()
+                };
+                let own: Vec<Accumulated> = own.flat_map(each).collect();
                 size += own.iter().map(|(_, accumulator)| accumulator.len()).sum::<usize>();
-                let key = key::values(key);
-                all.push(((key.clone(), *end_ms), (key, own)));
+                all.push((due.clone(), (key.clone(), own)));
             }
         }
         Ok(all)
     }
 
-    /// The panes of windows of this size, by key and begin.
+    /// The panes of windows of this size, by key and begin, those of all shards.
     async fn panes_in(
         &self,
         place: &Place,
-        windows: &[(String, u64)],
+        windows: &[Due],
         size_ms: u64,
-    ) -> Result<HashMap<String, BTreeMap<u64, Vec<u8>>>, Error> {
-        let window = |(key, end_ms): &(String, u64)| {
+    ) -> Result<HashMap<Vec<String>, BTreeMap<u64, Vec<Vec<u8>>>>, Error> {
+        let window = |due: &Due| {
+            let (key, end_ms) = &due.window;
             let range = doc! { "$gte": signed(end_ms.saturating_sub(size_ms)), "$lt": signed(*end_ms) };
-            let mut filter = place.own();
-            filter.extend(doc! { "key": key, "from_ms": range });
+            let mut filter = place.all();
+            filter.extend(doc! { "key": key::text(key), "from_ms": range });
             filter
         };
         let filter = doc! { "$or": windows.iter().map(window).collect::<Vec<_>>() };
         let fields = Some(doc! { "key": 1, "from_ms": 1, "accumulator": 1 });
         let found = self.store().find(PANES, &Find { filter, fields, ..Find::default() }).await?;
-        let mut panes: HashMap<String, BTreeMap<u64, Vec<u8>>> = HashMap::new();
+        let mut panes: HashMap<Vec<String>, BTreeMap<u64, Vec<Vec<u8>>>> = HashMap::new();
+        // A pane that two of the windows have is found once.
         for (key, (from_ms, accumulator)) in found.iter().filter_map(pane) {
-            panes.entry(key).or_default().insert(from_ms, accumulator);
+            panes.entry(key::values(&key)).or_default().entry(from_ms).or_default().push(accumulator);
         }
         Ok(panes)
     }

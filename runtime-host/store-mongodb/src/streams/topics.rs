@@ -6,11 +6,14 @@ use std::time::Duration;
 
 use bson::{Document, doc};
 use funnelweb_core::limits;
-use funnelweb_factor_events::store::{Error, Tenant};
+use funnelweb_factor_events::{
+    publish::Said,
+    store::{Error, Tenant},
+};
 use funnelweb_stream::store::Published;
 use xxhash_rust::xxh3::xxh3_64;
 
-use super::{MongoStreams, Place, TOPICS, before, signed, written::Message};
+use super::{MongoStreams, Place, Stored, TOPICS, before, signed, written::Message};
 use crate::{
     call::Find,
     codec::date,
@@ -58,6 +61,14 @@ impl MongoStreams {
         match store.once("insert", || async { all.insert_many(&documents).ordered(false).await }).await {
             Err(failure) if !failure.is_duplicate() => return Err(failure.into()),
             _ => {}
+        }
+        if let Some(announcer) = &self.announcer {
+            let said = |(offset, message): (i64, &Message)| Said {
+                offset: offset.cast_unsigned(),
+                key: message.key.clone(),
+                body: message.body.clone(),
+            };
+            announcer.announce(tenant, topic, (first..).zip(messages).map(said).collect()).await?;
         }
         let entry = format!("steps.{}", name(place));
         let mut filter = doc! { "_id": topic_key(tenant, topic) };

@@ -32,7 +32,7 @@ use crate::{
     operator::{
         Aggregated, Batch, Change, Declaration, Event, Failure, Field, Message, Metric, Operator, Output, Topic, Window,
     },
-    store::{Series, StreamStore},
+    store::{Place, Series, StreamStore},
 };
 
 /// Counts events, their seconds, and says both of each window; some it cannot take.
@@ -193,6 +193,10 @@ impl World {
         let log: Arc<dyn Events> = Arc::new(events);
         let engine = Engine::new(log.clone(), store.clone());
         Self { folder, files, documents, live, log, store, engine, tenant: Tenant::new("acme").unwrap() }
+    }
+
+    fn place(&self) -> Place {
+        Place::main(&self.tenant, "counting")
     }
 
     /// The same folder, as a process that starts finds it.

@@ -62,7 +62,7 @@ async fn what_is_deleted_during_a_step_stays_deleted() {
     assert_eq!(step.unwrap(), Outcome::Advanced);
     world.run(&held.0, NOW).await;
     assert!(world.counted("seen_total").await.is_empty());
-    assert_eq!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap(), None);
+    assert_eq!(world.store.first_pane(&world.place(), 0).await.unwrap(), None);
 }
 
 #[tokio::test]
@@ -146,9 +146,9 @@ async fn a_deleted_user_or_scenario_leaves_no_state() {
     for purge in [Purge::User("ann".to_owned()), Purge::Scenario("feed".to_owned())] {
         world.append(&[(NOW, "a"), (NOW, "p")]).await;
         world.run(&operator, NOW).await;
-        assert!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap().is_some());
+        assert!(world.store.first_pane(&world.place(), 0).await.unwrap().is_some());
         world.files.purge(&world.tenant, purge).await.unwrap();
-        assert_eq!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap(), None);
+        assert_eq!(world.store.first_pane(&world.place(), 0).await.unwrap(), None);
         assert!(world.store.dead_letters(&world.tenant, 10).await.unwrap().is_empty());
     }
 }

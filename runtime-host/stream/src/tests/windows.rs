@@ -91,7 +91,7 @@ async fn a_window_before_those_that_are_firing_speaks_too() {
     for _ in 0..2 {
         assert_eq!(world.engine.step(&world.tenant, &operator, later).await.unwrap(), Outcome::Advanced);
     }
-    let progress = world.store.progress(&world.tenant, "counting").await.unwrap();
+    let progress = world.store.progress(&world.place()).await.unwrap();
     assert!(progress.firing.is_some(), "{progress:?}");
     world.append(&[(NOW + 5 * SECOND, "a")]).await;
     world.run(&operator, later).await;
@@ -116,7 +116,7 @@ async fn many_keys_fire_in_several_steps() {
     assert_eq!(messages.len(), items.len(), "each window speaks once");
     assert_eq!(messages.last().unwrap().offset, items.len() as u64);
     // Nothing is left of them.
-    assert_eq!(world.store.first_pane(&world.tenant, "counting", 0).await.unwrap(), None);
+    assert_eq!(world.store.first_pane(&world.place(), 0).await.unwrap(), None);
 }
 
 /// Against a count from the raw events; the process ends at any time.
