@@ -130,7 +130,7 @@ class Operator:
         _check(interface is not None, f"it does not export {INTERFACE}")
         for name in CALLS:
             index = instance.get_export_index(store, name, interface)
-            function = index and instance.get_func(store, index)
+            function = instance.get_func(store, index) if index else None
             if function is None:
                 raise OperatorError(f"{INTERFACE} has no {name}")
             self._functions[name] = function

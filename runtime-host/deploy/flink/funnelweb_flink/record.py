@@ -112,8 +112,8 @@ def _details(body: dict[str, Any]) -> tuple[str, float | None, float | None]:
     if not isinstance(context, dict) or not isinstance(extra, dict):
         return "", None, None
     group = context.get("experiment_group")
-    in_group = isinstance(group, str) and is_id(group)
-    return (group if in_group else ""), _float(extra.get("completion_rate")), _float(extra.get("watch_duration"))
+    group = group if isinstance(group, str) and is_id(group) else ""
+    return group, _float(extra.get("completion_rate")), _float(extra.get("watch_duration"))
 
 
 def _float(value: Any) -> float | None:

@@ -3,6 +3,7 @@
 import json
 
 import pytest
+
 from funnelweb_flink.model import Aggregated, Batch, Count, Event, Heat, Message, Metric, Signal, Span, Taste
 from funnelweb_flink.operator import Operator, OperatorError
 

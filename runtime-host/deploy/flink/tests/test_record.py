@@ -6,6 +6,7 @@ from itertools import product
 from pathlib import Path
 
 import pytest
+
 from funnelweb_flink import topics
 from funnelweb_flink.record import Behavior, Unreadable, decode, is_id
 

@@ -1,0 +1,86 @@
+"""From records to the parts of panes: what cannot be read, or was there before, ends here."""
+
+import time
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+from pyflink.common import Duration, Row, Types
+from pyflink.datastream import KeyedProcessFunction, OutputTag, ProcessFunction, RuntimeContext, ValueState
+from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
+
+from . import topics
+from .firing import Letter, Part
+from .model import Batch, Event
+from .operator import Operator, OperatorError
+from .record import Behavior, Unreadable, decode
+from .window import Windows
+
+DEAD = OutputTag("dead", Types.PICKLED_BYTE_ARRAY())
+
+
+class Decode(ProcessFunction):
+    """Rows of the source to behaviours."""
+
+    def __init__(self, topic_prefix: str) -> None:
+        self._prefix = topic_prefix
+
+    def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Any]:
+        payload, topic, partition, offset = value[0], value[1], value[2], value[3]
+        tenant = topics.tenant(self._prefix, topic)
+        try:
+            if tenant is None:
+                raise Unreadable("the topic is no tenant's")
+            if payload is None:
+                raise Unreadable("there is no value")
+            yield decode(tenant, partition, offset, bytes(payload), time.time_ns() // 1_000_000)
+        except Unreadable as reason:
+            yield DEAD, Letter(topic, partition, offset, str(reason), bytes(payload or b""))
+
+
+class Parts(KeyedProcessFunction):
+    """Of each behaviour, once, what each operator makes of it. Keyed by tenant and batch: batch and
+    index together are one event's alone."""
+
+    def __init__(self, operators: list[str], topic_prefix: str, duplicates_ms: int) -> None:
+        self._paths, self._prefix, self._duplicates_ms = operators, topic_prefix, duplicates_ms
+        self._operators: list[tuple[Operator, Windows]] = []
+        self._seen: ValueState
+
+    def open(self, runtime_context: RuntimeContext) -> None:
+        operators = [Operator.load(path) for path in self._paths]
+        self._operators = [(operator, Windows.of(operator.declaration)) for operator in operators]
+        # A set of indexes as one number.
+        seen = ValueStateDescriptor("seen", Types.PICKLED_BYTE_ARRAY())
+        seen.enable_time_to_live(StateTtlConfig.new_builder(Duration.of_millis(self._duplicates_ms)).build())
+        self._seen = runtime_context.get_state(seen)
+
+    def process_element(self, value: Behavior, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        seen = self._seen.value() or 0
+        if seen >> value.index & 1:
+            return
+        self._seen.update(seen | 1 << value.index)
+        yield from self._parts(value)
+
+    def _parts(self, behavior: Behavior) -> Iterable[Any]:
+        event = behavior.event
+        for operator, windows in self._operators:
+            pane, key = windows.pane(event.timestamp_ms), key_of(operator.declaration.key, event)
+            try:
+                [accumulator] = operator.aggregate([Batch(key, pane, [event])])
+            except OperatorError as error:
+                topic = topics.behaviors(self._prefix, behavior.tenant)
+                reason, about = f"{operator.name}: {error}", event.event_id.encode()
+                yield DEAD, Letter(topic, behavior.partition, behavior.offset, reason, about)
+                continue
+            place = (behavior.partition, behavior.offset)
+            yield Part(operator.name, behavior.tenant, key, pane, accumulator, *place)
+
+
+def key_of(fields: list[str], event: Event) -> list[str]:
+    parts = {
+        "scenario": event.scenario_id,
+        "user": event.user_id,
+        "item": event.item_id,
+        "group": event.group,
+    }
+    return [parts[one] for one in fields]
