@@ -44,6 +44,8 @@ def environment(settings: Settings) -> StreamExecutionEnvironment:
     configuration.set_string("python.fn-execution.bundle.time", str(settings.early_ms))
     if settings.checkpoint_folder is not None:
         configuration.set_string("execution.checkpointing.dir", settings.checkpoint_folder)
+    if settings.restore is not None:
+        configuration.set_string("execution.state-recovery.path", settings.restore)
     retention = "execution.checkpointing.externalized-checkpoint-retention"
     configuration.set_string(retention, "RETAIN_ON_CANCELLATION")
     env = StreamExecutionEnvironment.get_execution_environment(configuration)

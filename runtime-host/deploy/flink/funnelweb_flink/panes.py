@@ -7,7 +7,7 @@ over is remembered, for after a failure the watermark begins anew.
 
 from collections.abc import Iterator
 
-from pyflink.common import Duration, Types
+from pyflink.common import Time, Types
 from pyflink.datastream import AggregateFunction, KeyedProcessFunction, RuntimeContext, TimeDomain
 from pyflink.datastream.state import (
     AggregatingState,
@@ -72,7 +72,7 @@ class Panes(KeyedProcessFunction):
         # Whether something came to it that it has not told.
         self._due = runtime_context.get_state(ValueStateDescriptor("due", Types.BOOLEAN()))
         over = ValueStateDescriptor("over", Types.BOOLEAN())
-        over.enable_time_to_live(StateTtlConfig.new_builder(Duration.of_seconds(self._memory_s)).build())
+        over.enable_time_to_live(StateTtlConfig.new_builder(Time.seconds(self._memory_s)).build())
         self._over = runtime_context.get_state(over)
 
     def process_element(self, value: Part, ctx: KeyedProcessFunction.Context) -> Iterator[Firing]:

@@ -4,9 +4,9 @@ import time
 from collections.abc import Iterable, Iterator
 from typing import Any
 
-from pyflink.common import Duration, Row, Types
-from pyflink.datastream import KeyedProcessFunction, OutputTag, ProcessFunction, RuntimeContext, ValueState
-from pyflink.datastream.state import StateTtlConfig, ValueStateDescriptor
+from pyflink.common import Row, Time, Types
+from pyflink.datastream import KeyedProcessFunction, OutputTag, ProcessFunction, RuntimeContext
+from pyflink.datastream.state import StateTtlConfig, ValueState, ValueStateDescriptor
 
 from . import topics
 from .firing import Letter, Part
@@ -51,7 +51,7 @@ class Parts(KeyedProcessFunction):
         self._operators = [(operator, Windows.of(operator.declaration)) for operator in operators]
         # A set of indexes as one number.
         seen = ValueStateDescriptor("seen", Types.PICKLED_BYTE_ARRAY())
-        seen.enable_time_to_live(StateTtlConfig.new_builder(Duration.of_millis(self._duplicates_ms)).build())
+        seen.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(self._duplicates_ms)).build())
         self._seen = runtime_context.get_state(seen)
 
     def process_element(self, value: Behavior, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import pymongo
 import redis
 from pyflink.common import Row, Types
-from pyflink.datastream import KeyedProcessFunction, MapState, RuntimeContext, ValueState
-from pyflink.datastream.state import MapStateDescriptor, ValueStateDescriptor
+from pyflink.datastream import KeyedProcessFunction, RuntimeContext
+from pyflink.datastream.state import MapState, MapStateDescriptor, ValueState, ValueStateDescriptor
 
 from .firing import Firing, Letter
 from .live import Live

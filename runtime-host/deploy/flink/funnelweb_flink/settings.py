@@ -44,6 +44,8 @@ class Settings:
     memory_s: int = 6 * 3600
     checkpoint_interval_ms: int = 10_000
     checkpoint_folder: str | None = None
+    # A checkpoint or savepoint to go on from, where there is no `flink run --fromSavepoint`.
+    restore: str | None = None
     parallelism: int = 1
 
     def __post_init__(self) -> None:

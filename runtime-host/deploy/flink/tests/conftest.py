@@ -10,7 +10,8 @@ from funnelweb_flink.operator import Operator
 
 from .servers import ferretdb, redis_server
 
-ROOT = Path(__file__).resolve().parents[4]
+# Of the repository, or `$FUNNELWEB_ROOT`: one that is built.
+ROOT = Path(os.environ.get("FUNNELWEB_ROOT") or Path(__file__).resolve().parents[4])
 
 
 def components() -> Path:

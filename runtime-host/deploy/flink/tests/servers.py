@@ -30,11 +30,19 @@ def cache() -> Path:
 class Server:
     """A process and all that it starts."""
 
-    def __init__(self, arguments: list[str], folder: Path, port: int) -> None:
+    def __init__(
+        self, arguments: list[str], folder: Path, port: int, environment: dict[str, str] | None = None
+    ) -> None:
         self.port, self._log = port, folder / "log"
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                arguments, cwd=folder, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
+                arguments,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
             )
 
     def wait(self) -> None:
@@ -49,6 +57,10 @@ class Server:
                     self.stop()
                     raise RuntimeError(f"did not start:\n{self.log()}") from None
                 time.sleep(0.05)
+
+    def check(self) -> None:
+        """That it still runs."""
+        assert self._process.poll() is None, self.log()
 
     def log(self) -> str:
         return self._log.read_text(errors="replace")[-20_000:]
