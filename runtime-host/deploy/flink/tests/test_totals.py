@@ -1,0 +1,82 @@
+"""What panes add, which windows they are in, and settings."""
+
+import random
+from pathlib import Path
+
+import pytest
+
+from funnelweb_flink.firing import Firing
+from funnelweb_flink.model import Batch, Event, Metric, Signal, Span
+from funnelweb_flink.operator import Operator, OperatorError
+from funnelweb_flink.settings import Settings
+from funnelweb_flink.totals import series, totals
+from funnelweb_flink.window import Windows
+
+START = 1_767_225_600_000
+SPAN = Span(START, START + 300_000)
+
+
+def likes(count: int) -> list[Event]:
+    signal = Signal(2.0, 300, 300, True, [("category", "c", 2.0)])
+    return [Event("e", "feed", "ann", "i", "like", START, signal=signal)] * count
+
+
+def test_a_pane_adds_what_it_has_and_had(operators: dict[str, Operator]) -> None:
+    def firing(key: list[str], operator: Operator) -> Firing:
+        before, total = (operator.aggregate([Batch(key, SPAN, likes(count))])[0] for count in (1, 3))
+        return Firing(operator.name, "acme", key, SPAN, total, before)
+
+    hotness, profile = operators["hotness"], operators["profile"]
+    added = totals(hotness, firing(["feed", "i"], hotness))
+    [heat] = added.heat
+    assert (heat.weight, heat.before, heat.last_ms) == (pytest.approx(3.0), pytest.approx(1.0), START)
+    assert added.counts == {"i": {"like_count": (3.0, 1.0)}}
+    [taste] = totals(profile, firing(["feed", "ann"], profile)).tastes
+    assert taste.preferences == {("category", "c"): pytest.approx(3.0)} and taste.before
+    assert (taste.counters["total_like_count"], taste.before.counters["total_like_count"]) == (3.0, 1.0)
+
+
+def test_what_is_said_of_another_time_is_refused(operators: dict[str, Operator]) -> None:
+    operator, key = operators["hotness"], ["feed", "i"]
+    [total] = operator.aggregate([Batch(key, SPAN, likes(1))])
+    with pytest.raises(OperatorError, match="is not in the pane"):
+        totals(operator, Firing(operator.name, "acme", key, Span(0, 300_000), total, None))
+
+
+def test_counters_have_the_names_that_prometheus_has() -> None:
+    labels = [("scenario", 'a"b\\'), ("group", ""), ("action", "x")]
+    assert series(Metric("a_total", labels, 1.0)) == r'funnelweb_a_total{action="x",scenario="a\"b\\"}'
+    assert series(Metric("a_total", [], 1.0)) == "funnelweb_a_total"
+
+
+def test_a_pane_is_in_the_windows_that_hold_its_times() -> None:
+    chance = random.Random(1)
+    for _ in range(200):
+        slide, slides, late = chance.randrange(1000, 1050), chance.randrange(1, 20), chance.randrange(99)
+        windows, at_ms = Windows(slides * slide, slide, late), chance.randrange(10**6, 10**7)
+        pane = windows.pane(at_ms)
+        assert pane.from_ms <= at_ms < pane.to_ms and pane.from_ms % slide == 0
+        ends = windows.ends(pane.from_ms)
+        assert len(ends) == slides
+        assert all(pane.from_ms in windows.panes(end) and windows.window(end).to_ms > at_ms for end in ends)
+        over_ms = windows.over_ms(pane.from_ms)
+        assert windows.has_closed(ends[-1], over_ms) and not windows.has_closed(ends[-1], over_ms - 1)
+
+
+def test_settings_are_read_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    file = tmp_path / "job.toml"
+    text = """
+        operators = ["a.wasm"]
+        bootstrap_servers = "k:9092"
+        redis_url = { env = "REDIS" }
+        mongodb_url = "mongodb://m"
+        kafka = { "security.protocol" = "SSL" }
+    """
+    monkeypatch.setenv("REDIS", "redis://r")
+    file.write_text(text)
+    settings = Settings.read(str(file))
+    assert (settings.redis_url, settings.kafka) == ("redis://r", {"security.protocol": "SSL"})
+    for wrong, reason in [("early = 1", "no such setting"), ("early_ms = 0", "early_ms"), ('start = "now"', "start")]:
+        file.write_text(text + wrong)
+        with pytest.raises(ValueError, match=reason):
+            Settings.read(str(file))
