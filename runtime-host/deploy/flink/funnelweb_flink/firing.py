@@ -14,9 +14,6 @@ class Part:
     key: list[str]
     pane: Span
     accumulator: bytes
-    # Of the record in its topic; one event's alone.
-    partition: int
-    offset: int
 
     def group(self) -> str:
         return _text(self.operator, self.tenant, *self.key)
@@ -36,8 +33,8 @@ class Firing:
     total: bytes
     # What it had when it fired before: none the first time.
     before: bytes | None
-    # The record, of an event that came after its pane was over.
-    late: str | None = None
+    # Whether no window takes it any more.
+    over: bool = False
 
     def group(self) -> str:
         return _text(self.operator, self.tenant, *self.key)
@@ -45,8 +42,7 @@ class Firing:
     def name(self) -> str:
         """Tells it from all else that changes the same things."""
         # No id has a `/` in it.
-        name = "/".join((self.operator, *self.key, str(self.pane.from_ms)))
-        return f"{name}/{self.late}" if self.late else name
+        return "/".join((self.operator, *self.key, str(self.pane.from_ms)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,6 @@ def environment(settings: Settings) -> StreamExecutionEnvironment:
     configuration = Configuration()
     configuration.set_string("python.executable", sys.executable)
     configuration.set_string("python.client.executable", sys.executable)
-    configuration.set_string("table.exec.source.idle-timeout", f"{settings.idle_ms} ms")
     # A change waits for a bundle to fill for no longer than it may.
     configuration.set_string("python.fn-execution.bundle.time", str(settings.early_ms))
     if settings.checkpoint_folder is not None:
@@ -57,6 +56,7 @@ def environment(settings: Settings) -> StreamExecutionEnvironment:
 
 
 def build(tables: StreamTableEnvironment, settings: Settings) -> StatementSet:
+    tables.get_config().set("table.exec.source.idle-timeout", f"{settings.idle_ms} ms")
     tables.execute_sql(_source(settings))
     tables.execute_sql(_sink(settings))
     rows = tables.sql_query("SELECT `value`, `topic`, `partition`, `offset`, `at` FROM behaviors")

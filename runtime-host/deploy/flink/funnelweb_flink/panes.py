@@ -1,18 +1,18 @@
 """Panes: what events of one key and slide add up to, told early and often.
 
-A pane fires some time after something came to it, and when it is over. What comes after that
-is told alone, under the place of its record: it counts, and no window has it. That a pane was
-over is remembered, for after a failure the watermark begins anew.
+A pane fires some time after something came to it, and at its end. It is kept long after it is
+over: what it has is then the same whichever of its events came late, which after a failure,
+when the watermark begins anew, may be others than before it. No window has what comes to one
+that is over.
 """
 
 from collections.abc import Iterator
 
-from pyflink.common import Time, Types
+from pyflink.common import Types
 from pyflink.datastream import AggregateFunction, KeyedProcessFunction, RuntimeContext, TimeDomain
 from pyflink.datastream.state import (
     AggregatingState,
     AggregatingStateDescriptor,
-    StateTtlConfig,
     ValueState,
     ValueStateDescriptor,
 )
@@ -51,46 +51,53 @@ class Panes(KeyedProcessFunction):
     """Keyed by the place of a part: operator, tenant, key and the begin of the pane."""
 
     def __init__(self, operators: list[str], early_ms: int, memory_s: int) -> None:
-        self._paths, self._early_ms, self._memory_s = operators, early_ms, memory_s
+        self._paths, self._early_ms = operators, early_ms
+        # What stores remember of a pane is gone before the pane is.
+        self._kept_ms = 2 * 1000 * memory_s
         self._windows: dict[str, Windows] = {}
         self._total: AggregatingState
         self._of: ValueState
         self._fired: ValueState
         self._due: ValueState
         self._over: ValueState
+        self._touched: ValueState
+        self._until: ValueState
 
     def open(self, runtime_context: RuntimeContext) -> None:
         loaded = [Operator.load(path) for path in self._paths]
         self._windows = {operator.name: Windows.of(operator.declaration) for operator in loaded}
         merge = Merge({operator.name: operator for operator in loaded})
         pickled = Types.PICKLED_BYTE_ARRAY()
-        total = AggregatingStateDescriptor("total", merge, pickled)
-        self._total = runtime_context.get_aggregating_state(total)
+        self._total = runtime_context.get_aggregating_state(AggregatingStateDescriptor("total", merge, pickled))
         # Which pane it is, without what is in it.
         self._of = runtime_context.get_state(ValueStateDescriptor("of", pickled))
         self._fired = runtime_context.get_state(ValueStateDescriptor("fired", pickled))
         # Whether something came to it that it has not told.
         self._due = runtime_context.get_state(ValueStateDescriptor("due", Types.BOOLEAN()))
-        over = ValueStateDescriptor("over", Types.BOOLEAN())
-        over.enable_time_to_live(StateTtlConfig.new_builder(Time.seconds(self._memory_s)).build())
-        self._over = runtime_context.get_state(over)
+        self._over = runtime_context.get_state(ValueStateDescriptor("over", Types.BOOLEAN()))
+        # When something came to it last.
+        self._touched = runtime_context.get_state(ValueStateDescriptor("touched", Types.LONG()))
+        # When it is looked whether that was long ago.
+        self._until = runtime_context.get_state(ValueStateDescriptor("until", Types.LONG()))
 
-    def process_element(self, value: Part, ctx: KeyedProcessFunction.Context) -> Iterator[Firing]:
+    def process_element(self, value: Part, ctx: KeyedProcessFunction.Context) -> None:
         timers = ctx.timer_service()
-        over_ms = self._windows[value.operator].over_ms(value.pane.from_ms)
-        if self._over.value() or over_ms <= timers.current_watermark():
-            late = f"{value.partition}:{value.offset}"
-            yield Firing(value.operator, value.tenant, value.key, value.pane, value.accumulator, None, late)
-            return
+        now_ms = timers.current_processing_time()
         self._total.add(value)
         if self._of.value() is None:
             self._of.update((value.operator, value.tenant, value.key, value.pane))
-            # The last moment of the pane, so that windows that end then have all of it.
-            timers.register_event_time_timer(value.pane.to_ms - 1)
-            timers.register_event_time_timer(over_ms)
+            over_ms = self._windows[value.operator].over_ms(value.pane.from_ms)
+            if over_ms <= timers.current_watermark():
+                self._over.update(True)
+            else:
+                # The last moment of the pane, so that windows that end then have all of it.
+                timers.register_event_time_timer(value.pane.to_ms - 1)
+                timers.register_event_time_timer(over_ms)
+            self._look(now_ms + self._kept_ms, ctx)
+        self._touched.update(now_ms)
         if not self._due.value():
             self._due.update(True)
-            timers.register_processing_time_timer(timers.current_processing_time() + self._early_ms)
+            timers.register_processing_time_timer(now_ms + self._early_ms)
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Firing]:
         of = self._of.value()
@@ -99,11 +106,20 @@ class Panes(KeyedProcessFunction):
         operator, tenant, key, pane = of
         if self._due.value():
             total = self._total.get()
-            yield Firing(operator, tenant, key, pane, total, self._fired.value())
+            yield Firing(operator, tenant, key, pane, total, self._fired.value(), bool(self._over.value()))
             self._fired.update(total)
             self._due.clear()
-        in_event_time = ctx.time_domain() == TimeDomain.EVENT_TIME
-        if in_event_time and timestamp >= self._windows[operator].over_ms(pane.from_ms):
-            for state in (self._total, self._of, self._fired):
+        if ctx.time_domain() == TimeDomain.EVENT_TIME:
+            if timestamp >= self._windows[operator].over_ms(pane.from_ms):
+                self._over.update(True)
+        elif timestamp == self._until.value():
+            until_ms = self._touched.value() + self._kept_ms
+            if timestamp < until_ms:
+                self._look(until_ms, ctx)
+                return
+            for state in (self._total, self._of, self._fired, self._over, self._touched, self._until):
                 state.clear()
-            self._over.update(True)
+
+    def _look(self, until_ms: int, ctx: KeyedProcessFunction.Context) -> None:
+        self._until.update(until_ms)
+        ctx.timer_service().register_processing_time_timer(until_ms)

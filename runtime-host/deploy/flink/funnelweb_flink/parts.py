@@ -72,8 +72,7 @@ class Parts(KeyedProcessFunction):
                 reason, about = f"{operator.name}: {error}", event.event_id.encode()
                 yield DEAD, Letter(topic, behavior.partition, behavior.offset, reason, about)
                 continue
-            place = (behavior.partition, behavior.offset)
-            yield Part(operator.name, behavior.tenant, key, pane, accumulator, *place)
+            yield Part(operator.name, behavior.tenant, key, pane, accumulator)
 
 
 def key_of(fields: list[str], event: Event) -> list[str]:

@@ -3,8 +3,7 @@
 
 A profile remembers, in `_fw.panes`, what was applied of the last panes that moved it, and is
 written on condition of its version: whatever fires again after a failure moves it by the
-difference. Of an event that came after its pane was over it remembers the record, with the
-batches that the host applies.
+difference.
 """
 
 import json
@@ -30,10 +29,8 @@ Document = dict[str, Any]
 
 ATTEMPTS = 24
 LONGEST_WAIT_S = 0.1
-# What is remembered: of a user, three panes take events at a time.
-PANES = 8
-BATCHES = 256
-BATCH_BYTES = 16
+# What is remembered. Of a user, three panes take events at a time, and older ones what is late.
+PANES = 16
 # Those of `runtime-host/factor-documents/src/profile`.
 LEAST_SCORE = 1e-6
 PREFERENCES = 128
@@ -54,7 +51,8 @@ class _Move:
 
 
 class Profiles:
-    def __init__(self, database: Database[Document]) -> None:
+    def __init__(self, database: Database[Document], memory_s: int) -> None:
+        self._memory_s = memory_s
         self._profiles: Collection[Document] = database["user_profiles"]
         self._state: Collection[Document] = database["fw_state"]
 
@@ -79,14 +77,11 @@ class Profiles:
         place = {"_id": id_, "tenant_id": firing.tenant, "scenario_id": scenario, "user_id": user}
         found = self._profiles.find_one(place)
         own = (found or {}).get("_fw", {})
-        remembered = _remember(own, firing, taste)
-        if remembered is None:
-            return False
-        applied, memory = remembered
+        now = datetime.now(timezone.utc)
+        applied, panes = self._remembered(own, firing, taste, int(now.timestamp()))
         move = _difference(firing, taste, applied)
         if move is None:
             return False
-        now = datetime.now(timezone.utc)
         moved = _moved(found or {}, move) | {"updated_at": now}
         size = len(bson.encode({**(found or {}), **moved}))
         if size > DOCUMENT_BYTES:
@@ -95,38 +90,33 @@ class Profiles:
         if found is None:
             version = self._floor(firing.tenant) + 1
             signed = handle - 2**64 if handle >= 2**63 else handle
-            own = {"handle": Int64(signed), "version": Int64(version), "status": "", **memory}
+            own = {"handle": Int64(signed), "version": Int64(version), "status": "", "panes": panes}
             try:
                 self._profiles.insert_one({**place, "created_at": now, **moved, "_fw": own})
             except DuplicateKeyError:
                 return None
             return True
         version = int(own.get("version", 0))
-        change = moved | {f"_fw.{name}": value for name, value in memory.items()}
-        change["_fw.version"] = Int64(version + 1)
+        change = moved | {"_fw.panes": panes, "_fw.version": Int64(version + 1)}
         done = self._profiles.update_one({**place, "_fw.version": version}, {"$set": change})
         return True if done.matched_count else None
+
+    def _remembered(
+        self, own: Document, firing: Firing, taste: TasteTotal, now_s: int
+    ) -> tuple[Document | None, list[Document]]:
+        """What was applied of the pane, and what is to be remembered when it is applied as it is now."""
+        name = f"{firing.name()}/{taste.half_life_s}"
+        # The job forgets a pane later than this.
+        panes = [pane for pane in own.get("panes", []) if pane["at_s"] > now_s - self._memory_s]
+        same = next((pane for pane in panes if pane["pane"] == name), None)
+        others = [pane for pane in panes if pane is not same]
+        new = {"pane": name, "at_s": Int64(now_s), "applied": json.dumps(_applied(taste))}
+        return json.loads(same["applied"]) if same else _applied(taste.before), [*others, new][-PANES:]
 
     def _floor(self, tenant: str) -> int:
         """The version above which new documents start: none that was deleted had a higher one."""
         entry = self._state.find_one({"_id": f"floor/{tenant}"})
         return int((entry or {}).get("version", 0))
-
-
-def _remember(own: Document, firing: Firing, taste: TasteTotal) -> tuple[Document | None, Document] | None:
-    """What was applied of the pane, and the memory that it is applied; none when it is a record that was."""
-    if firing.late is not None:
-        batches = bytes(own.get("batches", b""))
-        mark = xxh3_128_digest(f"{firing.tenant}/{firing.name()}".encode())
-        if any(batches[at : at + BATCH_BYTES] == mark for at in range(0, len(batches), BATCH_BYTES)):
-            return None
-        return None, {"batches": (batches + mark)[-BATCHES * BATCH_BYTES :]}
-    name = f"{firing.name()}/{taste.half_life_s}"
-    panes = list(own.get("panes", []))
-    same = next((pane for pane in panes if pane["pane"] == name), None)
-    applied = json.loads(same["applied"]) if same else _applied(taste.before)
-    others = [pane for pane in panes if pane is not same]
-    return applied, {"panes": [*others, {"pane": name, "applied": json.dumps(_applied(taste))}][-PANES:]}
 
 
 def _applied(taste: TasteTotal | None) -> Document | None:

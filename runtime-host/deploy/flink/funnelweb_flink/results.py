@@ -49,7 +49,7 @@ class Results(KeyedProcessFunction):
         mongo: pymongo.MongoClient[dict[str, Any]] = pymongo.MongoClient(
             settings.mongodb_url, serverSelectionTimeoutMS=1000 * TIMEOUT_S, retryWrites=False, tz_aware=True
         )
-        self._profiles = Profiles(mongo[settings.mongodb_database])
+        self._profiles = Profiles(mongo[settings.mongodb_database], settings.memory_s)
         # Accumulators by the begin of their pane.
         panes = MapStateDescriptor("panes", Types.LONG(), Types.PICKLED_BYTE_ARRAY())
         self._panes = runtime_context.get_map_state(panes)
@@ -60,7 +60,7 @@ class Results(KeyedProcessFunction):
             self._apply(value)
         except OperatorError as error:
             yield DEAD, _letter(value, f"{value.operator}: {error}")
-        if value.late is not None:
+        if value.over:
             return
         windows, timers, from_ms = self._windows[value.operator], ctx.timer_service(), value.pane.from_ms
         watermark_ms = timers.current_watermark()

@@ -40,8 +40,9 @@ class Settings:
     early_ms: int = 500
     # How long a batch of events is known to have come.
     duplicates_ms: int = 3_600_000
-    # How long it is known what was applied of a pane: the longest that the job may lie after a crash.
-    memory_s: int = 6 * 3600
+    # How long stores know what was applied of a pane: longer than the job may lie after a crash. The
+    # job keeps panes for twice as long.
+    memory_s: int = 2 * 3600
     checkpoint_interval_ms: int = 10_000
     checkpoint_folder: str | None = None
     # A checkpoint or savepoint to go on from, where there is no `flink run --fromSavepoint`.

@@ -227,6 +227,7 @@ def test_flink_makes_the_same_of_the_same_events(cluster: Cluster, tmp_path: Pat
 
         def has_counted(events: int) -> bool:
             job.check()
+            print(f"\r{cluster.counted()} of {events}", end=" ")
             return cluster.counted() == events
 
         eventually("the first events are counted", lambda: has_counted(FIRST // 2))

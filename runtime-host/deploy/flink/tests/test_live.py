@@ -22,9 +22,9 @@ def client(redis_url: str) -> redis.Redis:
     return redis.Redis.from_url(redis_url, decode_responses=True)
 
 
-def firing(tenant: str, pane: int = 0, late: str | None = None) -> Firing:
+def firing(tenant: str, pane: int = 0) -> Firing:
     span = Span(START + pane * SLIDE, START + (pane + 1) * SLIDE)
-    return Firing("stream-hotness", tenant, ["feed", "i"], span, b"", None, late)
+    return Firing("stream-hotness", tenant, ["feed", "i"], span, b"", None)
 
 
 def tenant() -> str:
@@ -101,15 +101,15 @@ def test_a_list_has_an_end(client: redis.Redis, monkeypatch: pytest.MonkeyPatch)
     assert client.zrange(f"hot:items:{t.replace(':', '%3A')}:feed", 0, -1) == ["i3", "i4", "i5", "i6"]
 
 
-def test_counters_and_late_events(client: redis.Redis) -> None:
+def test_counters(client: redis.Redis) -> None:
     t, store = tenant(), Live(client, "p:", 60)
     counts = {"i:1": {"click_count": (2.0, 0.0), "watch_duration_sum": (2.5, 0.0)}}
-    for one in (firing(t), firing(t), firing(t, late="0:7"), firing(t, late="0:7"), firing(t, late="0:8")):
+    for one in (firing(t), firing(t), firing(t, 1), firing(t, 1), firing(t, 2), firing(t)):
         store.apply(one, Totals(counts=counts, metrics={"funnelweb_a_total": (1.0, 0.0)}))
     key = t.replace(":", "%3A")
     assert client.hgetall(f"p:item:stats:{key}:i:1") == {"click_count": "6", "watch_duration_sum": "7.5"}
     assert client.hgetall(f"p:stream:counters:{key}") == {"funnelweb_a_total": "3"}
     # One that is no number stays, and the others change.
     client.hset(f"p:item:stats:{key}:i:1", "click_count", "many")
-    store.apply(firing(t, 1), Totals(counts=counts))
+    store.apply(firing(t, 3), Totals(counts=counts))
     assert client.hgetall(f"p:item:stats:{key}:i:1") == {"click_count": "many", "watch_duration_sum": "10"}

@@ -23,9 +23,9 @@ def database(mongodb_url: str) -> Documents:
     return pymongo.MongoClient(mongodb_url, tz_aware=True)["funnelweb"]
 
 
-def firing(user: str, pane: int = 0, late: str | None = None) -> Firing:
+def firing(user: str, pane: int = 0) -> Firing:
     span = Span(START + pane * SLIDE, START + (pane + 1) * SLIDE)
-    return Firing("stream-profile", "acme", ["feed", user], span, b"", None, late)
+    return Firing("stream-profile", "acme", ["feed", user], span, b"", None)
 
 
 def taste(
@@ -50,7 +50,7 @@ def scores(database: Documents, user: str) -> dict[str, float]:
 
 
 def test_a_profile_is_what_panes_have_whatever_fires_how_often(database: Documents) -> None:
-    u, store = user(), Profiles(database)
+    u, store = user(), Profiles(database, 60)
     first = taste(u, {"sci.fi": 1.0})
     assert [store.apply(firing(u), first) for _ in range(3)] == [True, False, False]
     found = read(database, u)
@@ -77,7 +77,7 @@ def test_a_profile_is_what_panes_have_whatever_fires_how_often(database: Documen
 
 
 def test_what_is_forgotten_is_as_the_job_remembers_it(database: Documents) -> None:
-    u, store = user(), Profiles(database)
+    u, store = user(), Profiles(database, 60)
     first = taste(u, {"a": 1.0})
     store.apply(firing(u), first)
     # As a host does that does not know it.
@@ -87,16 +87,19 @@ def test_what_is_forgotten_is_as_the_job_remembers_it(database: Documents) -> No
     assert read(database, u)["features"]["total_view_count"] == 2
 
 
-def test_late_events_count_once_each(database: Documents) -> None:
-    u, store = user(), Profiles(database)
-    for late in ("0:7", "0:7", "0:8", "0:7"):
-        store.apply(firing(u, late=late), taste(u, {"a": 1.0}))
-    assert read(database, u)["features"]["total_view_count"] == 2
-    assert len(read(database, u)["_fw"]["batches"]) == 32
+def test_a_pane_that_the_job_has_forgotten_begins_anew(database: Documents) -> None:
+    u, store = user(), Profiles(database, 60)
+    store.apply(firing(u), taste(u, {"a": 1.0}, seen=5.0))
+    database["user_profiles"].update_one({"user_id": u}, {"$set": {"_fw.panes.0.at_s": 7}})
+    store.apply(firing(u), taste(u, {"a": 1.0}))
+    assert read(database, u)["features"]["total_view_count"] == 6
+    for pane in range(20):
+        store.apply(firing(u, pane), taste(u, {"a": 1.0}, pane=pane))
+    assert len(read(database, u)["_fw"]["panes"]) == 16
 
 
 def test_what_others_wrote_stays(database: Documents) -> None:
-    u, store = user(), Profiles(database)
+    u, store = user(), Profiles(database, 60)
     store.apply(firing(u), taste(u, {"a": 1.0}))
     own = {
         "recent_items": [{"item_id": "i"}],
@@ -112,7 +115,7 @@ def test_what_others_wrote_stays(database: Documents) -> None:
 
 
 def test_preferences_have_an_end(database: Documents) -> None:
-    u, store = user(), Profiles(database)
+    u, store = user(), Profiles(database, 60)
     store.apply(firing(u), taste(u, {f"c{at}": at + 1.0 for at in range(200)} | {"faint": 1e-9}))
     assert set(scores(database, u)) == {f"c{at}" for at in range(72, 200)}
     assert read(database, u)["features"]["favorite_categories"] == ["c199", "c198", "c197", "c196", "c195"]
