@@ -106,7 +106,8 @@ class Cluster:
             "jars": [f"file://{jar}" for jar in sorted((cache() / "flink/jars").glob("*.jar"))],
             "checkpoint_folder": f"file://{self._folder}/checkpoints",
             "checkpoint_interval_ms": 2000,
-            "idle_ms": 1000,
+            # Longer than one partition is read while the other waits: else what that one has is late.
+            "idle_ms": 20_000,
         }
         if restore is not None:
             settings["restore"] = f"file://{restore}"
@@ -160,7 +161,7 @@ class Cluster:
         config = self._folder / "remote.toml"
         config.write_text(
             '[stores]\ndocuments = "mongodb"\nlive = "redis"\nkey_value = "redis"\nvectors = "embedded"\n'
-            f'[mongodb]\nurl = "{self.mongodb_url}"\n[redis]\nurls = ["{self.redis_url}"]\n'
+            f'[mongodb]\nurl = "{self.mongodb_url}"\ndatabase = "funnelweb"\n[redis]\nurls = ["{self.redis_url}"]\n'
         )
         stores = ["--runtime-config", str(config), "--data-dir", str(self._folder / "data")]
         return export(TENANT, self._folder / "export.ndjson", stores)
