@@ -39,8 +39,8 @@ def environment(settings: Settings) -> StreamExecutionEnvironment:
     configuration = Configuration()
     configuration.set_string("python.executable", sys.executable)
     configuration.set_string("python.client.executable", sys.executable)
-    # A change waits for a bundle to fill for no longer than it may.
-    configuration.set_string("python.fn-execution.bundle.time", str(settings.early_ms))
+    # What comes waits for others to go with for so long.
+    configuration.set_string("python.fn-execution.bundle.time", str(settings.bundle_ms))
     if settings.checkpoint_folder is not None:
         configuration.set_string("execution.checkpointing.dir", settings.checkpoint_folder)
     if settings.restore is not None:
@@ -70,7 +70,7 @@ def build(tables: StreamTableEnvironment, settings: Settings) -> StatementSet:
     )
     panes = (
         parts.key_by(lambda part: part.place(), Types.STRING())
-        .process(Panes(paths, settings.early_ms, settings.memory_s), PICKLED)
+        .process(Panes(paths, settings.memory_s), PICKLED)
         .uid("panes")
         .name("panes")
     )

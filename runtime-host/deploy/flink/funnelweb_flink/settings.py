@@ -36,8 +36,8 @@ class Settings:
     idle_ms: int = 60_000
     # How often topics of new tenants are looked for.
     discover_ms: int = 10_000
-    # How soon what came to a pane is added.
-    early_ms: int = 500
+    # How long each of four steps waits for events to take more at once.
+    bundle_ms: int = 200
     # How long a batch of events is known to have come.
     duplicates_ms: int = 3_600_000
     # How long stores know what was applied of a pane: longer than the job may lie after a crash. The

@@ -28,7 +28,7 @@ def binary() -> str:
     return os.environ.get("FUNNELWEB_BIN") or str(ROOT / "target/release/funnelweb")
 
 
-def eventually(what: str, look: Callable[[], Any], seconds: float = 120.0) -> Any:
+def eventually(what: str, look: Callable[[], Any], seconds: float = 400.0) -> Any:
     end = time.monotonic() + seconds
     while True:
         found = look()

@@ -76,7 +76,11 @@ def test_settings_are_read_and_checked(tmp_path: Path, monkeypatch: pytest.Monke
     file.write_text(text)
     settings = Settings.read(str(file))
     assert (settings.redis_url, settings.kafka) == ("redis://r", {"security.protocol": "SSL"})
-    for wrong, reason in [("early = 1", "no such setting"), ("early_ms = 0", "early_ms"), ('start = "now"', "start")]:
+    for wrong, reason in [
+        ("bundle = 1", "no such setting"),
+        ("bundle_ms = 0", "bundle_ms"),
+        ('start = "now"', "start"),
+    ]:
         file.write_text(text + wrong)
         with pytest.raises(ValueError, match=reason):
             Settings.read(str(file))
