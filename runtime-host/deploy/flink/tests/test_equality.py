@@ -236,7 +236,13 @@ def test_flink_makes_the_same_of_the_same_events(cluster: Cluster, tmp_path: Pat
         known = cluster.checkpoint()
         eventually("there is a checkpoint", lambda: cluster.checkpoint() not in (None, known))
         cluster.send(interactions[FIRST // 2 : FIRST])
+        # One that begins while events are on their way, and some that come after it.
         eventually("more is counted", lambda: cluster.counted() > FIRST // 2)
+        known = cluster.checkpoint()
+        eventually("there is a checkpoint", lambda: cluster.checkpoint() != known)
+        counted = cluster.counted()
+        eventually("more is counted", lambda: cluster.counted() > min(counted, FIRST - 1))
+        print(f"killed with {cluster.counted()} events")
     finally:
         job.stop()
     job = cluster.job(cluster.checkpoint())
