@@ -3,6 +3,8 @@
 from dataclasses import dataclass
 
 from .model import Span
+from .record import Origin
+from .totals import Sums
 
 
 @dataclass(frozen=True, slots=True)
@@ -14,12 +16,14 @@ class Part:
     key: list[str]
     pane: Span
     accumulator: bytes
-
-    def group(self) -> str:
-        return _text(self.operator, self.tenant, *self.key)
+    origin: Origin
+    event_id: str
 
     def place(self) -> str:
-        return _text(self.group(), str(self.pane.from_ms))
+        return _text(self.operator, self.tenant, *self.key, str(self.pane.from_ms))
+
+    def letter(self, reason: Exception) -> "Letter":
+        return Letter(self.origin, f"{self.operator}: {reason}", self.event_id.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,8 +35,9 @@ class Firing:
     key: list[str]
     pane: Span
     total: bytes
-    # What it had when it fired before: none the first time.
-    before: bytes | None
+    # What that adds, and what it added when it fired before: none the first time.
+    sums: Sums
+    before: Sums | None
     # Whether no window takes it any more.
     over: bool = False
 
@@ -47,11 +52,9 @@ class Firing:
 
 @dataclass(frozen=True, slots=True)
 class Letter:
-    """What could not be aggregated."""
+    """What could not be aggregated: a record, or the id of an event, or a window."""
 
-    topic: str
-    partition: int
-    offset: int
+    origin: Origin
     reason: str
     value: bytes
 

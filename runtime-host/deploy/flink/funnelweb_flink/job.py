@@ -7,6 +7,7 @@ watermark of each partition, and write keys of their own.
 """
 
 import base64
+import dataclasses
 import json
 import sys
 
@@ -64,7 +65,7 @@ def build(tables: StreamTableEnvironment, settings: Settings) -> StatementSet:
     behaviors = tables.to_data_stream(rows).process(Decode(prefix), PICKLED).uid("decode").name("decode")
     parts = (
         behaviors.key_by(lambda behavior: f"{behavior.tenant}/{behavior.batch}", Types.STRING())
-        .process(Parts(paths, prefix, settings.duplicates_ms), PICKLED)
+        .process(Parts(paths, settings.duplicates_ms), PICKLED)
         .uid("parts")
         .name("parts")
     )
@@ -80,7 +81,7 @@ def build(tables: StreamTableEnvironment, settings: Settings) -> StatementSet:
         .uid("results")
         .name("results")
     )
-    dead = behaviors.get_side_output(DEAD).union(parts.get_side_output(DEAD), results.get_side_output(DEAD))
+    dead = behaviors.get_side_output(DEAD).union(*(step.get_side_output(DEAD) for step in (parts, panes, results)))
     topic = prefix + topics.DEAD_LETTERS
     letters: DataStream = dead.map(lambda letter: _row(topic, letter), MESSAGE).uid("letters").name("letters")
     statements = tables.create_statement_set()
@@ -90,24 +91,24 @@ def build(tables: StreamTableEnvironment, settings: Settings) -> StatementSet:
 
 def _row(topic: str, letter: Letter) -> Row:
     value = base64.b64encode(letter.value[:LETTER_BYTES]).decode()
-    place = {"topic": letter.topic, "partition": letter.partition, "offset": letter.offset}
-    return Row(topic, letter.topic, json.dumps({**place, "reason": letter.reason, "value": value}))
+    body = {**dataclasses.asdict(letter.origin), "reason": letter.reason, "value": value}
+    return Row(topic, letter.origin.topic, json.dumps(body))
 
 
 def _source(settings: Settings) -> str:
-    # An event ahead of the broker's clock moves the watermark to it and no further.
+    # An event ahead of the clock moves the watermark to it and no further.
     return f"""
         CREATE TABLE behaviors (
             `value` BYTES,
             `topic` STRING METADATA VIRTUAL,
             `partition` INT METADATA VIRTUAL,
             `offset` BIGINT METADATA VIRTUAL,
-            `written` TIMESTAMP_LTZ(3) METADATA FROM 'timestamp' VIRTUAL,
             `at` AS COALESCE(
                 TO_TIMESTAMP_LTZ(
                     TRY_CAST(JSON_VALUE(CAST(`value` AS STRING), '$.timestamp_ms') AS BIGINT), 3),
                 TO_TIMESTAMP_LTZ(0, 3)),
-            WATERMARK FOR `at` AS LEAST(`at`, `written`) - INTERVAL '{settings.out_of_order_ms / 1000:.3f}' SECOND
+            WATERMARK FOR `at` AS LEAST(`at`, CURRENT_ROW_TIMESTAMP()) - INTERVAL '{
+        settings.out_of_order_ms / 1000:.3f}' SECOND
         ) WITH ({
         _options(
             {

@@ -1,29 +1,34 @@
 """An operator: a component that aggregates, run by Wasmtime.
 
-It answers the same whenever it is asked the same, so an instance is kept between calls and
-replaced after a trap. What it says is checked as the embedded engine does.
+A call is a new instance, so that nothing of one tenant's events is left for another's, and has
+nothing but what it is given: no clock, no random numbers. What it says is checked as the embedded
+engine does.
 """
 
 import dataclasses
-import json
 from pathlib import Path
 from typing import Any
 
-from wasmtime import Config, Engine, Store, WasiConfig, WasmtimeError
-from wasmtime.component import Component, Func, Linker, Record, Variant
+from wasmtime import Config, Engine, Store, WasmtimeError
+from wasmtime.component import Component, ExportIndex, Linker, Record, Variant
 
 from .model import Aggregated, Batch, Change, Count, Declaration, Heat, Message, Metric, Taste, Window
+from .strict import parse
+from .topics import OUTPUTS
+from .window import Windows
 
 INTERFACE = "funnelweb:stream/aggregate@0.1.0"
 CALLS = ("declare", "aggregate", "merge", "changes", "summary")
-# Some seconds of work, so that a call that would never end fails.
-FUEL = 20_000_000_000
-MEMORY_BYTES = 256 * 1024 * 1024
+# Some seconds of work, so that a call that would never end fails. Wasmtime itself limits what an
+# answer may have.
+FUEL = 4_000_000_000
+# Characters of a failure that are told.
+REASON_CHARACTERS = 200
 # Those of `components/core/src/limits.rs`.
+MEMORY_BYTES = 64 * 1024 * 1024
 ACCUMULATOR_BYTES = 16 * 1024
 CHANGES = 64
-PREFERENCES = 512
-OUTPUTS = 16
+MESSAGES = 16
 MESSAGE_BYTES = 16 * 1024
 WINDOW_MS = 7 * 24 * 3_600_000
 SLIDE_MS = 1000
@@ -34,6 +39,9 @@ Answers = list[Any]
 
 class OperatorError(Exception):
     """The operator fails with what it was given, or breaks the contract."""
+
+    def __init__(self, reason: str) -> None:
+        super().__init__(" ".join(reason.split())[:REASON_CHARACTERS])
 
 
 class Operator:
@@ -46,15 +54,21 @@ class Operator:
         self._engine = Engine(config)
         self._component = Component(self._engine, wasm)
         self._linker = Linker(self._engine)
-        self._linker.add_wasip2()
-        self._store: Store | None = None
-        self._functions: dict[str, Func] = {}
+        # What Rust's standard library imports and a pure function never calls.
+        self._linker.define_unknown_imports_as_traps(self._component)
+        self._functions = {call: self._export(call) for call in CALLS}
         self.declaration = self._declare()
+        self.windows = Windows.of(self.declaration)
 
     @classmethod
     def load(cls, path: str) -> "Operator":
         file = Path(path)
         return cls(file.stem.replace("_", "-"), file.read_bytes())
+
+    @classmethod
+    def load_all(cls, paths: list[str]) -> dict[str, "Operator"]:
+        """By name."""
+        return {operator.name: operator for operator in map(cls.load, paths)}
 
     def aggregate(self, batches: list[Batch]) -> list[bytes]:
         return self._accumulators("aggregate", batches)
@@ -71,7 +85,7 @@ class Operator:
     def summary(self, windows: list[Aggregated]) -> list[list[Message]]:
         answers = [[_message(output) for output in outputs] for outputs in self._ask("summary", windows)]
         for messages in answers:
-            _check(len(messages) <= OUTPUTS, f"summary: at most {OUTPUTS} a window, got {len(messages)}")
+            _check(len(messages) <= MESSAGES, f"summary: at most {MESSAGES} a window, got {len(messages)}")
         return answers
 
     def _declare(self) -> Declaration:
@@ -108,34 +122,23 @@ class Operator:
         return list(answers)
 
     def _call(self, name: str, *given: Any) -> Any:
-        try:
-            store = self._store or self._instantiate()
-            store.set_fuel(FUEL)
-            function = self._functions[name]
-            answer = function(store, *given)
-            function.post_return(store)
-            return answer
-        except WasmtimeError as error:
-            # What it has in memory is not to be relied on any more.
-            self._store = None
-            raise OperatorError(str(error)) from error
-
-    def _instantiate(self) -> Store:
         store = Store(self._engine)
         store.set_limits(memory_size=MEMORY_BYTES)
-        store.set_wasi(WasiConfig())
         store.set_fuel(FUEL)
-        instance = self._linker.instantiate(store, self._component)
-        interface = instance.get_export_index(store, INTERFACE)
-        _check(interface is not None, f"it does not export {INTERFACE}")
-        for name in CALLS:
-            index = instance.get_export_index(store, name, interface)
-            function = instance.get_func(store, index) if index else None
-            if function is None:
-                raise OperatorError(f"{INTERFACE} has no {name}")
-            self._functions[name] = function
-        self._store = store
-        return store
+        try:
+            function = self._linker.instantiate(store, self._component).get_func(store, self._functions[name])
+            assert function is not None
+            return function(store, *given)
+        except WasmtimeError as error:
+            # Where it was when it failed comes before.
+            raise OperatorError(str(error).rpartition("Caused by:")[2]) from error
+
+    def _export(self, name: str) -> ExportIndex:
+        interface = self._component.get_export_index(INTERFACE)
+        function = interface and self._component.get_export_index(name, interface)
+        if not function:
+            raise OperatorError(f"it does not export {name} of {INTERFACE}")
+        return function
 
 
 def _check(holds: bool, rule: str) -> None:
@@ -162,19 +165,17 @@ def _record(of: type, record: Any) -> Any:
 def _change(change: Variant) -> Change:
     kinds = {"heat": Heat, "count": Count, "taste": Taste, "metric": Metric}
     read: Change = _record(kinds[change.tag], change.payload)
-    if isinstance(read, Taste):
-        most = max(len(read.preferences), len(read.counters))
-        _check(most <= PREFERENCES, f"changes: at most {PREFERENCES} preferences and counters, got {most}")
     return read
 
 
 def _message(output: Any) -> Message:
     # A variant of one case is given as what is in it.
     message: Message = _record(Message, output.payload if isinstance(output, Variant) else output)
+    _check(message.topic in OUTPUTS, f"no topic for messages is {message.topic}")
     size = len(message.key.encode()) + len(message.body.encode())
     _check(size <= MESSAGE_BYTES, f"a message may have {MESSAGE_BYTES} bytes, got {size}")
     try:
-        is_object = isinstance(json.loads(message.body), dict)
+        is_object = isinstance(parse(message.body), dict)
     except ValueError as error:
         raise OperatorError(f"a message's body must be a JSON object: {error}") from error
     _check(is_object, "a message's body must be a JSON object")

@@ -9,6 +9,8 @@ for one would be told by no one.
 """
 
 from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Any
 
 from pyflink.common import Time, Types
 from pyflink.datastream import AggregateFunction, KeyedProcessFunction, RuntimeContext
@@ -21,33 +23,43 @@ from pyflink.datastream.state import (
 )
 
 from .firing import Firing, Part
-from .operator import Operator
-from .window import Windows
+from .model import Aggregated
+from .operator import Operator, OperatorError
+from .parts import DEAD
+from .totals import Sums
 
-NOTHING = b""
+
+@dataclass(frozen=True, slots=True)
+class Pane:
+    """All parts as one, and what that adds."""
+
+    whole: Part
+    sums: Sums
 
 
 class Merge(AggregateFunction):
-    """The component as Flink aggregates: the accumulator is the component's."""
+    """The component as Flink aggregates. A part that it fails with, or with which a pane would add
+    what none may, is not added: the pane stays as it was."""
 
     def __init__(self, operators: dict[str, Operator]) -> None:
         self._operators = operators
 
-    def create_accumulator(self) -> tuple[str, bytes]:
-        return "", NOTHING
+    def create_accumulator(self) -> Pane | None:
+        return None
 
-    def add(self, value: Part, accumulator: tuple[str, bytes]) -> tuple[str, bytes]:
-        return self.merge(accumulator, (value.operator, value.accumulator))
+    def add(self, value: Part, accumulator: Pane | None) -> Pane:
+        operator, whole = self._operators[value.operator], value
+        if accumulator is not None:
+            [merged] = operator.merge([[accumulator.whole.accumulator, value.accumulator]])
+            whole = replace(value, accumulator=merged)
+        [changes] = operator.changes([Aggregated(whole.key, whole.pane, whole.accumulator)])
+        return Pane(whole, Sums.of(changes, whole.pane))
 
-    def get_result(self, accumulator: tuple[str, bytes]) -> bytes:
-        return accumulator[1]
+    def get_result(self, accumulator: Pane | None) -> Pane | None:
+        return accumulator
 
-    def merge(self, acc_a: tuple[str, bytes], acc_b: tuple[str, bytes]) -> tuple[str, bytes]:
-        if not acc_a[0]:
-            return acc_b
-        if not acc_b[0]:
-            return acc_a
-        return acc_a[0], self._operators[acc_a[0]].merge([[acc_a[1], acc_b[1]]])[0]
+    def merge(self, acc_a: Pane | None, acc_b: Pane | None) -> Pane | None:
+        return acc_a if acc_b is None else self.add(acc_b.whole, acc_a)
 
 
 class Panes(KeyedProcessFunction):
@@ -56,30 +68,32 @@ class Panes(KeyedProcessFunction):
     def __init__(self, operators: list[str], memory_s: int) -> None:
         # What stores remember of a pane is gone before the pane is.
         self._paths, self._kept_s = operators, 2 * memory_s
-        self._windows: dict[str, Windows] = {}
-        self._total: AggregatingState
-        self._fired: ValueState
+        self._operators: dict[str, Operator] = {}
+        self._pane: AggregatingState
         self._over: ValueState
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        loaded = [Operator.load(path) for path in self._paths]
-        self._windows = {operator.name: Windows.of(operator.declaration) for operator in loaded}
-        merge = Merge({operator.name: operator for operator in loaded})
-        pickled = Types.PICKLED_BYTE_ARRAY()
-        total = AggregatingStateDescriptor("total", merge, pickled)
-        fired, over = ValueStateDescriptor("fired", pickled), ValueStateDescriptor("over", Types.BOOLEAN())
-        for state in (total, fired, over):
+        self._operators = Operator.load_all(self._paths)
+        pane = AggregatingStateDescriptor("pane", Merge(self._operators), Types.PICKLED_BYTE_ARRAY())
+        over = ValueStateDescriptor("over", Types.BOOLEAN())
+        for state in (pane, over):
             state.enable_time_to_live(StateTtlConfig.new_builder(Time.seconds(self._kept_s)).build())
-        self._total = runtime_context.get_aggregating_state(total)
-        self._fired = runtime_context.get_state(fired)
+        self._pane = runtime_context.get_aggregating_state(pane)
         self._over = runtime_context.get_state(over)
 
-    def process_element(self, value: Part, ctx: KeyedProcessFunction.Context) -> Iterator[Firing]:
-        over_ms = self._windows[value.operator].over_ms(value.pane.from_ms)
+    def process_element(self, value: Part, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
+        before: Pane | None = self._pane.get()
+        try:
+            self._pane.add(value)
+        except OperatorError as error:
+            yield DEAD, value.letter(error)
+            return
+        now: Pane = self._pane.get()
+        over_ms = self._operators[value.operator].windows.over_ms(value.pane.from_ms)
         over = bool(self._over.value()) or over_ms <= ctx.timer_service().current_watermark()
-        self._total.add(value)
-        total, before = self._total.get(), self._fired.value()
-        # All three are kept as long as each other.
-        self._fired.update(total)
+        # Kept as long as the pane.
         self._over.update(over)
-        yield Firing(value.operator, value.tenant, value.key, value.pane, total, before, over)
+        sums_before = None if before is None else before.sums
+        yield Firing(
+            value.operator, value.tenant, value.key, value.pane, now.whole.accumulator, now.sums, sums_before, over
+        )

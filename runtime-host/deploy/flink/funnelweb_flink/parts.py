@@ -1,7 +1,8 @@
 """From records to the parts of panes: what cannot be read, or was there before, ends here."""
 
 import time
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 from pyflink.common import Row, Time, Types
@@ -12,8 +13,7 @@ from . import topics
 from .firing import Letter, Part
 from .model import Batch, Event
 from .operator import Operator, OperatorError
-from .record import Behavior, Unreadable, decode
-from .window import Windows
+from .record import Behavior, Origin, Unreadable, decode
 
 DEAD = OutputTag("dead", Types.PICKLED_BYTE_ARRAY())
 
@@ -25,30 +25,29 @@ class Decode(ProcessFunction):
         self._prefix = topic_prefix
 
     def process_element(self, value: Row, ctx: ProcessFunction.Context) -> Iterator[Any]:
-        payload, topic, partition, offset = value[0], value[1], value[2], value[3]
-        tenant = topics.tenant(self._prefix, topic)
+        payload, origin = value[0], Origin(value[1], value[2], value[3])
+        tenant = topics.tenant(self._prefix, origin.topic)
         try:
             if tenant is None:
                 raise Unreadable("the topic is no tenant's")
             if payload is None:
                 raise Unreadable("there is no value")
-            yield decode(tenant, partition, offset, bytes(payload), time.time_ns() // 1_000_000)
+            yield decode(tenant, origin, bytes(payload), time.time_ns() // 1_000_000)
         except Unreadable as reason:
-            yield DEAD, Letter(topic, partition, offset, str(reason), bytes(payload or b""))
+            yield DEAD, Letter(origin, str(reason), bytes(payload or b""))
 
 
 class Parts(KeyedProcessFunction):
     """Of each behaviour, once, what each operator makes of it. Keyed by tenant and batch: batch and
     index together are one event's alone."""
 
-    def __init__(self, operators: list[str], topic_prefix: str, duplicates_ms: int) -> None:
-        self._paths, self._prefix, self._duplicates_ms = operators, topic_prefix, duplicates_ms
-        self._operators: list[tuple[Operator, Windows]] = []
+    def __init__(self, operators: list[str], duplicates_ms: int) -> None:
+        self._paths, self._duplicates_ms = operators, duplicates_ms
+        self._operators: dict[str, Operator] = {}
         self._seen: ValueState
 
     def open(self, runtime_context: RuntimeContext) -> None:
-        operators = [Operator.load(path) for path in self._paths]
-        self._operators = [(operator, Windows.of(operator.declaration)) for operator in operators]
+        self._operators = Operator.load_all(self._paths)
         # A set of indexes as one number.
         seen = ValueStateDescriptor("seen", Types.PICKLED_BYTE_ARRAY())
         seen.enable_time_to_live(StateTtlConfig.new_builder(Time.milliseconds(self._duplicates_ms)).build())
@@ -59,20 +58,15 @@ class Parts(KeyedProcessFunction):
         if seen >> value.index & 1:
             return
         self._seen.update(seen | 1 << value.index)
-        yield from self._parts(value)
-
-    def _parts(self, behavior: Behavior) -> Iterable[Any]:
-        event = behavior.event
-        for operator, windows in self._operators:
-            pane, key = windows.pane(event.timestamp_ms), key_of(operator.declaration.key, event)
+        event = value.event
+        for operator in self._operators.values():
+            key, pane = key_of(operator.declaration.key, event), operator.windows.pane(event.timestamp_ms)
+            part = Part(operator.name, value.tenant, key, pane, b"", value.origin, event.event_id)
             try:
                 [accumulator] = operator.aggregate([Batch(key, pane, [event])])
+                yield replace(part, accumulator=accumulator)
             except OperatorError as error:
-                topic = topics.behaviors(self._prefix, behavior.tenant)
-                reason, about = f"{operator.name}: {error}", event.event_id.encode()
-                yield DEAD, Letter(topic, behavior.partition, behavior.offset, reason, about)
-                continue
-            yield Part(operator.name, behavior.tenant, key, pane, accumulator)
+                yield DEAD, part.letter(error)
 
 
 def key_of(fields: list[str], event: Event) -> list[str]:

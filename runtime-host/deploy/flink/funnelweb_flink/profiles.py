@@ -11,7 +11,7 @@ import logging
 import random
 import time
 from dataclasses import dataclass
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 import bson
@@ -77,7 +77,7 @@ class Profiles:
         place = {"_id": id_, "tenant_id": firing.tenant, "scenario_id": scenario, "user_id": user}
         found = self._profiles.find_one(place)
         own = (found or {}).get("_fw", {})
-        now = datetime.now(timezone.utc)
+        now = datetime.now(UTC)
         applied, panes = self._remembered(own, firing, taste, int(now.timestamp()))
         move = _difference(firing, taste, applied)
         if move is None:
@@ -196,7 +196,7 @@ def _count(value: float) -> int | float:
 
 
 def format_ms(at_ms: int) -> str:
-    at = datetime.fromtimestamp(at_ms // 1000, timezone.utc)
+    at = datetime.fromtimestamp(at_ms // 1000, UTC)
     return f"{at:%Y-%m-%dT%H:%M:%S}.{at_ms % 1000:03}Z"
 
 

@@ -1,11 +1,11 @@
 """A behaviour as a record of `user-behaviors-{tenant}`: see `runtime-host/log-kafka/README.md`."""
 
-import json
 import re
 from dataclasses import dataclass
 from typing import Any
 
 from .model import Event, Signal
+from .strict import parse
 
 # Those of `components/core/src/limits.rs`.
 EVENTS = 1000
@@ -22,12 +22,20 @@ _MISSING = object()
 
 
 @dataclass(frozen=True, slots=True)
+class Origin:
+    """Where something is from. A window is from a topic, of no single record."""
+
+    topic: str
+    partition: int | None = None
+    offset: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class Behavior:
     """An event, and where it is: batch and index together are one event's alone."""
 
     tenant: str
-    partition: int
-    offset: int
+    origin: Origin
     batch: str
     index: int
     event: Event
@@ -44,11 +52,11 @@ def is_id(text: str) -> bool:
     return _ID.fullmatch(text) is not None and text not in (".", "..")
 
 
-def decode(tenant: str, partition: int, offset: int, value: bytes, now_ms: int) -> Behavior:
+def decode(tenant: str, origin: Origin, value: bytes, now_ms: int) -> Behavior:
     """Reads a record of the tenant's topic; fields that are not known are passed over."""
     try:
-        record = json.loads(value)
-    except (ValueError, RecursionError) as error:
+        record = parse(value)
+    except ValueError as error:
         raise Unreadable(f"JSON: {error}") from error
     if not isinstance(record, dict):
         raise Unreadable("must be a JSON object")
@@ -61,7 +69,7 @@ def decode(tenant: str, partition: int, offset: int, value: bytes, now_ms: int) 
         raise Unreadable(f"index: must be below {EVENTS}, got {index}")
     body = _get(record, "body", dict)
     action = _get(record, "action_type", str)
-    if not 1 <= len(action.encode()) <= ACTION_TYPE_BYTES:
+    if not 1 <= _size(action) <= ACTION_TYPE_BYTES:
         raise Unreadable(f"action_type: must be 1 to {ACTION_TYPE_BYTES} bytes")
     timestamp_ms = _number(record, "timestamp_ms")
     if timestamp_ms > now_ms + EVENT_FUTURE_MS:
@@ -80,7 +88,7 @@ def decode(tenant: str, partition: int, offset: int, value: bytes, now_ms: int) 
         watch_duration=watch_duration,
         signal=None if signal is None else _signal(signal),
     )
-    return Behavior(tenant, partition, offset, batch, index, event)
+    return Behavior(tenant, origin, batch, index, event)
 
 
 def _get(record: dict[str, Any], name: str, of: type) -> Any:
@@ -97,6 +105,13 @@ def _number(record: dict[str, Any], name: str, most: int = 2**63 - 1) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value <= most:
         raise Unreadable(f"{name}: must be a whole number from 0, got {value!r}")
     return value
+
+
+def _size(text: str) -> int:
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError as error:
+        raise Unreadable("a text holds half a character") from error
 
 
 def _id(record: dict[str, Any], name: str) -> str:
@@ -125,7 +140,7 @@ def _signal(signal: Any) -> Signal:
     if not isinstance(signal, dict):
         raise Unreadable("signal: must be an object")
     known = _get(signal, "known", bool)
-    preferences = [_preference(one) for one in signal.get("preferences", [])]
+    preferences = [_preference(one) for one in _get({"preferences": [], **signal}, "preferences", list)]
     if len(preferences) > SIGNAL_PREFERENCES:
         raise Unreadable(f"signal: preferences: at most {SIGNAL_PREFERENCES}, got {len(preferences)}")
     halves = [_number(signal, name, 2**32 - 1) for name in ("hot_half_life_s", "profile_half_life_s")]
@@ -137,7 +152,7 @@ def _signal(signal: Any) -> Signal:
 def _preference(one: Any) -> tuple[str, str, float]:
     if not (isinstance(one, list) and len(one) == 3 and all(isinstance(name, str) for name in one[:2])):
         raise Unreadable("signal: a preference must be a field, a value, and a number")
-    if not all(1 <= len(name.encode()) <= TERM_BYTES for name in one[:2]):
+    if not all(1 <= _size(name) <= TERM_BYTES for name in one[:2]):
         raise Unreadable(f"signal: names of preferences must be 1 to {TERM_BYTES} bytes")
     return one[0], one[1], _amount(one[2])
 

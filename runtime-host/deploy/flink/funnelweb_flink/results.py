@@ -1,7 +1,6 @@
 """What panes add goes to Redis and MongoDB; what windows say, to topics."""
 
 import json
-import logging
 from collections.abc import Iterator
 from typing import Any
 
@@ -11,16 +10,17 @@ from pyflink.common import Row, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
 from pyflink.datastream.state import MapState, MapStateDescriptor, ValueState, ValueStateDescriptor
 
+from . import topics
 from .firing import Firing, Letter
 from .live import Live
 from .model import Aggregated
 from .operator import Operator, OperatorError
 from .parts import DEAD
 from .profiles import Profiles
+from .record import Origin
 from .settings import Settings
-from .topics import OUTPUTS
+from .strict import parse
 from .totals import totals
-from .window import Windows
 
 TIMEOUT_S = 3
 RETRIES = 3
@@ -32,7 +32,6 @@ class Results(KeyedProcessFunction):
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._operators: dict[str, Operator] = {}
-        self._windows: dict[str, Windows] = {}
         self._live: Live
         self._profiles: Profiles
         self._panes: MapState
@@ -40,9 +39,7 @@ class Results(KeyedProcessFunction):
 
     def open(self, runtime_context: RuntimeContext) -> None:
         settings = self._settings
-        loaded = [Operator.load(path) for path in settings.operators]
-        self._operators = {operator.name: operator for operator in loaded}
-        self._windows = {operator.name: Windows.of(operator.declaration) for operator in loaded}
+        self._operators = Operator.load_all(settings.operators)
         retry = redis.retry.Retry(redis.backoff.ExponentialBackoff(), RETRIES)
         client = redis.Redis.from_url(settings.redis_url, socket_timeout=TIMEOUT_S, retry=retry)
         self._live = Live(client, settings.redis_key_prefix, settings.memory_s)
@@ -56,16 +53,13 @@ class Results(KeyedProcessFunction):
         self._of = runtime_context.get_state(ValueStateDescriptor("of", Types.PICKLED_BYTE_ARRAY()))
 
     def process_element(self, value: Firing, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
-        try:
-            self._apply(value)
-        except OperatorError as error:
-            yield DEAD, _letter(value, f"{value.operator}: {error}")
+        self._apply(value)
         if value.over:
             return
-        windows, timers, from_ms = self._windows[value.operator], ctx.timer_service(), value.pane.from_ms
-        watermark_ms = timers.current_watermark()
+        windows, timers, from_ms = self._operators[value.operator].windows, ctx.timer_service(), value.pane.from_ms
         if self._of.value() is None:
             self._of.update((value.operator, value.tenant, value.key))
+        watermark_ms = timers.current_watermark()
         if not self._panes.contains(from_ms):
             timers.register_event_time_timer(windows.over_ms(from_ms))
         self._panes.put(from_ms, value.total)
@@ -80,7 +74,7 @@ class Results(KeyedProcessFunction):
         of = self._of.value()
         if of is None:
             return
-        windows = self._windows[of[0]]
+        windows = self._operators[of[0]].windows
         if (timestamp + 1) % windows.slide_ms == 0:
             yield from self._say(timestamp + 1)
         over = [from_ms for from_ms in self._panes.keys() if windows.over_ms(from_ms) <= timestamp]
@@ -90,16 +84,18 @@ class Results(KeyedProcessFunction):
             self._of.clear()
 
     def _apply(self, firing: Firing) -> None:
-        added = totals(self._operators[firing.operator], firing)
+        added = totals(firing.sums, firing.before)
         self._live.apply(firing, added)
         for taste in added.tastes:
-            if self._profiles.apply(firing, taste):
-                self._live.forget_profile(firing.tenant, taste.scenario_id, taste.user_id)
+            self._profiles.apply(firing, taste)
+            # Whether it changed now or before a failure.
+            self._live.forget_profile(firing.tenant, taste.scenario_id, taste.user_id)
 
     def _say(self, end_ms: int) -> Iterator[Any]:
         """What the window says that ends then."""
         name, tenant, key = self._of.value()
-        operator, windows = self._operators[name], self._windows[name]
+        operator, prefix = self._operators[name], self._settings.topic_prefix
+        windows = operator.windows
         panes = [self._panes.get(from_ms) for from_ms in windows.panes(end_ms) if self._panes.contains(from_ms)]
         if not panes:
             return
@@ -108,19 +104,10 @@ class Results(KeyedProcessFunction):
             whole = panes[0] if len(panes) == 1 else operator.merge([panes])[0]
             [messages] = operator.summary([Aggregated(key, span, whole)])
         except OperatorError as error:
-            logging.error("%s of %s: %s", name, tenant, error)
-            yield DEAD, Letter("", 0, 0, f"{name}: {error}", "/".join((tenant, *key, str(end_ms))).encode())
+            origin, window = Origin(topics.behaviors(prefix, tenant)), "/".join((*key, str(end_ms)))
+            yield DEAD, Letter(origin, f"{name}: {error}", window.encode())
             return
         for message in messages:
-            if message.topic in OUTPUTS:
-                topic, body = self._settings.topic_prefix + message.topic, _of_tenant(tenant, message.body)
-                yield Row(topic, f"{tenant}/{message.key}", body)
-
-
-def _of_tenant(tenant: str, body: str) -> str:
-    """The topics are those of all tenants, so a message says whose it is."""
-    return json.dumps({"tenant_id": tenant, **json.loads(body)}, separators=(",", ":"), ensure_ascii=False)
-
-
-def _letter(firing: Firing, reason: str) -> Letter:
-    return Letter("", 0, 0, reason, f"{firing.tenant}/{firing.name()}".encode())
+            # The topics are those of all tenants, so a message says whose it is.
+            body = {**parse(message.body), "tenant_id": tenant}
+            yield Row(prefix + message.topic, f"{tenant}/{message.key}", json.dumps(body))

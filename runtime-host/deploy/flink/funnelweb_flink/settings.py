@@ -2,11 +2,10 @@
 
 import dataclasses
 import os
+import tomllib
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
-
-import tomllib
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +51,8 @@ class Settings:
     def __post_init__(self) -> None:
         if not self.operators:
             raise ValueError("operators: at least one component must be given")
+        if len({Path(path).name for path in self.operators}) < len(self.operators):
+            raise ValueError("operators: two components have the same name")
         if self.start not in ("earliest-offset", "latest-offset", "group-offsets"):
             raise ValueError(f"start: must be an offset that is known, got {self.start!r}")
         for one in dataclasses.fields(self):

@@ -9,7 +9,7 @@ from funnelweb_flink import live
 from funnelweb_flink.firing import Firing
 from funnelweb_flink.live import Live
 from funnelweb_flink.model import Span
-from funnelweb_flink.totals import HeatTotal, Totals
+from funnelweb_flink.totals import HeatTotal, Sums, Totals
 
 START = 1_767_225_600_000
 SLIDE = 300_000
@@ -24,7 +24,7 @@ def client(redis_url: str) -> redis.Redis:
 
 def firing(tenant: str, pane: int = 0) -> Firing:
     span = Span(START + pane * SLIDE, START + (pane + 1) * SLIDE)
-    return Firing("stream-hotness", tenant, ["feed", "i"], span, b"", None)
+    return Firing("stream-hotness", tenant, ["feed", "i"], span, b"", Sums(), None)
 
 
 def tenant() -> str:
@@ -90,6 +90,12 @@ def test_readers_follow(client: redis.Redis) -> None:
     decay = client.hgetall(f"{key}:decay")
     assert decay["epoch"] not in epochs and decay["half_life_s"] == "60"
     assert int(decay["newest_ms"]) == START + SLIDE + 1000
+    # What is older than that takes the half-life as it is.
+    end = START + 2 * SLIDE
+    before = score(client, t, end)
+    store.apply(firing(t), heat(3.0))
+    assert client.hgetall(f"{key}:decay")["epoch"] == decay["epoch"]
+    assert score(client, t, end) - before == pytest.approx(0.5 ** (SLIDE / 60_000))
 
 
 def test_a_list_has_an_end(client: redis.Redis, monkeypatch: pytest.MonkeyPatch) -> None:

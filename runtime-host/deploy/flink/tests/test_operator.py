@@ -1,11 +1,13 @@
 """Components driven from Python: the numbers of their own tests in Rust."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
+from wasmtime import wat2wasm
 
 from funnelweb_flink.model import Aggregated, Batch, Count, Event, Heat, Message, Metric, Signal, Span, Taste
-from funnelweb_flink.operator import Operator, OperatorError
+from funnelweb_flink.operator import CALLS, INTERFACE, Operator, OperatorError
 
 START = 1_767_225_600_000
 MINUTE = 60_000
@@ -102,15 +104,57 @@ def test_what_is_no_accumulator_is_refused_and_the_next_call_is_answered(operato
 
 def test_what_is_no_operator_is_refused() -> None:
     # An empty component.
-    with pytest.raises(OperatorError, match="does not export"):
+    with pytest.raises(OperatorError, match="does not export declare"):
         Operator("none", b"\0asm\x0d\0\x01\0")
 
 
-def test_a_trap_costs_the_instance_alone(operators: Operators, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_operator_that_loops_or_grows_fails() -> None:
+    for code, reason in [
+        ("(loop $forever (br $forever))", "fuel"),
+        ("(if (i32.eq (memory.grow (i32.const 2000)) (i32.const -1)) (then unreachable))", "unreachable"),
+    ]:
+        with pytest.raises(OperatorError, match=reason):
+            Operator("hostile", component(code))
+
+
+def component(code: str) -> bytes:
+    """With the functions that it takes, each of which does that."""
+    exports = "".join(f'(export "{call}" (func $does))' for call in CALLS)
+    text = f"""
+        (component
+          (core module $inner (memory 1) (func (export "does") {code}))
+          (core instance $inside (instantiate $inner))
+          (func $does (canon lift (core func $inside "does")))
+          (instance $aggregate {exports})
+          (export "{INTERFACE}" (instance $aggregate)))"""
+    return bytes(wat2wasm(text))
+
+
+def test_nothing_is_left_of_a_call(operators: Operators) -> None:
+    operator, key = operators["metrics"], ["feed", "b"]
+    pane = Span(START, START + MINUTE)
+    whole = operator.aggregate([Batch(key, pane, [event("click")])])
+    with pytest.raises(OperatorError, match="^accumulator"):
+        operator.merge([[b"\xff\xff\xff"]])
+    assert operator.aggregate([Batch(key, pane, [event("click")])]) == whole
+
+
+def test_reasons_have_an_end() -> None:
+    assert str(OperatorError("a\n" * 1000)) == ("a " * 100)
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"topic": "user-behaviors-acme", "key": "k", "body": "{}"},
+        {"topic": "item-stats-updates", "key": "k" * 16_384, "body": "{}"},
+        {"topic": "item-stats-updates", "key": "k", "body": "[]"},
+        {"topic": "item-stats-updates", "key": "k", "body": '{"a": NaN}'},
+        {"topic": "item-stats-updates", "key": "k", "body": "{"},
+    ],
+)
+def test_messages_are_checked(message: dict[str, str], monkeypatch: pytest.MonkeyPatch, operators: Operators) -> None:
     operator = operators["metrics"]
-    whole = operator.merge([[]])
-    monkeypatch.setattr("funnelweb_flink.operator.FUEL", 10)
-    with pytest.raises(OperatorError, match="fuel"):
-        operator.merge([[]])
-    monkeypatch.undo()
-    assert operator.merge([[]]) == whole
+    monkeypatch.setattr(operator, "_call", lambda *_: [[SimpleNamespace(**message)]])
+    with pytest.raises(OperatorError, match="message"):
+        operator.summary([Aggregated(["feed", "b"], Span(START, START + MINUTE), b"")])

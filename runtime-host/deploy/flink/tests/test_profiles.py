@@ -10,7 +10,7 @@ from pymongo.database import Database
 from funnelweb_flink.firing import Firing
 from funnelweb_flink.model import Span
 from funnelweb_flink.profiles import Profiles, escape, format_ms, unescape
-from funnelweb_flink.totals import TasteTotal
+from funnelweb_flink.totals import Sums, TasteTotal
 
 START = 1_767_225_600_000
 SLIDE = 300_000
@@ -25,7 +25,7 @@ def database(mongodb_url: str) -> Documents:
 
 def firing(user: str, pane: int = 0) -> Firing:
     span = Span(START + pane * SLIDE, START + (pane + 1) * SLIDE)
-    return Firing("stream-profile", "acme", ["feed", user], span, b"", None)
+    return Firing("stream-profile", "acme", ["feed", user], span, b"", Sums(), None)
 
 
 def taste(

@@ -1,15 +1,15 @@
 """What panes add, which windows they are in, and settings."""
 
 import random
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from funnelweb_flink.firing import Firing
-from funnelweb_flink.model import Batch, Event, Metric, Signal, Span
+from funnelweb_flink.model import Aggregated, Batch, Change, Count, Event, Heat, Metric, Signal, Span, Taste
 from funnelweb_flink.operator import Operator, OperatorError
 from funnelweb_flink.settings import Settings
-from funnelweb_flink.totals import series, totals
+from funnelweb_flink.totals import Sums, Totals, series, totals
 from funnelweb_flink.window import Windows
 
 START = 1_767_225_600_000
@@ -22,25 +22,48 @@ def likes(count: int) -> list[Event]:
 
 
 def test_a_pane_adds_what_it_has_and_had(operators: dict[str, Operator]) -> None:
-    def firing(key: list[str], operator: Operator) -> Firing:
-        before, total = (operator.aggregate([Batch(key, SPAN, likes(count))])[0] for count in (1, 3))
-        return Firing(operator.name, "acme", key, SPAN, total, before)
+    def added(operator: Operator, key: list[str]) -> Totals:
+        panes = [operator.aggregate([Batch(key, SPAN, likes(count))])[0] for count in (1, 3)]
+        said = operator.changes([Aggregated(key, SPAN, pane) for pane in panes])
+        before, now = (Sums.of(changes, SPAN) for changes in said)
+        return totals(now, before)
 
-    hotness, profile = operators["hotness"], operators["profile"]
-    added = totals(hotness, firing(["feed", "i"], hotness))
-    [heat] = added.heat
+    added_heat = added(operators["hotness"], ["feed", "i"])
+    [heat] = added_heat.heat
     assert (heat.weight, heat.before, heat.last_ms) == (pytest.approx(3.0), pytest.approx(1.0), START)
-    assert added.counts == {"i": {"like_count": (3.0, 1.0)}}
-    [taste] = totals(profile, firing(["feed", "ann"], profile)).tastes
+    assert added_heat.counts == {"i": {"like_count": (3.0, 1.0)}}
+    [taste] = added(operators["profile"], ["feed", "ann"]).tastes
     assert taste.preferences == {("category", "c"): pytest.approx(3.0)} and taste.before
     assert (taste.counters["total_like_count"], taste.before.counters["total_like_count"]) == (3.0, 1.0)
 
 
-def test_what_is_said_of_another_time_is_refused(operators: dict[str, Operator]) -> None:
-    operator, key = operators["hotness"], ["feed", "i"]
-    [total] = operator.aggregate([Batch(key, SPAN, likes(1))])
-    with pytest.raises(OperatorError, match="is not in the pane"):
-        totals(operator, Firing(operator.name, "acme", key, Span(0, 300_000), total, None))
+@pytest.mark.parametrize(
+    ("change", "rule"),
+    [
+        (Heat("feed", "i", 300, 1.0, START - 1), "is not in the pane"),
+        (Heat("feed", "i", 300, 1.0, START + 300_000), "is not in the pane"),
+        (Heat("feed", "i", 0, 1.0, START), "half-life-s"),
+        (Heat("fe/ed", "i", 300, 1.0, START), "no id is 'fe/ed'"),
+        (Heat("feed", "", 300, 1.0, START), "no id is ''"),
+        (Heat("feed", "i", 300, float("nan"), START), "amounts must be"),
+        (Count("i", "", 1.0), "names must be"),
+        (Count("i", "n", 2e12), "amounts must be"),
+        (Count("i{", "n", 1.0), "no id is"),
+        (Taste("feed", "ann", 300, [("f" * 257, "v", 1.0)], [], START), "names must be"),
+        (Taste("feed", "ann", 300, [("f", f"v{at}", 1.0) for at in range(513)], [], START), "at most 512"),
+        (Taste("feed", "ann", 300, [], [("n", float("inf"))], START), "amounts must be"),
+        (Taste("feed", "a b", 300, [], [("n", 1.0)], START), "no id is"),
+        (Metric("a_total", [], -1.0), "a metric's amount"),
+        (Metric("a", [], 1.0), "no counter of a tenant"),
+        (Metric("stream_a_total", [], 1.0), "no counter of a tenant"),
+        (Metric("a_total", [("tenant", "other")], 1.0), "such labels"),
+        (Metric("a_total", [("a", "x"), ("a", "y")], 1.0), "such labels"),
+        (Metric("a_total", [("a", "x" * 129)], 1.0), "such labels"),
+    ],
+)
+def test_what_an_operator_may_not_say_is_refused(change: Change, rule: str) -> None:
+    with pytest.raises(OperatorError, match=f"^changes: .*{rule}"):
+        Sums.of([change], SPAN)
 
 
 def test_counters_have_the_names_that_prometheus_has() -> None:
@@ -84,3 +107,5 @@ def test_settings_are_read_and_checked(tmp_path: Path, monkeypatch: pytest.Monke
         file.write_text(text + wrong)
         with pytest.raises(ValueError, match=reason):
             Settings.read(str(file))
+    with pytest.raises(ValueError, match="same name"):
+        replace(settings, operators=["a.wasm", "b/a.wasm"])

@@ -31,6 +31,10 @@ local known = redis.call('HMGET', decay, 'epoch', 'revision', 'landmark_ms', 'ha
 local epoch, revision, floor = known[1], tonumber(known[2] or 0) + 1, known[6] or '0'
 local landmark_ms, newest_ms = tonumber(known[3] or latest_ms), math.max(tonumber(known[5] or 0), latest_ms)
 local old_half_life_s = tonumber(known[4] or half_life_s)
+-- The newest decides: changing it costs every member.
+if latest_ms < newest_ms then
+  half_life_s = old_half_life_s
+end
 
 -- Readers that have an older epoch read the whole list.
 local function new_epoch()
