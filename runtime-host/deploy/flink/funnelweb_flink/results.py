@@ -6,9 +6,9 @@ from typing import Any
 
 import pymongo
 import redis
-from pyflink.common import Row, Types
+from pyflink.common import Row, Time, Types
 from pyflink.datastream import KeyedProcessFunction, RuntimeContext
-from pyflink.datastream.state import MapState, MapStateDescriptor, ValueState, ValueStateDescriptor
+from pyflink.datastream.state import MapState, MapStateDescriptor, StateTtlConfig, ValueState, ValueStateDescriptor
 
 from . import topics
 from .firing import Firing, Letter
@@ -24,6 +24,8 @@ from .totals import totals
 
 TIMEOUT_S = 3
 RETRIES = 3
+# Keys whose timers are known to be set.
+KEYS = 100_000
 
 
 class Results(KeyedProcessFunction):
@@ -36,6 +38,8 @@ class Results(KeyedProcessFunction):
         self._profiles: Profiles
         self._panes: MapState
         self._of: ValueState
+        self._reached: ValueState
+        self._set: set[str] = set()
 
     def open(self, runtime_context: RuntimeContext) -> None:
         settings = self._settings
@@ -51,6 +55,10 @@ class Results(KeyedProcessFunction):
         panes = MapStateDescriptor("panes", Types.LONG(), Types.PICKLED_BYTE_ARRAY())
         self._panes = runtime_context.get_map_state(panes)
         self._of = runtime_context.get_state(ValueStateDescriptor("of", Types.PICKLED_BYTE_ARRAY()))
+        # The time of the last timer, kept as long as panes.
+        reached = ValueStateDescriptor("reached", Types.LONG())
+        reached.enable_time_to_live(StateTtlConfig.new_builder(Time.seconds(2 * settings.memory_s)).build())
+        self._reached = runtime_context.get_state(reached)
 
     def process_element(self, value: Firing, ctx: KeyedProcessFunction.Context) -> Iterator[Any]:
         self._apply(value)
@@ -60,15 +68,29 @@ class Results(KeyedProcessFunction):
         if self._of.value() is None:
             self._of.update((value.operator, value.tenant, value.key))
         watermark_ms = timers.current_watermark()
-        if not self._panes.contains(from_ms):
-            timers.register_event_time_timer(windows.over_ms(from_ms))
+        # After a failure it begins anew, and windows whose panes are gone would speak of the others.
+        watermark_ms = max(watermark_ms, self._reached.value() or watermark_ms)
         self._panes.put(from_ms, value.total)
-        for end_ms in windows.ends(from_ms):
-            # Those that spoke do so again.
+        begins = self._without_timers(value)
+        for begin_ms in begins:
+            timers.register_event_time_timer(windows.over_ms(begin_ms))
+        for end_ms in sorted({end_ms for begin_ms in begins for end_ms in windows.ends(begin_ms)}):
             if end_ms - 1 > watermark_ms:
                 timers.register_event_time_timer(end_ms - 1)
-            elif not windows.has_closed(end_ms, watermark_ms):
+            elif end_ms in windows.ends(from_ms) and not windows.has_closed(end_ms, watermark_ms):
+                # It spoke, and does so again.
                 yield from self._say(end_ms)
+
+    def _without_timers(self, firing: Firing) -> list[int]:
+        """Where panes of the key begin that need timers: the one that fires, and all when nothing came
+        to the key since the job began. PyFlink loses timers that are set while a checkpoint begins."""
+        group = firing.group()
+        if group in self._set:
+            return [firing.pane.from_ms]
+        if len(self._set) >= KEYS:
+            self._set.clear()
+        self._set.add(group)
+        return list(self._panes.keys())
 
     def on_timer(self, timestamp: int, ctx: KeyedProcessFunction.OnTimerContext) -> Iterator[Any]:
         of = self._of.value()
@@ -77,6 +99,7 @@ class Results(KeyedProcessFunction):
         windows = self._operators[of[0]].windows
         if (timestamp + 1) % windows.slide_ms == 0:
             yield from self._say(timestamp + 1)
+        self._reached.update(timestamp)
         over = [from_ms for from_ms in self._panes.keys() if windows.over_ms(from_ms) <= timestamp]
         for from_ms in over:
             self._panes.remove(from_ms)
