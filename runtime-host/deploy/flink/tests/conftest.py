@@ -1,6 +1,5 @@
 """What tests share: the components, built by `cargo build --profile guest --target wasm32-wasip2`."""
 
-import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -8,15 +7,11 @@ import pytest
 
 from funnelweb_flink.operator import Operator
 
-from .servers import ferretdb, redis_server
-
-# Of the repository, or `$FUNNELWEB_ROOT`: one that is built.
-ROOT = Path(os.environ.get("FUNNELWEB_ROOT") or Path(__file__).resolve().parents[4])
+from .servers import ROOT, ferretdb, redis_server
 
 
 def components() -> Path:
-    """The folder of the components, or `$FUNNELWEB_COMPONENTS`."""
-    return Path(os.environ.get("FUNNELWEB_COMPONENTS", ROOT / "target/wasm32-wasip2/guest"))
+    return ROOT / "target/wasm32-wasip2/guest"
 
 
 @pytest.fixture(scope="session")

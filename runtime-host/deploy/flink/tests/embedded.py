@@ -1,7 +1,6 @@
 """The embedded engine: what it makes of events that come over HTTP."""
 
 import json
-import os
 import re
 import signal
 import sqlite3
@@ -13,19 +12,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from .conftest import ROOT, components
+from .conftest import components
+from .servers import ROOT
 
 Json = dict[str, Any]
+BINARY = ROOT / "target/release/funnelweb"
 SCENARIO = {
     "scenario_id": "feed",
     "scenario_type": "test",
     "config": {"recall": {"strategies": [{"name": "hot_items", "weight": 1.0, "limit": 100}]}},
 }
-
-
-def binary() -> str:
-    """`$FUNNELWEB_BIN`, or the one that was built."""
-    return os.environ.get("FUNNELWEB_BIN") or str(ROOT / "target/release/funnelweb")
 
 
 def eventually(what: str, look: Callable[[], Any], seconds: float = 400.0) -> Any:
@@ -48,7 +44,6 @@ class Embedded:
         # Without the operators, so that the log is there before they follow it: one that rests is
         # followed by the clock, and all that is old would be late.
         self._bare = re.sub(r"\n\[component\.stream-[^\0]*?(?=\n\[component\.(?!stream-)|\Z)", "\n", self._whole)
-        self.dead = ""
 
     @contextmanager
     def up(self, operators: bool) -> Iterator[None]:
@@ -56,7 +51,7 @@ class Embedded:
         manifest.write_text(self._whole if operators else self._bare)
         arguments = ["up", "--from", str(manifest), "--listen", "127.0.0.1:0", "--data-dir", str(self._folder / "data")]
         log = (self._folder / "log").open("w+")
-        process = subprocess.Popen([binary(), *arguments], cwd=ROOT, stdout=log, stderr=log)
+        process = subprocess.Popen([str(BINARY), *arguments], cwd=ROOT, stdout=log, stderr=log)
         try:
 
             def listens() -> re.Match[str] | None:
@@ -120,6 +115,8 @@ class Embedded:
 def export(tenant: str, file: Path, stores: list[str]) -> list[Json]:
     """Everything that a tenant has, record by record."""
     file.unlink(missing_ok=True)
-    done = subprocess.run([binary(), "export", "--tenant", tenant, *stores, str(file)], capture_output=True, text=True)
+    done = subprocess.run(
+        [str(BINARY), "export", "--tenant", tenant, *stores, str(file)], capture_output=True, text=True
+    )
     assert done.returncode == 0, done.stderr
     return [json.loads(line) for line in file.read_text().splitlines()]

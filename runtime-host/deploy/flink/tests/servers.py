@@ -1,7 +1,7 @@
 """Real servers, each on a free port with a folder of its own, that end with the test.
 
-Kafka and FerretDB are those that the tests in Rust fetch into the user's cache folder
-(`cargo xtask kafka`, `cargo xtask ferretdb`); Redis is the machine's.
+They are those of the tests in Rust: Kafka and FerretDB in the user's cache folder; Redis where
+`$FUNNELWEB_REDIS_SERVER` names it, on the path, or in `target/servers`.
 """
 
 import os
@@ -13,6 +13,8 @@ import time
 from pathlib import Path
 from types import TracebackType
 
+# The repository, or `$FUNNELWEB_ROOT`: one that is built.
+ROOT = Path(os.environ.get("FUNNELWEB_ROOT") or Path(__file__).resolve().parents[4])
 START_S = 120.0
 JAVA = ["-Xms64m", "-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-XX:-UsePerfData"]
 
@@ -81,7 +83,8 @@ class Server:
 
 
 def redis_server(folder: Path) -> Server:
-    port, program = free_port(), os.environ.get("FUNNELWEB_REDIS_SERVER", "redis-server")
+    port, unpacked = free_port(), str(ROOT / "target/servers/redis/bin/redis-server")
+    program = os.environ.get("FUNNELWEB_REDIS_SERVER") or shutil.which("redis-server") or unpacked
     return Server([program, "--port", str(port), "--bind", "127.0.0.1", "--save", ""], _made(folder), port)
 
 
@@ -101,7 +104,9 @@ def kafka(folder: Path) -> Server:
     text = "\n".join(lines).replace("127.0.0.1:9092", f"127.0.0.1:{port}")
     properties = folder / "server.properties"
     properties.write_text(text.replace("127.0.0.1:9093", f"127.0.0.1:{controller}"))
-    return Server(["java", *JAVA, "-cp", f"{whole}/jars/*", "kafka.Kafka", str(properties)], folder, port)
+    # One that is killed leaves files there.
+    java = ["java", *JAVA, f"-Djava.io.tmpdir={folder}", "-cp", f"{whole}/jars/*"]
+    return Server([*java, "kafka.Kafka", str(properties)], folder, port)
 
 
 def _made(folder: Path) -> Path:

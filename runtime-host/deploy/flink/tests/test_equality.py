@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -22,21 +23,30 @@ from .conftest import components
 from .embedded import SCENARIO, Embedded, Json, eventually, export
 from .servers import Server, cache, ferretdb, kafka, redis_server
 
-TENANT = "acme.eu"
-EVENTS = int(os.environ.get("FUNNELWEB_FLINK_EVENTS", "2000"))
-# Before the job is killed, of all.
-FIRST = EVENTS // 2
-LATE = 20
+# Of different events about users and items that are called the same.
+TENANTS = ("acme.eu", "globex")
+PARTITIONS = 2
+# Of each tenant: all; before the job is killed, and before the checkpoint that it goes on from.
+EVENTS, FIRST, BEFORE, LATE = 400, 240, 200, 10
 HOUR_MS = 3_600_000
-USERS, ITEMS = 40, 25
+USERS, ITEMS = 20, 12
 ACTIONS = ["impression", "impression", "click", "view", "like", "watch", "dislike", "purchase"]
 PACKAGE = Path(__file__).resolve().parents[1]
+# How reasons begin for which records end as dead letters.
+REASONS = [
+    "JSON: 'utf-8'",
+    "JSON: it is too deep",
+    "missing field `batch`",
+    "there is no value",
+    "timestamp_ms: lies more than",
+    "stream-hotness: changes: amounts must be",
+    "stream-metrics: changes: a metric's amount must be",
+]
 Messages = dict[tuple[str, str, str], Json]
 
 
-def behaviors(begin_ms: int) -> list[Json]:
+def behaviors(begin_ms: int, chance: random.Random) -> list[Json]:
     """Three hours of them, out of order by less than ten seconds; some come minutes late."""
-    chance = random.Random(7)
     events = []
     for at in range(EVENTS):
         at_ms = begin_ms + at * 3 * HOUR_MS // EVENTS + chance.randrange(9000)
@@ -81,6 +91,45 @@ def items() -> list[Json]:
     return [{"item_id": f"i{at}", "metadata": one} for at, one in enumerate(metadata)]
 
 
+@dataclass
+class Expected:
+    """What the embedded engine makes of a tenant's events."""
+
+    tenant: str
+    # As the log has them, in its order.
+    interactions: list[Json]
+    exported: list[Json]
+    counters: dict[str, float]
+    messages: Messages
+
+    @classmethod
+    def of(cls, tenant: str, begin_ms: int, folder: Path) -> "Expected":
+        chance = random.Random(tenant)
+        early = [*behaviors(begin_ms, chance), sentinel(begin_ms + 6 * HOUR_MS)]
+        late = [event(f"late{at}", begin_ms + at * 120_000, chance) for at in range(LATE)]
+        host = Embedded(folder, tenant)
+        with host.up(operators=False):
+            host.call("/api/v1/scenarios", SCENARIO)
+            host.call("/api/v1/items/feed", items())
+            host.call("/api/v1/behaviors", early)
+        with host.up(operators=True):
+            host.settle()
+            host.call("/api/v1/behaviors", late)
+            host.settle()
+            counters, messages = host.counters(), last(host.messages())
+        exported = host.export()
+        interactions = sorted(of_kind(exported, "interactions", "event_id").values(), key=lambda one: one["offset"])
+        assert len(interactions) == EVENTS + 1 + LATE
+        return cls(tenant, interactions, exported, counters, messages)
+
+    def said(self) -> Messages:
+        """The messages as the job writes them, for all tenants."""
+        return {
+            (topic, f"{self.tenant}/{key}", end): {"tenant_id": self.tenant, **body}
+            for (topic, key, end), body in self.messages.items()
+        }
+
+
 class Cluster:
     """Kafka with a job that reads it, and the stores that it writes."""
 
@@ -91,9 +140,9 @@ class Cluster:
         self.redis_url = f"redis://127.0.0.1:{live.port}"
         self.mongodb_url = f"mongodb://127.0.0.1:{documents.port}"
         self.live = redis.Redis.from_url(self.redis_url, decode_responses=True)
-        self.topic = topics.behaviors("", TENANT)
+        names = (*(topics.behaviors("", tenant) for tenant in TENANTS), *topics.OUTPUTS, topics.DEAD_LETTERS)
         admin = KafkaAdminClient(bootstrap_servers=self.brokers)
-        admin.create_topics([NewTopic(name, 2, 1) for name in (self.topic, *topics.OUTPUTS, topics.DEAD_LETTERS)])
+        admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names])
         admin.close()
         self._producer = KafkaProducer(bootstrap_servers=self.brokers)
 
@@ -106,17 +155,24 @@ class Cluster:
             "jars": [f"file://{jar}" for jar in sorted((cache() / "flink/jars").glob("*.jar"))],
             "checkpoint_folder": f"file://{self._folder}/checkpoints",
             "checkpoint_interval_ms": 2000,
-            # Longer than one partition is read while the other waits: else what that one has is late.
-            "idle_ms": 20_000,
+            # No partition that has nothing just then is passed over: what comes to it would be late.
+            "idle_ms": 600_000,
         }
         if restore is not None:
             settings["restore"] = f"file://{restore}"
         file, folder = self._folder / "job.toml", self._folder / "job"
         file.write_text("".join(f"{name} = {json.dumps(value)}\n" for name, value in settings.items()))
-        folder.mkdir(exist_ok=True)
-        # What it runs in Python is the first on the path.
-        path = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-        environment = {**os.environ, "PATH": path, "PYTHONPATH": str(PACKAGE)}
+        scratch = folder / "tmp"
+        scratch.mkdir(parents=True, exist_ok=True)
+        environment = {
+            **os.environ,
+            # What it runs in Python is the first on the path.
+            "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+            "PYTHONPATH": str(PACKAGE),
+            # One that is killed leaves there what it would else have removed.
+            "TMPDIR": str(scratch),
+            "JAVA_TOOL_OPTIONS": f"-Djava.io.tmpdir={scratch}",
+        }
         arguments = [sys.executable, "-m", "funnelweb_flink.job", str(file)]
         return Server(arguments, folder, 0, environment)
 
@@ -128,25 +184,31 @@ class Cluster:
                 found.append((file.stat().st_mtime_ns, file.parent))
         return max(found)[1] if found else None
 
-    def send(self, interactions: list[Json]) -> None:
+    def send(self, tenant: str, interactions: list[Json]) -> None:
+        """Users to partitions; sentinels to all, of which one is read as an event."""
+        topic = topics.behaviors("", tenant)
         for one in interactions:
-            self._producer.send(self.topic, key=one["user_id"].encode(), value=json.dumps(record(one)).encode())
+            value = json.dumps(record(tenant, one)).encode()
+            everywhere = range(PARTITIONS) if one["event_id"] == "sentinel" else [None]
+            for partition in everywhere:
+                self._producer.send(topic, key=one["user_id"].encode(), value=value, partition=partition)
         self._producer.flush()
 
-    def send_raw(self, value: bytes) -> None:
-        self._producer.send(self.topic, key=b"raw", value=value)
+    def send_raw(self, values: list[bytes | None]) -> None:
+        for value in values:
+            self._producer.send(topics.behaviors("", TENANTS[0]), key=b"raw", value=value)
         self._producer.flush()
 
     def counted(self) -> int:
         """How many events the counters of items have."""
-        keys = self.live.keys(f"item:stats:{TENANT}:*")
+        keys = self.live.keys("item:stats:*")
         fields = [self.live.hgetall(key) for key in keys]
         names = {f"{action}_count" for action in ACTIONS}
         return sum(int(float(value)) for all_ in fields for name, value in all_.items() if name in names)
 
     def read(self, *names: str) -> list[tuple[str, str, Json]]:
         consumer = KafkaConsumer(bootstrap_servers=self.brokers)
-        places = [TopicPartition(name, partition) for name in names for partition in range(2)]
+        places = [TopicPartition(name, partition) for name in names for partition in range(PARTITIONS)]
         consumer.assign(places)
         consumer.seek_to_beginning(*places)
         ends = consumer.end_offsets(places)
@@ -157,20 +219,27 @@ class Cluster:
         consumer.close()
         return found
 
-    def export(self) -> list[Json]:
+    def export(self, tenant: str) -> list[Json]:
         config = self._folder / "remote.toml"
         config.write_text(
             '[stores]\ndocuments = "mongodb"\nlive = "redis"\nkey_value = "redis"\nvectors = "embedded"\n'
             f'[mongodb]\nurl = "{self.mongodb_url}"\ndatabase = "funnelweb"\n[redis]\nurls = ["{self.redis_url}"]\n'
         )
         stores = ["--runtime-config", str(config), "--data-dir", str(self._folder / "data")]
-        return export(TENANT, self._folder / "export.ndjson", stores)
+        return export(tenant, self._folder / "export.ndjson", stores)
 
 
-def record(interaction: Json) -> Json:
+def record(tenant: str, interaction: Json) -> Json:
     """As the host publishes an event that it has accepted."""
     batch, index = divmod(interaction["offset"], 100)
-    return {"tenant_id": TENANT, **interaction, "batch": f"{batch:032x}", "index": index}
+    return {"tenant_id": tenant, **interaction, "batch": f"{batch:032x}", "index": index}
+
+
+def poison(tenant: str, interaction: Json) -> bytes:
+    """One that operators take and whose pane would add more than anything may."""
+    body = {"context": {"experiment_group": "a"}, "extra": {"watch_duration": 1e16}}
+    own = {"event_id": "poison", "user_id": "sentinel", "action_type": "watch", "body": body, "signal": None}
+    return json.dumps({**record(tenant, interaction), **own, "batch": "f" * 32}).encode()
 
 
 def of_kind(records: list[Json], kind: str, *key: str) -> dict[tuple[str, ...], Json]:
@@ -199,96 +268,94 @@ def cluster(tmp_path: Path) -> Iterator[Cluster]:
 
 
 def test_flink_makes_the_same_of_the_same_events(cluster: Cluster, tmp_path: Path) -> None:
-    now_ms = time.time_ns() // 1_000_000
-    begin_ms = now_ms - 8 * HOUR_MS
-    chance = random.Random(8)
-    late = [event(f"late{at}", begin_ms + at * 60_000, chance) for at in range(LATE)]
-    host = Embedded(tmp_path / "embedded", TENANT)
-    with host.up(operators=False):
-        host.call("/api/v1/scenarios", SCENARIO)
-        host.call("/api/v1/items/feed", items())
-        host.call("/api/v1/behaviors", [*behaviors(begin_ms), sentinel(begin_ms + 6 * HOUR_MS)])
-    with host.up(operators=True):
-        host.settle()
-        host.call("/api/v1/behaviors", late)
-        host.settle()
-        expected_counters, expected_messages = host.counters(), last(host.messages())
-    expected = host.export()
-    interactions = sorted(of_kind(expected, "interactions", "event_id").values(), key=lambda one: one["offset"])
-    assert len(interactions) == EVENTS + 1 + LATE
+    begin_ms = time.time_ns() // 1_000_000 - 8 * HOUR_MS
+    expected = [Expected.of(tenant, begin_ms, tmp_path / tenant) for tenant in TENANTS]
+    spoken = {place: body for one in expected for place, body in one.said().items()}
+
+    def send(first: int, end: int) -> None:
+        for one in expected:
+            cluster.send(one.tenant, one.interactions[first:end])
+
+    def until_counted(events: int) -> None:
+        def are_counted() -> bool:
+            job.check()
+            counted = cluster.counted()
+            assert counted <= events * len(TENANTS)
+            return counted == events * len(TENANTS)
+
+        eventually(f"{events} events of each tenant are counted", are_counted)
+
+    def until_checkpoint() -> None:
+        known = cluster.checkpoint()
+        eventually("there is a checkpoint", lambda: cluster.checkpoint() not in (None, known))
 
     job = cluster.job(None)
     try:
-        cluster.send(interactions[: FIRST // 2])
-        cluster.send_raw(b"\xff\xfe")
-        cluster.send_raw(b'{"tenant_id": "acme.eu"}')
+        send(0, FIRST // 2)
+        cluster.send_raw([b"\xff\xfe", b'{"tenant_id": "acme.eu"}', None, b"[" * 100_000])
+        cluster.send_raw([poison(TENANTS[0], expected[0].interactions[at]) for at in range(3)])
         # Published again, as after an answer that was lost.
-        cluster.send(interactions[10:60])
-        begun = time.monotonic()
-
-        def has_counted(events: int) -> bool:
-            job.check()
-            print(f"\r{cluster.counted()} of {events}", end=" ")
-            return cluster.counted() == events
-
-        eventually("the first events are counted", lambda: has_counted(FIRST // 2))
-        print(f"{FIRST // 2} events after {time.monotonic() - begun:.1f} s, with the start of the job")
-        known = cluster.checkpoint()
-        eventually("there is a checkpoint", lambda: cluster.checkpoint() not in (None, known))
-        cluster.send(interactions[FIRST // 2 : FIRST])
-        # One that begins while events are on their way, and some that come after it.
-        eventually("more is counted", lambda: cluster.counted() > FIRST // 2)
-        known = cluster.checkpoint()
-        eventually("there is a checkpoint", lambda: cluster.checkpoint() != known)
+        send(10, 60)
+        until_counted(FIRST // 2)
+        until_checkpoint()
+        # A checkpoint that begins while events are on their way, and some that come after it.
         counted = cluster.counted()
-        eventually("more is counted", lambda: cluster.counted() > min(counted, FIRST - 1))
-        print(f"killed with {cluster.counted()} events")
+        send(FIRST // 2, BEFORE)
+        eventually("more is counted", lambda: cluster.counted() > counted)
+        until_checkpoint()
+        counted = cluster.counted()
+        send(BEFORE, FIRST)
+        eventually("more is counted", lambda: cluster.counted() > counted)
     finally:
         job.stop()
     job = cluster.job(cluster.checkpoint())
     try:
-        cluster.send(interactions[FIRST - 50 : FIRST])
-        cluster.send(interactions[FIRST:-LATE])
-        begun = time.monotonic()
-        eventually("all are counted", lambda: has_counted(EVENTS + 1))
-        print(f"{EVENTS - FIRST} more after {time.monotonic() - begun:.1f} s")
-        # Until the sentinel has closed all windows.
-        eventually("windows speak", lambda: set(last(cluster.read(*topics.OUTPUTS))) >= flinks(expected_messages))
-        cluster.send(interactions[-LATE:])
-        eventually("late events are counted", lambda: has_counted(EVENTS + 1 + LATE))
+        send(FIRST - 50, FIRST)
+        send(FIRST, -LATE)
+        until_counted(EVENTS + 1)
+        # The sentinels close all windows.
+        eventually("windows speak", lambda: set(last(cluster.read(*topics.OUTPUTS))) >= set(spoken))
+        far = {**record(TENANTS[0], expected[0].interactions[0]), "batch": "e" * 32}
+        cluster.send_raw([json.dumps({**far, "timestamp_ms": at_ms}).encode() for at_ms in (2**45, 2**63 - 1)])
+        send(EVENTS + 1, EVENTS + 1 + LATE)
+        until_counted(EVENTS + 1 + LATE)
         for _ in range(2):
             # What came before it is written then.
-            seen = cluster.checkpoint()
-            eventually("there is a checkpoint", lambda seen=seen: cluster.checkpoint() != seen)
-        said = cluster.read(*topics.OUTPUTS)
+            until_checkpoint()
+        said = last(cluster.read(*topics.OUTPUTS))
         dead = cluster.read(topics.DEAD_LETTERS)
     finally:
         job.stop()
 
-    got = cluster.export()
-    hot = of_kind(expected, "hot_items", "scenario_id", "item_id")
+    for one in expected:
+        check_stores(cluster, one)
+    assert set(said) == set(spoken)
+    for place, body in spoken.items():
+        assert said[place] == approximate(body, 1e-9), place
+    reasons = {letter["reason"] for _, _, letter in dead}
+    for begin in REASONS:
+        assert any(reason.startswith(begin) for reason in reasons), begin
+    assert len(reasons) == len(REASONS), reasons
+    assert {topic for _, topic, _ in dead} == {topics.behaviors("", TENANTS[0])}
+
+
+def check_stores(cluster: Cluster, expected: Expected) -> None:
+    """That they have of a tenant what it should have."""
+    got = cluster.export(expected.tenant)
+    hot = of_kind(expected.exported, "hot_items", "scenario_id", "item_id")
     assert of_kind(got, "hot_items", "scenario_id", "item_id") == {
         place: approximate(one, 1e-6) for place, one in hot.items()
     }
     assert len(hot) == ITEMS + 1
-    stats = of_kind(expected, "item_stats", "item_id")
+    stats = of_kind(expected.exported, "item_stats", "item_id")
     assert of_kind(got, "item_stats", "item_id") == {item: approximate(one, 1e-12) for item, one in stats.items()}
     profiles = of_kind(got, "user_profiles", "scenario_id", "id")
-    for place, one in of_kind(expected, "user_profiles", "scenario_id", "id").items():
+    expected_profiles = of_kind(expected.exported, "user_profiles", "scenario_id", "id")
+    assert set(profiles) == set(expected_profiles)
+    for place, one in expected_profiles.items():
         own = {name: one["body"][name] for name in ("preferences", "features", "preferences_at_ms")}
         body = profiles[place]["body"]
         # Steps of the embedded engine are rounded to 32 bits; likings and dislikings cancel out.
         assert {name: body[name] for name in own} == approximate(own, 1e-5, 1e-5), place
-    counters = {name: float(value) for name, value in cluster.live.hgetall(f"stream:counters:{TENANT}").items()}
-    assert counters == approximate(expected_counters, 1e-12)
-    ours = last(said)
-    assert set(ours) == flinks(expected_messages)
-    for (topic, key, end), body in expected_messages.items():
-        assert ours[topic, f"{TENANT}/{key}", end] == approximate({"tenant_id": TENANT, **body}, 1e-9)
-    reasons = sorted(letter["reason"] for _, _, letter in dead)
-    assert len(set(reasons)) == 2 and reasons[0].startswith("JSON") and reasons[-1].startswith("missing field")
-
-
-def flinks(messages: Messages) -> set[tuple[str, str, str]]:
-    """Their keys as the job writes them, which begin with the tenant."""
-    return {(topic, f"{TENANT}/{key}", end) for topic, key, end in messages}
+    counters = cluster.live.hgetall(f"stream:counters:{expected.tenant}")
+    assert {name: float(value) for name, value in counters.items()} == approximate(expected.counters, 1e-12)
