@@ -21,7 +21,7 @@ use std::{
 
 use bson::doc;
 use funnelweb_core::id::handle;
-use funnelweb_factor_documents::store::{Collection::UserProfiles, Documents, Key};
+use funnelweb_factor_documents::store::{Collection::UserProfiles, Documents, Key, Precondition};
 use funnelweb_factor_events::{conformance::Suite, store::*};
 use funnelweb_factor_live::store::Live;
 use funnelweb_store_mongodb::{Abilities, MongoDocuments, MongoEvents};
@@ -139,6 +139,33 @@ async fn an_event_looks_as_the_design_shows() {
         assert_eq!(backend.events.read(&t, 0, 1).await.unwrap()[0].event, event);
         let batches = server.collection("fw_batches").await;
         assert_eq!(batches.count_documents(doc! {}).await.unwrap(), 0);
+    })
+    .await;
+}
+
+/// Another stream engine forgets nothing of a profile that is written here.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_applied_of_panes_stays_with_a_profile() {
+    Server::each(async |server| {
+        let (backend, t) = (Backend::new(server, |_| {}).await, Tenant::new("t").unwrap());
+        let append = async |id: &str| {
+            let (event, effects) = event(id, "ann", backend.now_ms());
+            backend.events.append(&t, vec![event], vec![effects]).await.unwrap();
+        };
+        let profiles = server.collection("user_profiles").await;
+        let panes = bson::bson!([{ "pane": "stream-profile/feed/ann/0/300", "at_s": 7, "applied": "{}" }]);
+        let remembered = async |version| {
+            let found = profiles.find_one(doc! { "user_id": "ann" }).await.unwrap().unwrap();
+            let own = found.get_document("_fw").unwrap();
+            assert_eq!((own.get("panes"), own.get_i64("version").unwrap()), (Some(&panes), version));
+        };
+        append("e1").await;
+        profiles.update_one(doc! {}, doc! { "$set": { "_fw.panes": &panes } }).await.unwrap();
+        append("e2").await;
+        remembered(2).await;
+        let (key, body) = (Key::new("feed", "ann"), "{}".to_owned());
+        backend.documents.replace(&t, UserProfiles, key, body, Precondition::None).await.unwrap();
+        remembered(3).await;
     })
     .await;
 }

@@ -8,6 +8,7 @@
 
 mod build;
 mod debian;
+mod flink;
 mod kafka;
 mod models;
 mod redis_servers;

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Context, Result};
 
 use crate::{
-    build, kafka, models, redis_servers, setup,
+    build, flink, kafka, models, redis_servers, setup,
     shell::{cargo, run},
 };
 
@@ -37,6 +37,7 @@ const STEPS: &[Step] = &[
     Step { name: "kafka", run: kafka::setup },
     Step { name: "unit", run: |root| run(workspace(root, "test").args(["--exclude", END_TO_END])) },
     Step { name: "end-to-end", run: |root| run(workspace(root, "test").args(["--test", "e2e"])) },
+    Step { name: "flink", run: flink::test },
 ];
 
 /// Cargo over the whole workspace. Features of shared dependencies differ with

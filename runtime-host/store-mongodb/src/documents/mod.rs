@@ -10,6 +10,7 @@
 //! | `status` | the status, when it is a text |
 //! | `terms`, `row` | of items: the terms under which it is found, and what ranking reads |
 //! | `batches` | of profiles: the last batches of events that moved it |
+//! | `panes` | of profiles: what was applied of the last panes, by `deploy/flink` |
 //! | `added`, `spelled` | what it takes to give the body back as it was |
 //!
 //! # What is one transaction

@@ -18,7 +18,7 @@ use serde_json::{Map, Value, json};
 
 use super::{
     Stored, binary, own, shape,
-    write::{ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, too_many_writers},
+    write::{ATTEMPTS, FIRST_WAIT, LONGEST_WAIT, carry_over, too_many_writers},
 };
 use crate::{codec::OWN, server::MongoStore};
 use funnelweb_core::time;
@@ -184,6 +184,9 @@ impl MongoStore {
             return None;
         };
         let mut document = self.document(tenant, PROFILES, key, &body, version);
+        if let Some(found) = found {
+            carry_over(&found.document, &mut document);
+        }
         let mut batches = found.map_or_else(Vec::new, |found| batches(&found.document));
         batches.extend(batch.to_be_bytes());
         batches.drain(..batches.len().saturating_sub(BATCHES * BATCH_BYTES));

@@ -214,10 +214,13 @@ impl MongoStore {
     }
 }
 
-/// Which batches of events moved a profile stays with it, whoever writes it.
+/// What moved a profile stays with it, whoever writes it: batches of events, and panes of
+/// another stream engine.
 pub(super) fn carry_over(found: &BsonDocument, document: &mut BsonDocument) {
-    let batches = own(found).and_then(|own| own.get("batches")).cloned();
-    if let (Some(batches), Ok(own)) = (batches, document.get_document_mut(OWN)) {
-        own.insert("batches", batches);
+    for field in ["batches", "panes"] {
+        let moved_by = own(found).and_then(|own| own.get(field)).cloned();
+        if let (Some(moved_by), Ok(own)) = (moved_by, document.get_document_mut(OWN)) {
+            own.insert(field, moved_by);
+        }
     }
 }

@@ -1,0 +1,1 @@
+"""Funnelweb's stream operators in Apache Flink: the same components, the same stores."""
