@@ -1,6 +1,8 @@
 //! The trait of the `events` capability, in plain types that mirror
 //! `wit/capabilities/events.wit` one to one.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bincode::{Decode, Encode};
 pub use funnelweb_factor_documents::profile::ProfileEffect;
@@ -208,9 +210,10 @@ pub trait Events: Send + Sync + 'static {
         Ok(false)
     }
 
-    /// Whether accepted events have yet to be published to those who follow them elsewhere.
-    async fn is_unpublished(&self, tenant: &Tenant) -> Result<bool, Error> {
-        let _ = tenant;
+    /// Whether events that were accepted so long ago have yet to be published to those who
+    /// follow them elsewhere.
+    async fn is_unpublished(&self, tenant: &Tenant, since: Duration) -> Result<bool, Error> {
+        let _ = (tenant, since);
         Ok(false)
     }
 

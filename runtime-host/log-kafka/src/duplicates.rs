@@ -50,8 +50,9 @@ const FORMAT: u8 = 1;
 pub struct Duplicates {
     /// Grows each time that what is older than [`REMEMBERED_MS`] is forgotten.
     generation: u64,
-    /// The log's time when the generation began.
+    /// The log's time when the generation began, and the one before it.
     since_ms: u64,
+    before_ms: u64,
     /// Those of which a record came in this generation, and in the one before it.
     current: HashMap<u128, Indexes>,
     previous: HashMap<u128, Indexes>,
@@ -90,6 +91,7 @@ impl Default for Duplicates {
         Self {
             generation: 0,
             since_ms: 0,
+            before_ms: 0,
             current: HashMap::new(),
             previous: HashMap::new(),
             added: BTreeMap::new(),
@@ -112,7 +114,9 @@ impl Duplicates {
         let Some((generation, last)) = generations.pop_last() else { return Ok(Self::default()) };
         let before = generation.checked_sub(1).and_then(|before| generations.remove(&before)).unwrap_or_default();
         let since_ms = last.first().map_or(0, |step| step.since_ms);
-        Ok(Self { generation, since_ms, current: whole(last), previous: whole(before), ..Self::default() })
+        // Of a generation without a record nothing is known but its end.
+        let before_ms = before.first().map_or(since_ms, |step| step.since_ms);
+        Ok(Self { generation, since_ms, before_ms, current: whole(last), previous: whole(before), ..Self::default() })
     }
 
     /// Whether the record is the first with this batch and index, as far as is known; it
@@ -143,6 +147,13 @@ impl Duplicates {
         added.into_iter().map(|(generation, step)| Added { generation, bytes: step.encode() }).collect()
     }
 
+    /// From when on records are known, by the log's time: those that are older were there
+    /// before the oldest of them.
+    #[must_use]
+    pub fn known_since_ms(&self) -> u64 {
+        if self.generation == 0 { 0 } else { self.before_ms }
+    }
+
     /// The oldest generation that is remembered.
     #[must_use]
     pub fn oldest(&self) -> u64 {
@@ -162,6 +173,7 @@ impl Duplicates {
             return;
         }
         self.generation += 1;
+        self.before_ms = self.since_ms;
         self.since_ms = self.since_ms.max(time_ms);
         self.previous = std::mem::take(&mut self.current);
         self.added = self.added.split_off(&self.oldest());

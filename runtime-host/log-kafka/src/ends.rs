@@ -21,6 +21,8 @@ use crate::{
     topics::{Names, Topic},
 };
 
+/// How long an answer is waited for: others wait with it.
+const PATIENCE: Duration = Duration::from_secs(2);
 /// Reports that are fetched after each question.
 const REPORTS: usize = 16;
 
@@ -37,7 +39,8 @@ impl Ends {
     pub(crate) fn new(settings: &KafkaSettings, names: Names) -> Result<Self, Error> {
         let reports = Reports::of("ends");
         let client = client::create(&client::config(settings), Listener(Arc::clone(&reports)))?;
-        Ok(Self { names, patience: settings.operation_timeout(), client: Arc::new(Mutex::new(client)), reports })
+        let patience = settings.operation_timeout().min(PATIENCE);
+        Ok(Self { names, patience, client: Arc::new(Mutex::new(client)), reports })
     }
 
     /// The offsets that each partition has, from the first that is there to the one that the
@@ -76,9 +79,11 @@ fn ask(client: &BaseConsumer<Listener>, name: &str, patience: Duration) -> Resul
         let found = client.offsets_for_times(list, patience)?;
         let mut offsets = Vec::new();
         for partition in 0..count {
-            let Some(element) = found.find_partition(name, partition) else { continue };
+            let element = found.find_partition(name, partition);
+            let element = element.ok_or(KafkaError::OffsetFetch(Code::UnknownPartition))?;
             element.error()?;
-            offsets.push(element.offset().to_raw().and_then(|offset| u64::try_from(offset).ok()).unwrap_or(0));
+            let offset = element.offset().to_raw().and_then(|offset| u64::try_from(offset).ok());
+            offsets.push(offset.ok_or(KafkaError::OffsetFetch(Code::NoOffset))?);
         }
         Ok::<_, KafkaError>(offsets)
     };

@@ -28,9 +28,8 @@ const TIMEOUT: Duration = Duration::from_secs(600);
 /// The code of an index that is there with other options.
 const OPTIONS_CONFLICT: i32 = 85;
 const DAY_S: u64 = 24 * 3600;
-/// How long events of who was deleted may be on their way: longer than Kafka keeps records,
-/// as a rule.
-const DELETED_DAYS: u64 = 30;
+/// How long events of who was deleted may be on their way: longer than Kafka keeps records.
+const DELETED_DAYS: u64 = 3660;
 const TTL: &str = "fw_ttl";
 
 /// An index of the design has no name of ours.

@@ -23,12 +23,14 @@ use tokio::sync::{Semaphore, watch};
 
 /// Time after which a step that failed is tried again.
 const RETRY: Duration = Duration::from_secs(5);
+/// How long it is waited for more records after few: each step is several writes.
+const LINGER: Duration = Duration::from_millis(200);
+/// Few.
+const FEW: usize = limits::STREAM_EVENTS as usize / 4;
 
 /// What all partitions of a process share.
 pub(crate) struct Shared {
     pub(crate) streams: Arc<Streams>,
-    /// How many steps are made at once.
-    pub(crate) steps: Semaphore,
     /// Tenants of whom windows may have come to their end.
     pub(crate) moved: Mutex<HashSet<Tenant>>,
 }
@@ -36,6 +38,8 @@ pub(crate) struct Shared {
 /// An operator on a partition.
 pub(crate) struct Work {
     pub(crate) shared: Arc<Shared>,
+    /// How many steps the operator makes at once.
+    pub(crate) steps: Arc<Semaphore>,
     pub(crate) operator: Arc<dyn Operator>,
     pub(crate) place: Place,
     /// How far it is, for the group.
@@ -70,36 +74,65 @@ impl Known {
 }
 
 impl Work {
-    /// Takes what the partition has until it is another's.
-    pub(crate) async fn go_on(mut self, mut partition: Partition, mut known: Known) {
+    /// Takes what the partition has, which begins at `position`, until it is another's; or
+    /// until it has to be begun elsewhere. `known` is what is known of it, if that could be
+    /// found out.
+    pub(crate) async fn go_on(mut self, mut partition: Partition, mut position: u64, known: Option<Known>) {
+        let mut known = match known {
+            Some(known) => known,
+            None => match self.know_again().await {
+                Some(known) => known,
+                None => return,
+            },
+        };
         // Whoever had it before may have died before windows were looked at.
         self.moved();
-        // Of the next record that was not seen.
-        let mut position = known.next;
         loop {
             let records = tokio::select! {
                 biased;
                 () = stopped(&mut self.stop) => return,
                 records = partition.next(limits::STREAM_EVENTS as usize) => records,
             };
-            if records.is_empty() {
-                return;
-            }
-            if records.first().is_some_and(|first| first.offset < position) {
-                let Place { tenant, shard, .. } = &self.place;
-                tracing::warn!(%tenant, shard, "the topic was made anew: it is read from its begin");
-                known.is_anew = true;
-            }
-            position = records.last().map_or(position, |last| last.offset.saturating_add(1));
-            while let Err(error) = self.take(&mut known, &records).await {
-                // What it knows may be of records that were not taken.
-                match self.know_again(&error).await {
-                    Some(again) => known = again,
-                    None => return,
+            let (Some(first), Some(last)) = (records.first(), records.last()) else { return };
+            self.notice(first.offset, position, &mut known);
+            loop {
+                match self.take(&mut known, &records, position).await {
+                    Ok(true) => break,
+                    // Whoever begins it again begins where the state is.
+                    Ok(false) => return,
+                    Err(error) => {
+                        let Place { tenant, operator, shard } = &self.place;
+                        tracing::warn!(%tenant, operator, shard, %error, "an operator waits");
+                        // What it knows may be of records that were not taken.
+                        match self.know_again().await {
+                            Some(again) => known = again,
+                            None => return,
+                        }
+                    }
                 }
             }
+            position = last.offset.saturating_add(1);
             self.done.store(known.next, Ordering::Relaxed);
             self.moved();
+            if records.len() < FEW {
+                tokio::select! {
+                    biased;
+                    () = stopped(&mut self.stop) => return,
+                    () = tokio::time::sleep(LINGER) => {}
+                }
+            }
+        }
+    }
+
+    /// Notices records that do not come where the last ones ended.
+    fn notice(&self, first: u64, position: u64, known: &mut Known) {
+        let Place { tenant, operator, shard } = &self.place;
+        if first < position {
+            tracing::warn!(%tenant, operator, shard, position, "a topic has lost its end, or was made anew");
+            known.is_anew = true;
+        } else if first > position && position == known.next {
+            let missed = first - position;
+            tracing::error!(%tenant, operator, shard, position, missed, "records were deleted before they were taken");
         }
     }
 
@@ -108,9 +141,8 @@ impl Work {
     }
 
     /// How far it is, some time after an error; none when it is to stop before.
-    async fn know_again(&mut self, error: &Error) -> Option<Known> {
+    async fn know_again(&mut self) -> Option<Known> {
         let (tenant, shard) = (self.place.tenant.clone(), self.place.shard);
-        tracing::warn!(%tenant, shard, operator = self.place.operator, %error, "an operator waits");
         loop {
             tokio::select! {
                 () = stopped(&mut self.stop) => return None,
@@ -123,41 +155,51 @@ impl Work {
         }
     }
 
-    /// Takes those of the records that were not taken yet.
-    async fn take(&self, known: &mut Known, records: &[StoredRecord]) -> Result<(), Error> {
-        let Shared { streams, steps, .. } = self.shared.as_ref();
+    /// Takes those of the records, which come from `position` on, that were not taken yet;
+    /// false when others that came before would have to be.
+    async fn take(&self, known: &mut Known, records: &[StoredRecord], position: u64) -> Result<bool, Error> {
+        let streams = &self.shared.streams;
         // It is never closed.
-        let _turn = steps.acquire().await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let _turn = self.steps.acquire().await.map_err(|error| Error::Unavailable(error.to_string()))?;
+        let end = records.last().map_or(position, |last| last.offset.saturating_add(1));
         loop {
-            let (next, is_anew) = (known.next, known.is_anew);
-            let new = records.iter().skip_while(|stored| stored.offset < next && !is_anew);
-            let Some(arrivals) = arrivals(&self.place, known, new) else { return Ok(()) };
-            let next = arrivals.next;
+            let (next, is_anew, since_ms) = (known.next, known.is_anew, known.duplicates.known_since_ms());
+            if next < position && !is_anew {
+                return Ok(false);
+            }
+            if next >= end && !is_anew {
+                return Ok(true);
+            }
+            // Of a log that has lost its end, what is older than all that is known was taken.
+            let is_new = |stored: &&StoredRecord| match is_anew {
+                true => stored.timestamp_ms >= since_ms,
+                false => stored.offset >= next,
+            };
+            let arrivals = arrivals(&self.place, known, records.iter().filter(is_new), end);
             let took = streams.engine().take(&self.place, self.operator.as_ref(), arrivals, now_ms()).await;
             if took.map_err(|error| Error::Unavailable(error.to_string()))? {
-                (known.next, known.is_anew) = (next, false);
-                return Ok(());
+                (known.next, known.is_anew) = (end, false);
+                return Ok(true);
             }
             // Another process was here, or something was deleted.
             *known = Known::load(streams, &self.place).await?;
-            known.is_anew = is_anew && records.last().is_some_and(|last| last.offset < known.next);
-            if records.first().is_some_and(|first| known.next < first.offset) {
-                let next = known.next;
-                return Err(Error::Unavailable(format!("the state is of before: it wants what begins at {next}")));
-            }
+            known.is_anew = is_anew && end < known.next;
         }
     }
 }
 
-/// Records as the next step of an operator; none when there are none.
-fn arrivals<'a>(place: &Place, known: &mut Known, records: impl Iterator<Item = &'a StoredRecord>) -> Option<Arrivals> {
+/// Records as the next step of an operator, which ends at `next`.
+fn arrivals<'a>(
+    place: &Place,
+    known: &mut Known,
+    records: impl Iterator<Item = &'a StoredRecord>,
+    next: u64,
+) -> Arrivals {
     let now_ms = now_ms();
-    let mut arrivals = Arrivals { from: known.next, next: known.next, ..Arrivals::default() };
-    let mut some = false;
+    let mut arrivals = Arrivals { from: known.next, next, ..Arrivals::default() };
     for stored in records {
-        some = true;
-        arrivals.next = stored.offset.saturating_add(1);
-        match Behavior::decode(&place.tenant, &stored.record.payload, now_ms) {
+        // By the clock of who accepted it, if that is ahead.
+        match Behavior::decode(&place.tenant, &stored.record.payload, now_ms.max(stored.timestamp_ms)) {
             Ok(Behavior { batch, accepted }) => {
                 if known.duplicates.is_new(batch, accepted.index, now_ms) {
                     let event = StoredEvent { offset: stored.offset, event: accepted.event };
@@ -179,7 +221,7 @@ fn arrivals<'a>(place: &Place, known: &mut Known, records: impl Iterator<Item = 
     if oldest > known.forgotten {
         (known.forgotten, arrivals.forget_below) = (oldest, oldest);
     }
-    some.then_some(arrivals)
+    arrivals
 }
 
 /// Waits until somebody says stop, or is gone.

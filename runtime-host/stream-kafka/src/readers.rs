@@ -15,6 +15,7 @@ use funnelweb_tenant_store::lock;
 use tokio::{
     sync::{Semaphore, watch},
     task::{JoinHandle, JoinSet},
+    time::Instant,
 };
 
 use crate::{
@@ -28,8 +29,11 @@ const LOOK: Duration = Duration::from_secs(1);
 const GROUP: &str = "streams-";
 /// Time after which it is tried again to be a member.
 const REJOIN: Duration = Duration::from_secs(5);
-/// Between two attempts to find out how far an operator is.
-const AGAIN: Duration = Duration::from_millis(500);
+/// Steps that an operator makes at once, at least: they wait for servers, mostly.
+const STEPS: usize = 4;
+/// How long the group waits until it is found out how far an operator is; the partition goes
+/// on finding out.
+const FIND_OUT: Duration = Duration::from_secs(5);
 /// How often the group is told how far partitions are.
 const COMMIT: Duration = Duration::from_secs(5);
 /// How long it is waited for a step that is being made when its partition goes.
@@ -42,12 +46,11 @@ pub struct Readers {
 }
 
 impl Readers {
-    /// Has the operators of `streams` take what `log` has. As many steps are made at once as
-    /// there are cores.
+    /// Has the operators of `streams` take what `log` has. Each makes as many steps at once as
+    /// there are cores, and at least four.
     #[must_use]
     pub fn new(log: KafkaLog, streams: Arc<Streams>) -> Self {
-        let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        Self { log, shared: Arc::new(Shared { streams, steps: Semaphore::new(at_once), moved: Mutex::default() }) }
+        Self { log, shared: Arc::new(Shared { streams, moved: Mutex::default() }) }
     }
 
     /// Takes partitions until `stop` is true, or gone; then others have them at once. When
@@ -78,6 +81,7 @@ struct Member {
     log: KafkaLog,
     shared: Arc<Shared>,
     operator: Arc<dyn Operator>,
+    steps: Arc<Semaphore>,
     workers: HashMap<TopicPartition, Worker>,
 }
 
@@ -98,7 +102,9 @@ impl Drop for Worker {
 
 impl Member {
     fn new(log: KafkaLog, shared: Arc<Shared>, operator: Arc<dyn Operator>) -> Self {
-        Self { log, shared, operator, workers: HashMap::new() }
+        let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let steps = Arc::new(Semaphore::new(at_once.max(STEPS)));
+        Self { log, shared, operator, steps, workers: HashMap::new() }
     }
 
     async fn follow(mut self, mut stop: watch::Receiver<bool>) {
@@ -133,6 +139,10 @@ impl Member {
                 change = group.next() => change,
                 _ = tick.tick() => {
                     self.tell(group);
+                    if self.workers.values().any(|worker| worker.task.is_finished()) {
+                        tracing::warn!(operator = self.operator.name(), "a partition is begun again, with all others");
+                        return;
+                    }
                     continue;
                 }
             };
@@ -156,30 +166,37 @@ impl Member {
     }
 
     async fn begin(&mut self, assigned: Assigned) -> Result<(), Error> {
+        let find_out = assigned.partitions.iter().map(|at| {
+            let (shared, place) = (Arc::clone(&self.shared), place(at, self.operator.name()));
+            tokio::spawn(async move {
+                let place = place?;
+                let known = tokio::time::timeout(FIND_OUT, Known::load(&shared.streams, &place)).await;
+                let known = known.map_err(|_| "it takes too long".to_owned());
+                let known = known.and_then(|known| known.map_err(|error| error.to_string()));
+                let known = known.inspect_err(|error| {
+                    tracing::warn!(tenant = %place.tenant, error, "it cannot be told yet how far an operator is");
+                });
+                Some((place, known.ok()))
+            })
+        });
         let mut all = Vec::with_capacity(assigned.partitions.len());
-        for at in &assigned.partitions {
-            all.push(match place(at, self.operator.name()) {
-                Some(place) => {
-                    let known = loop {
-                        match Known::load(&self.shared.streams, &place).await {
-                            Ok(known) => break known,
-                            Err(error) => tracing::warn!(%error, "it cannot be told how far an operator is"),
-                        }
-                        tokio::time::sleep(AGAIN).await;
-                    };
-                    Some((place, known))
-                }
-                None => None,
-            });
+        for found in find_out.collect::<Vec<_>>() {
+            // One that panicked said so.
+            all.push(found.await.ok().flatten());
         }
-        let start = |all: &Option<(_, Known)>| all.as_ref().map_or(Start::Newest, |(_, known)| Start::At(known.next));
+        // What was taken is passed over again by one that does not know yet.
+        let position = |known: &Option<Known>| known.as_ref().map_or(0, |known| known.next);
+        let start = |found: &Option<(_, Option<Known>)>| {
+            found.as_ref().map_or(Start::Newest, |(_, known)| Start::At(position(known)))
+        };
         let starts = all.iter().map(start).collect();
-        for (partition, known) in assigned.begin(starts)?.into_iter().zip(all) {
-            let Some((place, known)) = known else { continue };
+        for (partition, found) in assigned.begin(starts)?.into_iter().zip(all) {
+            let Some((place, known)) = found else { continue };
             let (at, (stop, stopped), done) = (partition.at.clone(), watch::channel(false), Arc::default());
             let (shared, operator) = (Arc::clone(&self.shared), Arc::clone(&self.operator));
-            let work = Work { shared, operator, place, done: Arc::clone(&done), stop: stopped };
-            let task = tokio::spawn(work.go_on(partition, known));
+            let (steps, position) = (Arc::clone(&self.steps), position(&known));
+            let work = Work { shared, steps, operator, place, done: Arc::clone(&done), stop: stopped };
+            let task = tokio::spawn(work.go_on(partition, position, known));
             self.workers.insert(at, Worker { task, stop, done, told: 0 });
         }
         Ok(())
@@ -216,9 +233,9 @@ async fn stop_all(mut workers: Vec<(TopicPartition, Worker)>) -> Vec<(TopicParti
     for (_, worker) in &workers {
         worker.stop.send_replace(true);
     }
-    let mut done = Vec::new();
+    let (mut done, end) = (Vec::new(), Instant::now() + STOP);
     for (at, worker) in &mut workers {
-        if tokio::time::timeout(STOP, &mut worker.task).await.is_err() {
+        if tokio::time::timeout_at(end, &mut worker.task).await.is_err() {
             worker.task.abort();
             tracing::warn!(?at, "a step is given up: its partition goes");
         }

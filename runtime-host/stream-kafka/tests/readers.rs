@@ -25,7 +25,9 @@ use funnelweb_factor_events::{
     store::{Error, Event, Events, Position, Tenant},
 };
 use funnelweb_factor_live::store::{CountAdd, HotAdd, LiveEffects};
-use funnelweb_log_kafka::{Change as GroupChange, KafkaLog, KafkaPublisher, KafkaSettings, Start, Subscription, Topic};
+use funnelweb_log_kafka::{
+    Change as GroupChange, KafkaLog, KafkaPublisher, KafkaSettings, Record, Start, Subscription, Topic,
+};
 use funnelweb_store_mongodb::{MongoDocuments, MongoEvents, MongoSettings, MongoStore, MongoStreams};
 use funnelweb_stream::{
     Grown, Streams, Watched,
@@ -50,6 +52,9 @@ const SIZE_MS: u64 = 10 * SECOND;
 const PARTITIONS: u32 = 4;
 const USERS: usize = 24;
 const ITEMS: usize = 3;
+
+/// The name of an operator that fails whatever it is given.
+const BROKEN: &str = "broken";
 
 /// Counts events by item, and says so of each window.
 struct Counting {
@@ -81,6 +86,9 @@ impl Operator for Counting {
     }
 
     async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
+        if self.name == BROKEN {
+            return Err(Failure::guest("broken"));
+        }
         Ok(batches.iter().map(|batch| (batch.events.len() as u64).to_be_bytes().to_vec()).collect())
     }
 
@@ -191,6 +199,9 @@ impl StreamStore for Finishing {
     }
     async fn marks(&self, main: &Place, end_ms: u64, after: Option<Vec<String>>) -> Result<Vec<Due>, Error> {
         self.0.marks(main, end_ms, after).await
+    }
+    async fn fired(&self, main: &Place) -> Result<Progress, Error> {
+        self.0.fired(main).await
     }
     async fn deleted(&self, tenant: &Tenant, of: Vec<Subject>) -> Result<BTreeMap<Subject, u64>, Error> {
         self.0.deleted(tenant, of).await
@@ -543,6 +554,38 @@ async fn what_was_there_before_is_taken_from_the_log() {
     assert_eq!((positions[0].operator.as_str(), positions[0].next), ("seen", 101));
     let denied = MongoStreams::open(&alone).await.err().unwrap();
     assert!(matches!(&denied, Error::Denied(rule) if rule.contains("[kafka] is missing")), "{denied}");
+    process.end().await;
+}
+
+/// What is no behaviour is passed over and kept with its reason, and an operator that is
+/// broken holds up no other.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn what_is_broken_holds_up_nothing() {
+    let world = World::new().await;
+    let events = world.events(world.publisher());
+    let process = world.process(&[BROKEN, "seen"]).await;
+    let now = now_ms();
+    world.append(&events, 0, &[now; USERS]).await;
+    let of_another = r#"{"tenant_id":"other","event_id":"e"}"#;
+    let records = ["no JSON", of_another].map(|payload| Record::new("user1", payload)).to_vec();
+    let topic = Topic::Behaviors("acme".to_owned());
+    world.log().producer().unwrap().append(&topic, records).await.unwrap();
+    world.append(&events, USERS, &[now; USERS]).await;
+    process.counts("seen", &by_item(0..2 * USERS)).await;
+    let dead = process.state.dead_letters(&world.tenant, 10).await.unwrap();
+    let reasons: Vec<(&str, bool)> = dead
+        .iter()
+        .map(|(operator, letter)| {
+            (operator.as_str(), letter.reason.starts_with("expected") || letter.reason.contains("missing field"))
+        })
+        .collect();
+    assert_eq!(reasons, [("seen", true); 2], "{dead:?}");
+    // Others read of them, too.
+    let letters = world.log().ends().unwrap().of(&Topic::DeadBehaviors("acme".to_owned())).await.unwrap();
+    assert!(letters.iter().map(|there| there.end - there.start).sum::<u64>() >= 2, "{letters:?}");
+    assert!(process.counted(BROKEN).await.is_empty());
+    let behind = process.watched.settle(&world.tenant).await.unwrap_err();
+    assert!(matches!(&behind, Error::Unavailable(rule) if rule.contains(BROKEN)), "{behind}");
     process.end().await;
 }
 

@@ -27,7 +27,7 @@ use crate::{
     evaluate::{Group, alive, check_accumulator, check_count, evaluate},
     operator::{self, Aggregated, Batch, Failure, Field, Message, Operator, Output, show},
     shards::{Arrivals, Shard, Shards},
-    store::{DeadLetter, Error, MAIN, Pane, Panes, Place, Progress, Series, Step, StreamStore, Subject, Tenant},
+    store::{DeadLetter, Due, Error, MAIN, Pane, Panes, Place, Progress, Series, Step, StreamStore, Subject, Tenant},
     window::Windows,
 };
 
@@ -102,7 +102,7 @@ impl Engine {
         let step = match turn.again().await? {
             Some(step) => Ok(step),
             None => match shards {
-                Some(shards) => turn.fire_all(shards.as_ref(), now_ms).await?,
+                Some(shards) => turn.fire_all(shards.as_ref(), self.log.as_ref(), now_ms).await?,
                 None => self.go_on(&turn, until, now_ms).await?,
             },
         };
@@ -169,8 +169,8 @@ impl Engine {
         let before = self.store.progress(&place).await?;
         let (fired, may_fire_ms) = match place.shard {
             MAIN => (before.clone(), 0),
-            // By the clock they fire later.
-            _ => (self.store.progress(&place.at(MAIN)).await?, now_ms),
+            // By the clock they fire later; another process's may be ahead of ours.
+            _ => (self.store.fired(&place.at(MAIN)).await?, before.watermark().max(now_ms.saturating_sub(IDLE_MS / 2))),
         };
         Ok(Turn { store: self.store.as_ref(), place, operator, windows, before, fired, may_fire_ms })
     }
@@ -181,13 +181,15 @@ impl Engine {
             return Ok(Ok(step));
         }
         let tenant = &turn.place.tenant;
+        // Before it is read: what is there by now is in it.
+        let is_open = self.shards.is_some() && self.log.is_on_its_way(tenant, until).await?;
         let mut events = self.log.read(tenant, turn.before.next, limits::STREAM_EVENTS).await?;
         events.retain(|stored| stored.offset <= until);
         if !events.is_empty() {
             return Ok(Ok(turn.take(&events, now_ms).await?));
         }
         if self.shards.is_some() {
-            if self.log.is_on_its_way(tenant, until).await? {
+            if is_open {
                 return Ok(Err(Some(now_ms + SOON_MS)));
             }
             // What was there of it is deleted.
@@ -250,22 +252,34 @@ impl Turn<'_> {
     }
 
     /// Has windows of shards fire, or says when it can.
-    async fn fire_all(&self, shards: &dyn Shards, now_ms: u64) -> Result<Result<Step, Option<u64>>, StepError> {
+    async fn fire_all(
+        &self,
+        shards: &dyn Shards,
+        log: &dyn Events,
+        now_ms: u64,
+    ) -> Result<Result<Step, Option<u64>>, StepError> {
         // No event is from after the clock, so that no shard need be asked.
         if let Some(end) = self.next_end().await?.filter(|end| *end > now_ms) {
             return Ok(Err(Some(end)));
         }
-        self.rest(self.behind(shards, now_ms).await?).await
+        self.rest(self.behind(shards, log, now_ms).await?).await
     }
 
     /// How far the shards are behind.
-    async fn behind(&self, shards: &dyn Shards, now_ms: u64) -> Result<Behind, Error> {
-        let rest_ms = now_ms.saturating_sub(IDLE_MS);
+    async fn behind(&self, shards: &dyn Shards, log: &dyn Events, now_ms: u64) -> Result<Behind, Error> {
+        let tenant = &self.place.tenant;
+        // What waits to be in a shard is in none yet: then the clock says nothing.
+        let mut waits = log.is_unpublished(tenant, limits::STREAM_OUT_OF_ORDER).await?;
+        let rest_ms = if waits { 0 } else { now_ms.saturating_sub(IDLE_MS) };
         // Of a log without shards nothing is waited for.
-        let (mut watermark_ms, mut waits) = (u64::MAX, false);
+        let mut watermark_ms = u64::MAX;
         // Before: what is appended meanwhile is newer.
-        let ends = shards.ends(&self.place.tenant).await?;
+        let ends = shards.ends(tenant).await?;
         let taken = self.store.shards(&self.place).await?;
+        if ends.len() < taken.len() {
+            let rule = format!("{} shards of tenant {tenant}'s log are known, {} were", ends.len(), taken.len());
+            return Err(Error::Unavailable(rule));
+        }
         for Shard { shard, end } in ends {
             let progress = taken.get(&shard).cloned().unwrap_or_default();
             let is_behind = progress.next < end;
@@ -346,8 +360,11 @@ impl Turn<'_> {
         if due.is_empty() {
             return Ok(None);
         }
-        let (spoke, panes): (Vec<_>, Vec<_>) = due.into_iter().unzip();
-        let ends: Vec<u64> = spoke.iter().map(|due| due.window.1).collect();
+        // Of one that has closed, panes may be gone: what came to it was late after all.
+        let is_open = |due: &Due| !self.windows.has_closed(due.window.1, self.before.fired_ms);
+        let open = due.iter().filter(|(due, _)| is_open(due)).map(|(due, panes)| (due.window.1, panes.clone()));
+        let (ends, panes): (Vec<u64>, Vec<Panes>) = open.unzip();
+        let spoke = due.into_iter().map(|(due, _)| due).collect();
         let Said { messages, dead } = self.say(panes, &ends).await?;
         let counts = self.count_dead(&dead).into_iter().collect();
         Ok(Some(Step { progress: self.before.clone(), spoke, counts, messages, dead, ..Step::default() }))

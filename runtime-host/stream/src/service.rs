@@ -127,7 +127,7 @@ impl Watched {
     async fn ends(&self, tenant: &Tenant) -> Result<Vec<Shard>, Error> {
         let Some(shards) = &self.shards else { return Ok(Vec::new()) };
         let since = Instant::now();
-        while self.log.is_unpublished(tenant).await? {
+        while self.log.is_unpublished(tenant, Duration::ZERO).await? {
             if since.elapsed() > PATIENCE {
                 let rule = format!("behaviours of tenant {tenant} wait to be published");
                 return Err(Error::Unavailable(rule));
@@ -171,8 +171,8 @@ impl Events for Watched {
         self.log.is_on_its_way(tenant, until).await
     }
 
-    async fn is_unpublished(&self, tenant: &Tenant) -> Result<bool, Error> {
-        self.log.is_unpublished(tenant).await
+    async fn is_unpublished(&self, tenant: &Tenant, since: Duration) -> Result<bool, Error> {
+        self.log.is_unpublished(tenant, since).await
     }
 
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {

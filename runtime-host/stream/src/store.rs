@@ -272,6 +272,11 @@ pub trait StreamStore: Send + Sync + 'static {
         Ok(BTreeMap::new())
     }
 
+    /// How far windows are, perhaps with a step that is not applied yet.
+    async fn fired(&self, main: &Place) -> Result<Progress, Error> {
+        self.progress(main).await
+    }
+
     /// What is remembered of a shard.
     async fn seen(&self, place: &Place) -> Result<Vec<Seen>, Error> {
         let _ = place;

@@ -2,7 +2,10 @@
 
 use std::{
     collections::HashMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{
+        Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use rdkafka::{
@@ -21,8 +24,8 @@ use crate::{
     topics::{Names, TopicPartition},
 };
 
-/// The part of a member's memory that one partition may take: one that nobody takes
-/// records of must not hold up the others.
+/// The part of a member's memory that one partition may take when there are few: those that
+/// nobody takes records of must not hold up the others, so all of them have half of it.
 const SHARE: usize = 4;
 
 /// A partition of this member.
@@ -47,13 +50,20 @@ pub(super) struct Slots {
     names: Names,
     by_name: Mutex<ByName>,
     held: Held,
-    /// The memory that records may take here.
+    /// The memory that records may take here, and what of it one partition may.
     memory: usize,
+    share: AtomicUsize,
 }
 
 impl Slots {
     pub(super) fn new(names: Names, memory: usize) -> Self {
-        Self { names, by_name: Mutex::default(), held: Held::default(), memory }
+        Self {
+            names,
+            by_name: Mutex::default(),
+            held: Held::default(),
+            memory,
+            share: AtomicUsize::new(memory / SHARE),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, ByName> {
@@ -81,7 +91,18 @@ impl Slots {
             Start::Oldest | Start::Newest => None,
         };
         let slot = Slot { sender, held: Held::default(), paused: false, next, asked: next };
-        self.lock().entry(name).or_default().insert(partition, slot);
+        let mut slots = self.lock();
+        slots.entry(name).or_default().insert(partition, slot);
+        self.divide(&slots);
+    }
+
+    fn divide(&self, slots: &ByName) {
+        let partitions: usize = slots.values().map(HashMap::len).sum();
+        self.share.store(self.memory / SHARE.max(2 * partitions), Ordering::Relaxed);
+    }
+
+    fn share(&self) -> usize {
+        self.share.load(Ordering::Relaxed)
     }
 
     pub(super) fn end(&self, partitions: &[TopicPartition]) {
@@ -94,6 +115,7 @@ impl Slots {
                 }
             }
         }
+        self.divide(&slots);
     }
 
     /// Notes how far a partition is done; whether it is this member's.
@@ -124,7 +146,7 @@ impl Slots {
         let record = StoredRecord { offset, timestamp_ms: timestamp_ms(message), record: record(message) };
         // A stream that was dropped does not want it.
         let _ = slot.sender.send(Taken::new(record, [&self.held, &slot.held]));
-        let much = !slot.paused && slot.held.bytes() > self.memory / SHARE;
+        let much = !slot.paused && slot.held.bytes() > self.share();
         slot.paused |= much;
         much
     }
@@ -136,7 +158,8 @@ impl Slots {
 
     /// Those that are paused and have room, which are so no more.
     pub(super) fn resume(&self) -> TopicPartitionList {
-        self.turn(|slot| slot.paused && slot.held.bytes() <= self.memory / SHARE / 2)
+        let half = self.share() / 2;
+        self.turn(|slot| slot.paused && slot.held.bytes() <= half)
     }
 
     fn turn(&self, which: impl Fn(&Slot) -> bool) -> TopicPartitionList {

@@ -183,8 +183,12 @@ impl Events for MongoEvents {
         self.has_open(tenant, until).await
     }
 
-    async fn is_unpublished(&self, tenant: &Tenant) -> Result<bool, Error> {
-        let filter = doc! { "tenant_id": tenant.as_str(), publish::PUBLISH: { "$exists": true } };
+    async fn is_unpublished(&self, tenant: &Tenant, since: Duration) -> Result<bool, Error> {
+        let since_ms = u64::try_from(since.as_millis()).unwrap_or(u64::MAX);
+        let at = codec::date(self.store.now_ms().saturating_sub(since_ms));
+        let filter = doc! {
+            "tenant_id": tenant.as_str(), publish::PUBLISH: { "$exists": true }, "at": { "$lte": at },
+        };
         let find = Find { filter, fields: Some(doc! { "_id": 1 }), limit: Some(1), ..Find::default() };
         Ok(!self.store.find(BATCHES, &find).await?.is_empty())
     }

@@ -280,6 +280,11 @@ impl StreamStore for MongoStreams {
         self.shards_of(main).await
     }
 
+    async fn fired(&self, main: &Place) -> Result<Progress, Error> {
+        // Applying it is for whoever follows windows.
+        Ok(self.find_progress(main).await?.map(|found| progress::progress(&found)).unwrap_or_default())
+    }
+
     async fn seen(&self, place: &Place) -> Result<Vec<Seen>, Error> {
         self.seen_of(place).await
     }

@@ -44,7 +44,7 @@ impl MongoStreams {
         Ok(progress(&found))
     }
 
-    async fn find_progress(&self, place: &Place) -> Result<Option<Document>, Error> {
+    pub(super) async fn find_progress(&self, place: &Place) -> Result<Option<Document>, Error> {
         let all = self.store().collection(PROGRESS);
         let id = place.id();
         Ok(self.store().again("find the progress", || async { all.find_one(doc! { "_id": &id }).await }).await?)
@@ -258,10 +258,6 @@ impl MongoStreams {
         let store = self.store();
         let all = store.collection(PROGRESS);
         let others = to.get("").cloned();
-        if self.announcer.is_some() {
-            // What is imported is in no shard, and what shards have of before is in it.
-            self.read_itself(tenant, self.events.last_given(tenant).await?).await?;
-        }
         for (place, _) in self.all_progress(tenant).await? {
             if place.shard != MAIN {
                 continue;
@@ -289,6 +285,11 @@ impl MongoStreams {
             let filter = doc! { "_id": place.id() };
             let work = || async { all.update_one(filter.clone(), doc! { "$set": &set }).upsert(true).await };
             store.again("set a position", work).await?;
+        }
+        if self.announcer.is_some() {
+            // What is imported is in no shard, and what shards have of before is in it. Last:
+            // nothing of it is read from where operators were before.
+            self.read_itself(tenant, self.events.last_given(tenant).await?).await?;
         }
         Ok(())
     }
