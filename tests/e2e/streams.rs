@@ -124,6 +124,7 @@ struct Crashes {
     most_ms: u64,
     /// Until all is counted.
     patience: Duration,
+    kill: fn(&mut Server),
 }
 
 impl Crashes {
@@ -179,7 +180,7 @@ impl Crashes {
                     seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
                     // While it is sending, mostly.
                     sleep(Duration::from_millis(2 + (seed >> 33) % self.most_ms));
-                    server.kill9();
+                    (self.kill)(&mut server);
                 }
                 sender.join().unwrap()
             });
@@ -212,7 +213,8 @@ fn of_log(counters: &BTreeMap<String, f64>) -> BTreeMap<String, f64> {
 fn every_event_counts_once_however_often_the_host_is_killed() {
     let (events, kills) = (setting("FUNNELWEB_STREAM_EVENTS", 20_000), setting("FUNNELWEB_STREAM_KILLS", 8));
     // A round's batches take some 40 ms.
-    let crashes = Crashes { events, batch: 500, kills, most_ms: 60, patience: Duration::from_secs(120) };
+    let patience = Duration::from_secs(120);
+    let crashes = Crashes { events, batch: 500, kills, most_ms: 60, patience, kill: Server::kill9 };
     crashes.run(Server::start());
 }
 
@@ -240,6 +242,7 @@ fn every_event_on_kafka_counts_once_however_often_the_host_is_killed() {
     });
     let (events, kills) = (setting("FUNNELWEB_KAFKA_EVENTS", 2_000), setting("FUNNELWEB_KAFKA_KILLS", 4));
     // Also long enough for partitions to be given out.
-    let crashes = Crashes { events, batch: 20, kills, most_ms: 8_000, patience: Duration::from_secs(180) };
+    let (patience, kill) = (Duration::from_secs(180), Server::kill9_between_answers);
+    let crashes = Crashes { events, batch: 20, kills, most_ms: 8_000, patience, kill };
     crashes.run(server);
 }
