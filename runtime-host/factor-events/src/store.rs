@@ -217,6 +217,14 @@ pub trait Events: Send + Sync + 'static {
         Ok(false)
     }
 
+    /// Deletes some of the oldest events: those that begin the log, up to the first that is
+    /// not older than `before_ms` or has an offset of `below` or more. How many; 0 when there
+    /// is nothing to delete, or it is not ours to do.
+    async fn expire(&self, tenant: &Tenant, before_ms: u64, below: u64) -> Result<u64, Error> {
+        let _ = (tenant, before_ms, below);
+        Ok(0)
+    }
+
     // --- for moving a tenant ---
 
     /// Has everything that events change be up to date with the log.

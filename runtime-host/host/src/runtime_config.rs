@@ -56,7 +56,21 @@ pub struct RuntimeConfig {
     pub kafka: Option<KafkaSettings>,
     /// What `sync` jobs may read: without it, nothing.
     pub sync: Option<SyncSettings>,
+    /// What is kept in files of the data directory.
+    pub embedded: EmbeddedSettings,
 }
+
+/// Of embedded stores.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct EmbeddedSettings {
+    /// Days after which behaviours are deleted that all operators have taken; without it they
+    /// are kept. What is learned is learned of those that are there.
+    pub behaviors_retention_days: Option<u32>,
+}
+
+/// The most days that behaviours can be said to be kept.
+const RETENTION_DAYS: u32 = 3650;
 
 /// Which backend each capability has.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -158,6 +172,16 @@ impl RuntimeConfig {
             sync.check().map_err(|error| anyhow!("sync.{error}"))?;
         }
         let Backends { documents, live, key_value, vectors } = self.stores;
+        if let Some(days) = self.embedded.behaviors_retention_days {
+            if !(1..=RETENTION_DAYS).contains(&days) {
+                bail!("embedded.behaviors_retention_days: must be 1 to {RETENTION_DAYS}, got {days}");
+            }
+            if documents != DocumentsBackend::Embedded {
+                bail!(
+                    "embedded.behaviors_retention_days: behaviours are in MongoDB: say mongodb.interactions_ttl_days"
+                );
+            }
+        }
         if (documents == DocumentsBackend::Embedded) != (live == LiveBackend::Embedded) {
             bail!(
                 "stores.live: events change documents and live structures together, so \
@@ -276,6 +300,10 @@ mod tests {
         let wrong = format!("{both}{mongodb}redis = {{ urls = ['redis://a'], pool = 3 }}");
         assert!(error(&wrong).contains("unknown field `pool`"), "{}", error(&wrong));
         let rest = format!("{both}{mongodb}redis = {{ urls = ['redis://a'] }}\n");
+        let days = "embedded.behaviors_retention_days";
+        assert_eq!(error(&format!("{days} = 0")), format!("{days}: must be 1 to 3650, got 0"));
+        assert!(error(&format!("{rest}{days} = 7")).contains("say mongodb.interactions_ttl_days"));
+        assert_eq!(parse(&format!("{days} = 7")).unwrap().embedded.behaviors_retention_days, Some(7));
         assert!(error("kafka.bootstrap_servers = ['a:9092']").starts_with("kafka: needs [mongodb]"));
         assert!(error(&format!("{rest}[kafka]")).starts_with("kafka: missing field `bootstrap_servers`"));
         let kafka = |more: &str| error(&format!("{rest}[kafka]\nbootstrap_servers = ['a:9092']\n{more}"));

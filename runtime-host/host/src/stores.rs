@@ -3,7 +3,7 @@
 use std::{
     path::Path,
     sync::{Arc, Weak},
-    time::Duration,
+    time::{Duration, SystemTime},
 };
 
 use anyhow::Context as _;
@@ -34,7 +34,9 @@ use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantF
 
 use crate::runtime_config::{LiveBackend, RuntimeConfig};
 
-/// Between two sweeps of what was shown long ago: each opens the files of all tenants.
+const DAY_MS: u64 = 24 * 3_600_000;
+/// Between two sweeps of what was shown, or done, long ago: each opens the files of all
+/// tenants.
 const SWEEP_EVERY: Duration = Duration::from_secs(6 * 3600);
 
 /// One backend per capability.
@@ -105,6 +107,10 @@ impl Stores {
         backends.connect_all(config).await?;
         let stores = backends.together(lock);
         tokio::spawn(keep_sweeping(Arc::downgrade(&stores.exposures)));
+        if let (Some(days), Some(streams)) = (config.embedded.behaviors_retention_days, &stores.streams) {
+            let (events, state) = (Arc::downgrade(&stores.events), Arc::downgrade(&streams.state));
+            tokio::spawn(keep_expiring(events, state, u64::from(days) * DAY_MS));
+        }
         Ok(stores)
     }
 
@@ -316,6 +322,26 @@ async fn keep_sweeping(log: Weak<dyn ExposureLog>) {
         let Some(log) = log.upgrade() else { return };
         if let Err(error) = log.sweep().await {
             tracing::warn!(%error, "old slates could not be removed");
+        }
+    }
+}
+
+/// Removes behaviours that are too old from time to time, in pieces, so that others can write
+/// in between.
+async fn keep_expiring(events: Weak<dyn Events>, state: Weak<dyn StreamStore>, age_ms: u64) {
+    loop {
+        tokio::time::sleep(SWEEP_EVERY).await;
+        let (Some(events), Some(state)) = (events.upgrade(), state.upgrade()) else { return };
+        let expire = async {
+            let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+            let before_ms = u64::try_from(now.as_millis()).unwrap_or(u64::MAX).saturating_sub(age_ms);
+            for tenant in state.tenants().await? {
+                while events.expire(&tenant, before_ms, u64::MAX).await? > 0 {}
+            }
+            Ok::<_, Error>(())
+        };
+        if let Err(error) = expire.await {
+            tracing::warn!(%error, "old behaviours could not be removed");
         }
     }
 }

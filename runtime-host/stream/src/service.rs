@@ -36,8 +36,8 @@ const TURN: Duration = Duration::from_millis(200);
 pub struct Grown {
     behind: Mutex<Behind>,
     some: Notify,
-    /// The names of the operators that follow; none before they do.
-    followers: Mutex<Vec<String>>,
+    /// The names of the operators that follow; none before it is known who does.
+    followers: Mutex<Option<Vec<String>>>,
 }
 
 /// Tenants of whose log something may not be taken.
@@ -101,7 +101,7 @@ impl Watched {
     /// An operator that has not taken the log up to `end`, or a shard up to its, and how
     /// far it is; none when all have.
     async fn behind(&self, tenant: &Tenant, end: u64, ends: &[Shard]) -> Result<Option<(Place, Progress)>, Error> {
-        let operators = lock(&self.grown.followers).clone();
+        let operators = lock(&self.grown.followers).clone().unwrap_or_default();
         let end = end.min(self.state.log_until(tenant).await?);
         for operator in operators {
             let main = Place::main(tenant, &operator);
@@ -173,6 +173,16 @@ impl Events for Watched {
 
     async fn is_unpublished(&self, tenant: &Tenant, since: Duration) -> Result<bool, Error> {
         self.log.is_unpublished(tenant, since).await
+    }
+
+    /// What an operator has not taken is kept, and everything before it is known who follows.
+    async fn expire(&self, tenant: &Tenant, before_ms: u64, below: u64) -> Result<u64, Error> {
+        let Some(operators) = lock(&self.grown.followers).clone() else { return Ok(0) };
+        let mut below = below;
+        for operator in operators {
+            below = below.min(self.state.progress(&Place::main(tenant, &operator)).await?.next);
+        }
+        self.log.expire(tenant, before_ms, below).await
     }
 
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
@@ -351,7 +361,7 @@ impl Streams {
     }
 
     async fn follow_all(self: Arc<Self>) {
-        *lock(&self.grown.followers) = self.operators.iter().map(|operator| operator.name().to_owned()).collect();
+        *lock(&self.grown.followers) = Some(self.operators.iter().map(|operator| operator.name().to_owned()).collect());
         let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
         let mut line = Line::default();
         let mut later: HashMap<Tenant, u64> = HashMap::new();

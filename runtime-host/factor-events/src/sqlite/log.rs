@@ -141,6 +141,29 @@ pub(super) fn index(write: &Write<'_>) -> Result<u64, Error> {
     Ok(indexed)
 }
 
+/// Events that are deleted with one call because they are old.
+const EXPIRED: u32 = 1000;
+
+/// The last of the events that begin the log and are older, and below an offset; of so many.
+pub(super) fn last_expired(write: &Write<'_>, before_ms: u64, below: u64) -> Result<Option<i64>, Error> {
+    let sql = r#"SELECT "offset", timestamp_ms FROM events WHERE "offset" < ? ORDER BY "offset" LIMIT ?"#;
+    let mut select = write.prepare_cached(sql)?;
+    let (below, before_ms) = (i64::try_from(below).unwrap_or(i64::MAX), i64::try_from(before_ms).unwrap_or(i64::MAX));
+    let mut rows = select.query(rusqlite::params![below, EXPIRED])?;
+    let mut last = None;
+    while let Some(row) = rows.next()?
+        && row.get::<_, i64>(1)? < before_ms
+    {
+        last = Some(row.get(0)?);
+    }
+    Ok(last)
+}
+
+/// Deletes the events up to this one; everything is in the index tables. Returns how many.
+pub(super) fn delete_until(write: &Write<'_>, last: i64) -> Result<u64, Error> {
+    delete_where(write, r#""offset" <= ?"#, vec![Sql::Integer(last)])
+}
+
 /// Deletes the events of a user or scenario; everything is in the index tables.
 /// Returns how many.
 pub(super) fn delete(write: &Write<'_>, what: &Purge) -> Result<u64, Error> {
@@ -151,6 +174,10 @@ pub(super) fn delete(write: &Write<'_>, what: &Purge) -> Result<u64, Error> {
         }
         Purge::Scenario(scenario) => ("scenario = ?", vec![Sql::Text(scenario.clone())]),
     };
+    delete_where(write, which, values)
+}
+
+fn delete_where(write: &Write<'_>, which: &str, values: Vec<Sql>) -> Result<u64, Error> {
     let sql = format!(r#"DELETE FROM events WHERE {which} RETURNING "offset", event_id, user, item"#);
     let mut count = 0;
     let mut delete = write.prepare_cached(&sql)?;

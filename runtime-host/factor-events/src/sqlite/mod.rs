@@ -123,6 +123,17 @@ impl Events for SqliteEvents {
         file.read(move |tx| log::read(tx, from, limit)).await
     }
 
+    async fn expire(&self, tenant: &Tenant, before_ms: u64, below: u64) -> Result<u64, Error> {
+        let file = self.stores.open(tenant).await?;
+        file.write(Durability::Relaxed, move |write| {
+            let Some(last) = log::last_expired(write, before_ms, below)? else { return Ok(0) };
+            // So that all of them are in the index tables.
+            write.settle()?;
+            log::delete_until(write, last)
+        })
+        .await
+    }
+
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
         let file = self.stores.open(tenant).await?;
         file.write(Durability::Durable, |write| write.settle()).await

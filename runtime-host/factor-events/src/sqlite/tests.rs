@@ -333,3 +333,32 @@ async fn a_failure_after_the_insert_takes_the_event_back() {
     change("ALTER TABLE away RENAME TO journal").await;
     assert_eq!(append().await, Ok(vec![AppendOutcome::Accepted]));
 }
+
+#[tokio::test]
+async fn the_begin_of_a_log_that_is_old_is_deleted() {
+    let folder = tempfile::tempdir().unwrap();
+    let Stores { events, .. } = open(folder.path());
+    let at = |number: u64, timestamp_ms: u64| Event { timestamp_ms, ..event(&format!("e{number}"), "ann", "i") };
+    let old = NOW_MS - 1000;
+    let mut all: Vec<Event> = (0..1500).map(|number| at(number, old)).collect();
+    // One that is newer, with an old one behind it.
+    all.extend([at(1500, NOW_MS), at(1501, old)]);
+    for part in all.chunks(500) {
+        events.append(&tenant(), part.to_vec(), vec![vec![]; part.len()]).await.unwrap();
+    }
+    let left = async || events.read(&tenant(), 0, 1000).await.unwrap();
+    let expire = async |below: u64| events.expire(&tenant(), NOW_MS, below).await.unwrap();
+    // Offsets begin at 1.
+    assert_eq!(expire(1).await, 0);
+    assert_eq!((expire(11).await, left().await[0].offset), (10, 11));
+    assert_eq!((expire(u64::MAX).await, expire(u64::MAX).await, expire(u64::MAX).await), (1000, 490, 0));
+    let ids: Vec<String> = left().await.into_iter().map(|stored| stored.event.event_id).collect();
+    assert_eq!(ids, ["e1500", "e1501"]);
+    // Nothing is found by what is gone, and its offsets stay given.
+    let query = HistoryQuery { user_id: Some("ann".to_owned()), limit: 10, ..HistoryQuery::default() };
+    assert_eq!(events.history(&tenant(), query).await.unwrap().len(), 2);
+    assert_eq!(events.last_offset(&tenant()).await.unwrap(), 1502);
+    let new = vec![at(9999, NOW_MS)];
+    events.append(&tenant(), new, vec![vec![]]).await.unwrap();
+    assert_eq!(left().await[2].offset, 1503);
+}

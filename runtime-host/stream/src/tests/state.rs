@@ -98,6 +98,27 @@ async fn what_is_written_when_nobody_waits_any_more_is_counted() {
 }
 
 #[tokio::test]
+async fn what_is_old_goes_once_operators_have_it() {
+    let (world, operator) = (World::new(), Arc::new(Counting::new(SECOND, SECOND, 0)));
+    let grown = Arc::new(Grown::default());
+    let watched: Arc<dyn Events> = Arc::new(Watched::new(world.log.clone(), world.store.clone(), grown.clone()));
+    world.append(&[(NOW, "a"); 10]).await;
+    let expire = async || watched.expire(&world.tenant, u64::MAX, u64::MAX).await.unwrap();
+    // Nobody knows yet who follows.
+    assert_eq!(expire().await, 0);
+    let operators: Vec<Arc<dyn Operator>> = vec![operator.clone()];
+    let streams = Arc::new(Streams::new(watched.clone(), world.store.clone(), operators, grown));
+    let following = tokio::spawn(streams.follow());
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    // The operator was not told that the log has grown.
+    assert_eq!(expire().await, 0);
+    world.run(&operator, NOW).await;
+    assert_eq!(expire().await, 10);
+    assert_eq!(world.counted("seen_total").await["a"], 10.0);
+    following.abort();
+}
+
+#[tokio::test]
 async fn a_file_that_cannot_be_read_hides_no_other_s_counters() {
     let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
     world.append(&[(NOW, "a")]).await;
