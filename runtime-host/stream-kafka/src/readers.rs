@@ -166,23 +166,26 @@ impl Member {
     }
 
     async fn begin(&mut self, assigned: Assigned) -> Result<(), Error> {
-        let find_out = assigned.partitions.iter().map(|at| {
-            let (shared, place) = (Arc::clone(&self.shared), place(at, self.operator.name()));
-            tokio::spawn(async move {
-                let place = place?;
+        let places = assigned.partitions.iter().map(|at| place(at, self.operator.name()));
+        let find_out = places.map(|place| {
+            let (shared, of) = (Arc::clone(&self.shared), place.clone());
+            let known = tokio::spawn(async move {
+                let place = of?;
                 let known = tokio::time::timeout(FIND_OUT, Known::load(&shared.streams, &place)).await;
                 let known = known.map_err(|_| "it takes too long".to_owned());
                 let known = known.and_then(|known| known.map_err(|error| error.to_string()));
                 let known = known.inspect_err(|error| {
                     tracing::warn!(tenant = %place.tenant, error, "it cannot be told yet how far an operator is");
                 });
-                Some((place, known.ok()))
-            })
+                known.ok()
+            });
+            (place, known)
         });
         let mut all = Vec::with_capacity(assigned.partitions.len());
-        for found in find_out.collect::<Vec<_>>() {
+        for (place, known) in find_out.collect::<Vec<_>>() {
             // One that panicked said so.
-            all.push(found.await.ok().flatten());
+            let known = known.await.ok().flatten();
+            all.push(place.map(|place| (place, known)));
         }
         // What was taken is passed over again by one that does not know yet.
         let position = |known: &Option<Known>| known.as_ref().map_or(0, |known| known.next);

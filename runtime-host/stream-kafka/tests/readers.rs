@@ -39,6 +39,10 @@ use funnelweb_stream::{
 };
 use funnelweb_stream_kafka::{KafkaShards, Readers};
 use funnelweb_test_servers::Server;
+use rdkafka::{
+    ClientConfig,
+    admin::{AdminClient, AdminOptions},
+};
 use tokio::{
     sync::watch,
     task::{JoinHandle, block_in_place},
@@ -586,6 +590,30 @@ async fn what_is_broken_holds_up_nothing() {
     assert!(process.counted(BROKEN).await.is_empty());
     let behind = process.watched.settle(&world.tenant).await.unwrap_err();
     assert!(matches!(&behind, Error::Unavailable(rule) if rule.contains(BROKEN)), "{behind}");
+    process.end().await;
+}
+
+/// A topic that somebody deletes begins anew, with offsets that were taken before.
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn a_topic_that_is_made_anew_is_read_from_its_begin() {
+    let world = World::new().await;
+    let events = world.events(world.publisher());
+    let (now, process) = (now_ms(), world.process(&["seen"]).await);
+    world.append(&events, 0, &vec![now; 4 * USERS]).await;
+    process.counts("seen", &by_item(0..4 * USERS)).await;
+    process.end().await;
+    let admin: AdminClient<_> =
+        ClientConfig::new().set("bootstrap.servers", format!("127.0.0.1:{}", world.kafka.port())).create().unwrap();
+    admin.delete_topics(&["user-behaviors-acme"], &AdminOptions::new()).await.unwrap()[0].as_ref().unwrap();
+    let (ends, topic, begun) = (world.log().ends().unwrap(), Topic::Behaviors("acme".to_owned()), Instant::now());
+    while !ends.of(&topic).await.unwrap().is_empty() {
+        assert!(begun.elapsed() < PATIENCE, "the topic is there yet");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let events = world.events(world.publisher());
+    world.append(&events, 4 * USERS, &[now; USERS]).await;
+    let process = world.process(&["seen"]).await;
+    process.counts("seen", &by_item(0..5 * USERS)).await;
     process.end().await;
 }
 
