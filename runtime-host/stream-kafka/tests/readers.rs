@@ -278,7 +278,9 @@ impl World {
             ..KafkaSettings::of(format!("127.0.0.1:{}", kafka.port()))
         };
         let url = format!("mongodb://127.0.0.1:{}/", mongodb.port());
-        let of_store = MongoSettings { operation_timeout_ms: 20_000, ..MongoSettings::new(url, "funnelweb") };
+        // This server answers nobody any more once many updates wait for its own connections.
+        let of_store =
+            MongoSettings { operation_timeout_ms: 20_000, pool_max: 4, ..MongoSettings::new(url, "funnelweb") };
         let begun = Instant::now();
         let store = loop {
             match MongoStore::connect(of_store.clone()).await {

@@ -166,22 +166,10 @@ impl Server {
         }
     }
 
-    /// Ends it as a power cut would, but for what it has asked of servers: that is done.
-    /// FerretDB may answer nobody any more when somebody leaves in the middle of a write.
-    pub fn kill9_between_answers(&mut self) {
-        self.signal("STOP");
-        std::thread::sleep(Duration::from_millis(500));
-        self.kill9();
-    }
-
     /// Asks it to end.
     pub fn signal_term(&self) {
-        self.signal("TERM");
-    }
-
-    fn signal(&self, name: &str) {
-        let kill = format!("kill -{name} \"$1\"");
-        let status = Command::new("sh").args(["-c", &kill, "sh", &self.pid().to_string()]).status().unwrap();
+        let status =
+            Command::new("sh").args(["-c", "kill -TERM \"$1\"", "sh", &self.pid().to_string()]).status().unwrap();
         assert!(status.success());
     }
 
