@@ -2,12 +2,13 @@
 //! by components, each counted once whatever is killed when.
 //!
 //! ```text
-//! log ──▶ step: events → panes → accumulators → what changes     engine, evaluate, window
+//! log ──▶ step: events → panes → accumulators → what changes     engine, turn, evaluate, window
 //!           │                     ▲      one commit: panes, counters, messages, how far     store, sqlite
 //!           └── operator: declare, add, merge, changes, summary   operator, component (wit/stream)
 //! ```
 //!
-//! [`Streams`] follows all logs; [`Watched`] tells it which have grown.
+//! [`Streams`] follows all logs; [`Watched`] tells it which have grown. Where a log comes in
+//! parts, [`shards`] are what it has beside.
 
 mod component;
 #[cfg(any(test, feature = "conformance"))]
@@ -23,12 +24,15 @@ mod shared;
 mod sqlite;
 pub mod store;
 mod sums;
+mod turn;
+mod watched;
 mod window;
 
 pub use component::ComponentOperator;
 pub use engine::{Engine, Outcome, StepError};
-pub use service::{Grown, Streams, Watched};
+pub use service::Streams;
 pub use sqlite::{SqliteStreams, topic_name};
+pub use watched::{Grown, Watched};
 pub use window::Windows;
 
 #[cfg(test)]
