@@ -20,7 +20,7 @@ pub(crate) struct Behind {
     pub(crate) watermark_ms: u64,
     /// Nothing from before then is waited for.
     pub(crate) rest_ms: u64,
-    /// When to look again, though nothing of it is at rest.
+    /// When to look again, since something of it is still on its way.
     pub(crate) again_ms: Option<u64>,
 }
 
@@ -222,7 +222,8 @@ impl Turn<'_> {
         if let Some(step) = self.fire(watermark_ms).await? {
             return Ok(Ok(step));
         }
-        let at = |ms: u64| Ok(Err(Some(again_ms.unwrap_or(u64::MAX).min(ms))));
+        // What is waited for may come long before, or long after.
+        let at = |ms: u64| Ok(Err(Some(again_ms.unwrap_or(ms))));
         if let Some(end) = self.next_end().await? {
             return at(end.saturating_add(IDLE_MS));
         }
