@@ -22,11 +22,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use funnelweb_factor_events::{publish::Accepted, store::*};
+use funnelweb_factor_events::{conformance::Suite, publish::Accepted, store::*};
 use funnelweb_log_kafka::{
     Behavior, Change, Duplicates, KafkaLog, KafkaPublisher, KafkaSettings, Start, StoredRecord, Subscription, Topic,
 };
-use funnelweb_store_mongodb::MongoEvents;
+use funnelweb_store_mongodb::{MongoDocuments, MongoEvents, MongoStore};
 use funnelweb_test_servers::{
     Server as Broker, free_port,
     proxy::{Fault, Proxy},
@@ -78,8 +78,11 @@ impl Deployment {
 
     /// Whether Kafka is there does not matter.
     async fn process(&self, patience: Duration) -> MongoEvents {
+        self.events(self.mongo.store_at(&self.clock, |_| {}).await, patience)
+    }
+
+    fn events(&self, store: Arc<MongoStore>, patience: Duration) -> MongoEvents {
         let log = KafkaLog::new(self.settings(self.proxy.port())).unwrap();
-        let store = self.mongo.store_at(&self.clock, |_| {}).await;
         let publisher = KafkaPublisher::new(log).unwrap();
         MongoEvents::new(store, self.live.clone()).published_by(Arc::new(publisher), patience)
     }
@@ -245,4 +248,16 @@ async fn users_have_an_order_while_kafka_answers() {
         }
     }
     assert_eq!(last.len(), 5);
+}
+
+/// A log whose events are published is one as any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_log_that_is_published_conforms() {
+    let world = Deployment::new().await;
+    let store = world.mongo.store_at(&world.clock, |_| {}).await;
+    let events = world.events(store.clone(), PATIENCE);
+    let documents = MongoDocuments::new(store, Some(world.live.clone()));
+    let now_ms = world.clock.load(Ordering::Relaxed);
+    Suite { events: &events, documents: &documents, live: &*world.live, now_ms, prefix: "k-" }.run().await;
+    assert_eq!(world.left().await, 0, "everything is published");
 }
