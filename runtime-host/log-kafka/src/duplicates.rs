@@ -376,6 +376,23 @@ mod tests {
     }
 
     #[test]
+    fn it_is_known_since_when_records_are() {
+        let (mut duplicates, mut kept) = (Duplicates::default(), Vec::new());
+        assert_eq!(duplicates.known_since_ms(), 0);
+        // Everything that there was, and then an hour or two.
+        for (hour, expected) in [(0, 0), (1, START_MS), (2, START_MS + REMEMBERED_MS)] {
+            let now_ms = START_MS + hour * REMEMBERED_MS;
+            assert!(duplicates.is_new(batch(now_ms, 1), 0, now_ms));
+            kept.extend(duplicates.take_added());
+            kept.retain(|added: &Added| added.generation >= duplicates.oldest());
+            assert_eq!(duplicates.known_since_ms(), expected);
+            let restored = Duplicates::restore(&kept).unwrap();
+            // Of the first hour it is known again since its first record, which is as much.
+            assert_eq!(restored.known_since_ms(), expected.max(START_MS));
+        }
+    }
+
+    #[test]
     fn memory_is_bounded_and_so_is_what_is_kept() {
         let mut duplicates = Duplicates { batches_max: 10, ..Duplicates::default() };
         let mut kept = Vec::new();

@@ -224,6 +224,36 @@ async fn one_slow_partition_holds_up_no_other_and_memory_is_bounded() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn many_slow_partitions_hold_up_no_other() {
+    const PARTITIONS: u32 = 8;
+    let server = shared();
+    let settings = KafkaSettings { partitions: PARTITIONS, read_buffer_bytes: 8 << 20, ..settings(server.port()) };
+    let log = KafkaLog::connect(settings).await.unwrap();
+    let topic = behaviors(&log, "stuck").await;
+    let producer = log.producer().unwrap();
+    // Each partition has more than all of a member's memory.
+    for from in 0..50 {
+        let records = (0..64).map(|at| Record::new(format!("{from}-{at}"), vec![b'x'; 16 << 10])).collect();
+        producer.append(&topic, records).await.unwrap();
+    }
+    let mut group = log.join("stuck", &Subscription::Topics(vec![topic])).unwrap();
+    let Change::Assigned(assigned) = group.next().await.unwrap() else { panic!("nothing to revoke yet") };
+    let mut partitions = assigned.begin(vec![Start::Oldest; PARTITIONS as usize]).unwrap();
+    let lag = group.lag().await.unwrap();
+    // Nobody takes of the others, and they have what they may.
+    let mut fast = partitions.remove(0);
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let (end, mut next) = (lag.iter().find(|lag| lag.at == fast.at).unwrap().end, 0);
+    while next < end {
+        let records = timeout(PATIENCE, fast.next(10)).await.unwrap();
+        assert_eq!(records[0].offset, next);
+        next += records.len() as u64;
+    }
+    group.leave().await;
+    drop(partitions);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn rebalances_are_seen_while_memory_is_full() {
     let server = shared();
     let settings = KafkaSettings { partitions: 8, read_buffer_bytes: 8 << 20, ..settings(server.port()) };
