@@ -23,10 +23,7 @@ use funnelweb_factor_events::{
 use funnelweb_store_mongodb::{MongoDocuments, MongoEvents, MongoStreams};
 use funnelweb_stream::{
     Engine, Outcome,
-    conformance::Suite,
-    operator::{
-        Aggregated, Batch, Change, Declaration, Failure, Field, Message, Metric, Operator, Output, Topic, Window,
-    },
+    conformance::{Counting, Suite},
     shards::{Arrivals, Shard, Shards},
     store::{DeadLetter, Place, Seen, StreamStore},
 };
@@ -35,45 +32,9 @@ use support::{Server, clock, live::MemoryLive};
 const SECOND: u64 = 1000;
 const NAME: &str = "counting";
 
-/// Counts events by item in windows of ten seconds, which wait for twice as long.
-struct Counting(Declaration);
-
-impl Counting {
-    fn new() -> Self {
-        let window = Window { size_ms: 10 * SECOND, slide_ms: 10 * SECOND };
-        Self(Declaration { key: vec![Field::Item], window, allowed_lateness_ms: 20 * SECOND })
-    }
-}
-
-#[async_trait]
-impl Operator for Counting {
-    fn name(&self) -> &str {
-        NAME
-    }
-    fn declaration(&self) -> &Declaration {
-        &self.0
-    }
-    async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
-        Ok(batches.iter().map(|batch| vec![batch.events.len() as u8]).collect())
-    }
-    async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
-        Ok(panes.iter().map(|panes| vec![panes.iter().map(|pane| pane[0]).sum()]).collect())
-    }
-    async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure> {
-        let metric = |pane: &Aggregated| Metric {
-            name: "seen_total".to_owned(),
-            labels: vec![("item".to_owned(), pane.key[0].clone())],
-            amount: f64::from(pane.accumulator[0]),
-        };
-        Ok(panes.iter().map(|pane| vec![Change::Metric(metric(pane))]).collect())
-    }
-    async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure> {
-        let one = |window: &Aggregated| {
-            let body = format!(r#"{{"end":{},"count":{}}}"#, window.span.to_ms, window.accumulator[0]);
-            vec![Output::Publish(Message { topic: Topic::RecommendationMetrics, key: window.key[0].clone(), body })]
-        };
-        Ok(windows.iter().map(one).collect())
-    }
+/// In windows of ten seconds, which wait for twice as long.
+fn counting() -> Counting {
+    Counting::new(NAME, 10 * SECOND, 20 * SECOND)
 }
 
 /// Keeps what it is told.
@@ -201,13 +162,13 @@ impl World {
         let events: Vec<(StoredEvent, u64)> = (0..).zip(times).map(event).collect();
         let next = from + events.len() as u64;
         let arrivals = Arrivals { from, next, events, ..Arrivals::default() };
-        self.engine.take(&self.place(shard), &Counting::new(), arrivals, self.now).await.unwrap()
+        self.engine.take(&self.place(shard), &counting(), arrivals, self.now).await.unwrap()
     }
 
     /// Has windows speak until none has more to say; until when it rests.
     async fn speak(&self, now_ms: u64) -> Option<u64> {
         loop {
-            match self.engine.step(&self.tenant, &Counting::new(), now_ms).await.unwrap() {
+            match self.engine.step(&self.tenant, &counting(), now_ms).await.unwrap() {
                 Outcome::Advanced => {}
                 Outcome::Rests(until) => return until,
             }
@@ -369,7 +330,7 @@ async fn what_is_remembered_is_the_step_s_and_goes_when_it_is_told_to() {
     };
     let step = async |from: u64, seen: Vec<Seen>, forget_below: u64, dead: Vec<DeadLetter>| {
         let arrivals = Arrivals { from, next: from + 1, seen, forget_below, dead, ..Arrivals::default() };
-        world.engine.take(&world.place(1), &Counting::new(), arrivals, world.now).await
+        world.engine.take(&world.place(1), &counting(), arrivals, world.now).await
     };
     let kept = async |shard| {
         let mut kept = world.state.seen(&world.place(shard)).await.unwrap();
@@ -407,7 +368,7 @@ async fn shards_that_nobody_knows_any_more_hold_windows() {
     assert!(world.take(2, 0, &[world.now - 95 * SECOND], 2).await);
     // A broker has not heard of a part of the log.
     world.ends.0.lock().unwrap().pop();
-    let step = world.engine.step(&world.tenant, &Counting::new(), world.now).await;
+    let step = world.engine.step(&world.tenant, &counting(), world.now).await;
     assert!(step.unwrap_err().to_string().contains("1 shards of tenant t's log are known, 2 were"));
     world.reach(1, 1);
     world.speak(world.now).await;

@@ -29,7 +29,7 @@ use funnelweb_store_mongodb::{
 };
 use funnelweb_stream::{
     Grown, Streams, Watched,
-    conformance::{Suite, pane, step},
+    conformance::{Counting, Suite, pane, step},
     operator::{Aggregated, Batch, Change, Declaration, Failure, Field, Metric, Operator, Output, Window},
     store::{DeadLetter, Place, Progress, Series, Step, StreamStore, Tenant},
 };
@@ -303,36 +303,6 @@ async fn a_tenant_has_so_many_counters() {
     .await;
 }
 
-/// Counts events.
-struct Counting(Declaration);
-
-#[async_trait]
-impl Operator for Counting {
-    fn name(&self) -> &str {
-        OPERATOR
-    }
-    fn declaration(&self) -> &Declaration {
-        &self.0
-    }
-    async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
-        Ok(batches.iter().map(|batch| vec![batch.events.len() as u8]).collect())
-    }
-    async fn merge(&self, panes: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
-        Ok(panes.iter().map(|panes| vec![panes.iter().map(|bytes| bytes[0]).sum()]).collect())
-    }
-    async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure> {
-        let metric = |pane: &Aggregated| Metric {
-            name: "seen_total".to_owned(),
-            labels: vec![("item".to_owned(), pane.key[0].clone())],
-            amount: f64::from(pane.accumulator[0]),
-        };
-        Ok(panes.iter().map(|pane| vec![Change::Metric(metric(pane))]).collect())
-    }
-    async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure> {
-        Ok(windows.iter().map(|_| Vec::new()).collect())
-    }
-}
-
 /// What is appended through either of two is counted once, by whoever leads; and when
 /// that one is gone, by the other.
 #[tokio::test(flavor = "multi_thread")]
@@ -340,14 +310,12 @@ async fn all_follow_and_one_counts() {
     let (server, t) = (Server::ferretdb().await, Tenant::new("t").unwrap());
     // In one process: this server takes the writes of no more.
     let log = MongoEvents::new(server.store().await, Arc::<MemoryLive>::default());
-    let window = Window { size_ms: 1000, slide_ms: 1000 };
     let mut all = Vec::new();
     for _ in 0..2 {
-        let declaration = Declaration { key: vec![Field::Item], window, allowed_lateness_ms: 0 };
         let state: Arc<dyn StreamStore> = MongoStreams::open(&log).await.unwrap();
         let grown = Arc::new(Grown::default());
         let watched: Arc<dyn Events> = Arc::new(Watched::new(Arc::new(log.clone()), state.clone(), grown.clone()));
-        let operators: Vec<Arc<dyn Operator>> = vec![Arc::new(Counting(declaration))];
+        let operators: Vec<Arc<dyn Operator>> = vec![Arc::new(Counting::new(OPERATOR, 1000, 0))];
         let streams = Arc::new(Streams::new(watched.clone(), state.clone(), operators, grown));
         all.push((watched, state, tokio::spawn(streams.follow())));
     }

@@ -8,6 +8,8 @@
     reason = "a test suite: a failed check is a panic"
 )]
 
+mod counting;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
@@ -18,6 +20,7 @@ use funnelweb_factor_documents::store::{Collection::UserProfiles, Documents, Key
 use funnelweb_factor_events::store::{Change, Position, ProfileEffect};
 use funnelweb_factor_live::store::Live;
 
+pub use self::counting::Counting;
 use crate::{
     operator::{Message, Topic},
     store::*,
