@@ -19,7 +19,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use bson::doc;
 use funnelweb_core::limits;
 use funnelweb_factor_documents::store::Documents;
@@ -30,7 +29,7 @@ use funnelweb_store_mongodb::{
 use funnelweb_stream::{
     Grown, Streams, Watched,
     conformance::{Counting, Suite, pane, step},
-    operator::{Aggregated, Batch, Change, Declaration, Failure, Field, Metric, Operator, Output, Window},
+    operator::Operator,
     store::{DeadLetter, Place, Progress, Series, Step, StreamStore, Tenant},
 };
 use support::{
