@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod components;
 mod crash;
 mod drain;
 mod errors;

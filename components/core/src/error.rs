@@ -19,6 +19,8 @@ pub enum Code {
     InvalidField,
     /// The `Authorization` was refused.
     Unauthorized,
+    /// Only an operator may do it.
+    NotPermitted,
     /// No such route.
     RouteNotFound,
     /// The scenario does not exist.
@@ -31,6 +33,8 @@ pub enum Code {
     JobNotFound,
     /// The model, or this version of it, does not exist.
     ModelNotFound,
+    /// The component, or this version of it, does not exist.
+    ComponentNotFound,
     /// The route exists, not with this method.
     MethodNotAllowed,
     /// The document exists already.
@@ -57,6 +61,15 @@ pub enum Code {
     InvalidModel,
     /// The model is being made ready, or could not be.
     ModelNotReady,
+    /// A component breaks a rule of admission.
+    ComponentNotAdmitted,
+    /// The version of the component has no certificate that it passed.
+    ComponentNotCertified,
+    /// The version of the component is active or in a canary, or none was active before
+    /// it.
+    ComponentInUse,
+    /// The tenant has as many components or versions of one as it may have.
+    TooManyComponents,
     /// More requests than the host takes at once.
     Overloaded,
     /// A store did not answer.
@@ -69,19 +82,21 @@ pub enum Code {
 
 impl Code {
     /// Every code with its HTTP status and its meaning, for the documentation.
-    pub const TABLE: [(Self, u16, &'static str); 29] = [
+    pub const TABLE: [(Self, u16, &'static str); 35] = [
         (Self::MissingHeader, 400, "a gateway header is absent"),
         (Self::InvalidHeader, 400, "a gateway header is malformed"),
         (Self::InvalidJson, 400, "the body is not JSON; the message gives line and column"),
         (Self::InvalidParameter, 400, "a query parameter is unknown or malformed"),
         (Self::InvalidField, 400, "a field has a wrong type, size or range, is absent, or is not known"),
         (Self::Unauthorized, 401, "the authorization was refused"),
+        (Self::NotPermitted, 403, "only an operator may do this; X-Operator-Token is absent or wrong"),
         (Self::RouteNotFound, 404, "no such route"),
         (Self::ScenarioNotFound, 404, "the scenario does not exist"),
         (Self::ItemNotFound, 404, "the item does not exist"),
         (Self::ProfileNotFound, 404, "the user has no profile in this scenario"),
         (Self::JobNotFound, 404, "the run of a job does not exist"),
         (Self::ModelNotFound, 404, "the model, or this version of it, does not exist"),
+        (Self::ComponentNotFound, 404, "the component, or this version of it, does not exist"),
         (Self::MethodNotAllowed, 405, "the route exists, not with this method"),
         (Self::AlreadyExists, 409, "a document with this id exists"),
         (Self::VersionConflict, 412, "the document is not at the version that If-Match names"),
@@ -95,6 +110,14 @@ impl Code {
         (Self::TooManyModels, 409, "the scenario has as many versions of models as it may have; delete one"),
         (Self::InvalidModel, 422, "the model breaks a rule; field is where, in the manifest or the ONNX file"),
         (Self::ModelNotReady, 503, "the model is being made ready, or could not be; try again"),
+        (
+            Self::ComponentNotAdmitted,
+            422,
+            "the component breaks a rule of admission; rule is its name, help how to mend it",
+        ),
+        (Self::ComponentNotCertified, 409, "the version of the component has no certificate that it passed"),
+        (Self::ComponentInUse, 409, "the version is active or in a canary, or none was active before it"),
+        (Self::TooManyComponents, 409, "there are as many components, or versions of it, as there may be; delete one"),
         (Self::Overloaded, 503, "more requests than are taken at once; try again"),
         (Self::StoreUnavailable, 503, "a store did not answer; try again"),
         (Self::Timeout, 504, "the request took too long"),
@@ -108,7 +131,17 @@ impl Code {
     }
 }
 
-/// An error as a client reads it: `{"error":{code,message,field?,request_id}}`.
+/// A rule that what was sent breaks, where rules have names.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    /// Its name: `imports`.
+    pub name: String,
+    /// How to mend what was sent.
+    pub help: String,
+}
+
+/// An error as a client reads it:
+/// `{"error":{code,message,field?,rule?,help?,request_id}}`.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{message}")]
 pub struct ApiError {
@@ -119,17 +152,25 @@ pub struct ApiError {
     /// The header, parameter or JSON path (`config.recall.strategies[0].name`)
     /// that is wrong.
     pub field: Option<String>,
+    /// The rule that is broken; None for what is no rule of a name.
+    pub rule: Option<Rule>,
 }
 
 impl ApiError {
     /// An error without a field.
     pub fn new(code: Code, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: None }
+        Self { code, message: message.into(), field: None, rule: None }
     }
 
     /// An error about one field.
     pub fn field(code: Code, field: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code, message: message.into(), field: Some(field.into()) }
+        Self { code, message: message.into(), field: Some(field.into()), rule: None }
+    }
+
+    /// The same error as one of a rule.
+    #[must_use]
+    pub fn of_rule(self, name: impl Into<String>, help: impl Into<String>) -> Self {
+        Self { rule: Some(Rule { name: name.into(), help: help.into() }), ..self }
     }
 
     /// The response body.
@@ -145,13 +186,23 @@ impl ApiError {
             message: &'a str,
             #[serde(skip_serializing_if = "Option::is_none")]
             field: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            rule: Option<&'a str>,
+            #[serde(skip_serializing_if = "Option::is_none")]
+            help: Option<&'a str>,
             request_id: &'a str,
         }
-        let envelope = Envelope {
-            error: Inner { code: self.code, message: &self.message, field: self.field.as_deref(), request_id },
+        let rule = self.rule.as_ref();
+        let inner = Inner {
+            code: self.code,
+            message: &self.message,
+            field: self.field.as_deref(),
+            rule: rule.map(|rule| rule.name.as_str()),
+            help: rule.map(|rule| rule.help.as_str()),
+            request_id,
         };
         // Strings and a unit variant: serialising cannot fail.
-        serde_json::to_vec(&envelope).unwrap_or_default()
+        serde_json::to_vec(&Envelope { error: inner }).unwrap_or_default()
     }
 }
 
@@ -173,6 +224,11 @@ mod tests {
         assert_eq!(
             String::from_utf8(error.body("req_1")).unwrap(),
             r#"{"error":{"code":"invalid_field","message":"must be 1 to 200, got 0","field":"count","request_id":"req_1"}}"#
+        );
+        let error = ApiError::new(Code::ComponentNotAdmitted, "imports a socket").of_rule("imports", "do without it");
+        assert_eq!(
+            String::from_utf8(error.body("req_1")).unwrap(),
+            r#"{"error":{"code":"component_not_admitted","message":"imports a socket","rule":"imports","help":"do without it","request_id":"req_1"}}"#
         );
     }
 }

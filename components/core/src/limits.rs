@@ -259,6 +259,94 @@ pub const MODEL_IDLE_INSTANCES: usize = 4;
 /// How long it keeps one that is not used.
 pub const MODEL_IDLE: Duration = Duration::from_secs(60);
 
+// --- components of tenants ---
+
+/// Bytes of an uploaded component, unless the operator says otherwise.
+pub const COMPONENT_BYTES: usize = 8 * 1024 * 1024;
+/// The most that an operator may allow.
+pub const COMPONENT_BYTES_MOST: usize = 64 * 1024 * 1024;
+/// Bytes in a component's name and version; two of them and a colon are an id.
+pub const COMPONENT_NAME_BYTES: usize = 63;
+/// Bytes of a component's manifest.
+pub const COMPONENT_MANIFEST_BYTES: usize = 32 * 1024;
+/// Depth of the JSON Schema of its params.
+pub const COMPONENT_SCHEMA_DEPTH: usize = 16;
+/// Components of a tenant.
+pub const COMPONENTS: usize = 100;
+/// Versions of a component.
+pub const COMPONENT_VERSIONS: usize = 50;
+/// Uploads and certifications that are under way at once, over all tenants; of one tenant,
+/// one is.
+pub const COMPONENT_UPLOADS: usize = 8;
+/// Time for an upload to be admitted and compiled, in a process of its own.
+pub const COMPONENT_COMPILE_TIMEOUT: Duration = Duration::from_secs(90);
+/// Memory of that process, in bytes.
+pub const COMPONENT_COMPILE_BYTES: u64 = 2 * 1024 * 1024 * 1024;
+/// Components and core modules in a component, together.
+pub const COMPONENT_MODULES: usize = 64;
+/// How deep components lie in components.
+pub const COMPONENT_NESTING: usize = 8;
+/// Instances of core modules that one of it is made of.
+pub const COMPONENT_INSTANCES: usize = 64;
+/// Memories of all those.
+pub const COMPONENT_MEMORIES: usize = 2;
+/// Tables of all those.
+pub const COMPONENT_TABLES: usize = 20;
+/// Imports of a component, those of its parts included.
+pub const COMPONENT_IMPORTS: usize = 4000;
+/// Functions of all its core modules.
+pub const COMPONENT_FUNCTIONS: usize = 60_000;
+/// Values that one of them takes, and that it gives; each is looked at wherever it is called
+/// or a block of that type is left.
+pub const COMPONENT_FUNCTION_VALUES: usize = 128;
+/// Types that it defines, those of its parts included.
+pub const COMPONENT_TYPES: usize = 20_000;
+/// Time for one call of a component of a tenant's.
+pub const COMPONENT_TIMEOUT: Duration = Duration::from_millis(50);
+/// Fuel for one call, about one an instruction.
+pub const COMPONENT_FUEL: u64 = 200_000_000;
+/// Linear memory of its instance, in bytes.
+pub const COMPONENT_MEMORY_BYTES: usize = 64 * 1024 * 1024;
+/// Elements of all its tables.
+pub const COMPONENT_TABLE_ELEMENTS: usize = 20_000;
+/// Bytes of one answer of it in the host's memory.
+pub const COMPONENT_ANSWER_BYTES: usize = 4 * 1024 * 1024;
+/// Handles of its host's (streams, pollables, …) that it has at once.
+pub const COMPONENT_HANDLES: usize = 256;
+/// Bytes of what a version printed that are kept in this process, the newest.
+pub const COMPONENT_LOG_BYTES: usize = 16 * 1024;
+/// Calls of its own components that one tenant has at work at once; further ones wait,
+/// within their time.
+pub const TENANT_COMPONENT_CALLS: usize = 16;
+/// Time of a processor that one tenant's components may take a second, unless the operator
+/// says otherwise.
+pub const TENANT_COMPONENT_TIME: Duration = Duration::from_millis(200);
+/// Seconds of that which may be saved up.
+pub const TENANT_COMPONENT_BURST: u32 = 5;
+/// Failures in a row after which a version is not called for a while.
+pub const COMPONENT_FAILURES: u32 = 5;
+/// How long it is not called then the first time; each time that a probe fails, twice as
+/// long.
+pub const COMPONENT_REST: Duration = Duration::from_secs(5);
+/// How long at most.
+pub const COMPONENT_REST_MOST: Duration = Duration::from_secs(300);
+/// Components that are ready to run, over all tenants; the least recently used goes.
+pub const COMPONENTS_READY: usize = 8192;
+/// How long one that nobody calls is ready.
+pub const COMPONENT_IDLE: Duration = Duration::from_secs(600);
+/// Bytes of compiled components on the disk, over all tenants; while there are more, the
+/// least recently used go, to be compiled again when they are asked for.
+pub const COMPONENTS_COMPILED_BYTES: u64 = 32 * 1024 * 1024 * 1024;
+/// Requests of a scenario that are recorded, to certify components with; the newest.
+pub const RECORDED_REQUESTS: usize = 100;
+/// Time between two of them, at least.
+pub const RECORDED_EVERY: Duration = Duration::from_secs(1);
+/// Bytes of a recorded request.
+pub const RECORDED_REQUEST_BYTES: usize = 1024 * 1024;
+/// Bytes of recorded requests in memory, over all scenarios; the least recently recorded
+/// scenarios go.
+pub const RECORDED_BYTES: u64 = 64 * 1024 * 1024;
+
 // --- streams ---
 
 /// Events that an operator takes in one step.

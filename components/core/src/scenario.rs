@@ -89,6 +89,56 @@ pub struct Config {
     /// Long work in the background.
     #[serde(default)]
     pub jobs: Jobs,
+    /// What components of the tenant's own are given.
+    #[serde(default)]
+    pub components: Components,
+}
+
+/// What components of the tenant's own are given of a request, of what they ask for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Components {
+    /// Parts of the user; `preferences`, `recent` and `context` unless said otherwise.
+    pub user: Vec<UserPart>,
+    /// Fields of items; all, unless said.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fields: Option<Vec<String>>,
+}
+
+impl Default for Components {
+    fn default() -> Self {
+        Self { user: vec![UserPart::Preferences, UserPart::Recent, UserPart::Context], fields: None }
+    }
+}
+
+/// A part of a request that is about somebody.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum UserPart {
+    /// The user's id.
+    Id,
+    /// The fields of the profile.
+    Attributes,
+    /// What the user likes.
+    Preferences,
+    /// What the user acted on lately.
+    Recent,
+    /// The request's `context`.
+    Context,
+}
+
+impl UserPart {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Id => "id",
+            Self::Attributes => "attributes",
+            Self::Preferences => "preferences",
+            Self::Recent => "recent",
+            Self::Context => "context",
+        }
+    }
 }
 
 /// Recall.
@@ -359,12 +409,13 @@ fn json_error(path: &str, error: &serde_json::Error) -> ApiError {
     match error.classify() {
         _ if out_of_range => {
             let code = if path.starts_with("config") { Code::InvalidConfig } else { Code::InvalidField };
-            ApiError { code, message: "number out of range".to_owned(), field: (path != ".").then(|| path.to_owned()) }
+            let field = (path != ".").then(|| path.to_owned());
+            ApiError { code, message: "number out of range".to_owned(), field, rule: None }
         }
         Category::Data => {
             let code = if path.starts_with("config") { Code::InvalidConfig } else { Code::InvalidField };
             let message = wording::in_plain_words(&error.to_string());
-            ApiError { code, message, field: (path != ".").then(|| path.to_owned()) }
+            ApiError { code, message, field: (path != ".").then(|| path.to_owned()), rule: None }
         }
         Category::Syntax | Category::Eof | Category::Io => ApiError::new(Code::InvalidJson, error.to_string()),
     }

@@ -31,7 +31,7 @@ pub mod seeds;
 pub mod table;
 
 pub use bindings::endpoint::funnelweb::{
-    capabilities::{documents, errors, events, jobs, learned, live, models, vectors},
+    capabilities::{components, documents, errors, events, jobs, learned, live, models, vectors},
     pipeline::{dispatch, types},
 };
 

@@ -2,7 +2,7 @@
 
 use std::{fmt::Display, ops::RangeInclusive};
 
-use funnelweb_core::{limits, wording};
+use funnelweb_core::{limits, scenario::UserPart, wording};
 use serde::de::DeserializeOwned;
 use serde_path_to_error::Segment;
 
@@ -48,6 +48,19 @@ pub fn path_of_pointer(pointer: &str) -> String {
         }
     }
     path
+}
+
+/// Parts of a user, as stages ask for them.
+#[must_use]
+pub fn personal(parts: &[UserPart]) -> Personal {
+    let part = |part: &UserPart| match part {
+        UserPart::Id => Personal::ID,
+        UserPart::Attributes => Personal::ATTRIBUTES,
+        UserPart::Preferences => Personal::PREFERENCES,
+        UserPart::Recent => Personal::RECENT,
+        UserPart::Context => Personal::SITUATION,
+    };
+    parts.iter().map(part).fold(Personal::empty(), |all, part| all | part)
 }
 
 /// A refusal of one param.

@@ -109,7 +109,7 @@ where
             Media::Json => Splitter::Elements(Elements::new(limits::LINE_BYTES)),
             Media::Ndjson => Splitter::Lines(Lines::new(limits::LINE_BYTES)),
             // The endpoint lets no others through.
-            Media::Csv | Media::Octets | Media::Form => {
+            Media::Csv | Media::Octets | Media::Wasm | Media::Form => {
                 Splitter::Records(Box::new(Records::new(limits::LINE_BYTES, COLUMNS)))
             }
         };

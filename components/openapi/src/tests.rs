@@ -85,7 +85,9 @@ fn every_operation_is_described() {
         assert!(operation["summary"].is_string(), "{name}: summary");
         assert!(tags.contains(&&operation["tags"][0]), "{name}: tags");
         // What is asked of a version stands in the path.
-        let is_asked = path.ends_with("/activate") || path.ends_with("/rollback");
+        let words = ["rollback", "disable", "enable"];
+        let is_asked = path.starts_with("/api/v1/models/") && path.ends_with("/activate")
+            || words.iter().any(|word| path.ends_with(&format!("/{word}")));
         assert_eq!(
             operation.get("requestBody").is_some(),
             ["post", "put", "patch"].contains(&method.as_str()) && !is_asked,
@@ -134,6 +136,21 @@ fn the_routes_are_those_of_the_components() {
     let expected = [
         "get /api/v1/behaviors",
         "post /api/v1/behaviors",
+        "get /api/v1/components",
+        "post /api/v1/components",
+        "delete /api/v1/components/{name}",
+        "get /api/v1/components/{name}",
+        "delete /api/v1/components/{name}/canary",
+        "put /api/v1/components/{name}/canary",
+        "post /api/v1/components/{name}/disable",
+        "post /api/v1/components/{name}/enable",
+        "post /api/v1/components/{name}/rollback",
+        "delete /api/v1/components/{name}/versions/{version}",
+        "get /api/v1/components/{name}/versions/{version}",
+        "post /api/v1/components/{name}/versions/{version}/activate",
+        "post /api/v1/components/{name}/versions/{version}/certify",
+        "get /api/v1/components/{name}/versions/{version}/logs",
+        "get /api/v1/components/{name}/versions/{version}/usage",
         "get /api/v1/items/{scenario_id}",
         "post /api/v1/items/{scenario_id}",
         "delete /api/v1/items/{scenario_id}/{item_id}",
@@ -216,6 +233,8 @@ fn the_limits_are_those_of_the_code() {
         ("/RecommendRequest/properties/exclude_items/maxItems", limits::EXCLUDED_ITEMS),
         ("/SessionRequest/properties/behaviors/maxItems", limits::EVENTS),
         ("/PredictRequest/properties/rows/maxItems", limits::PREDICT_ROWS),
+        ("/Component/properties/name/maxLength", limits::COMPONENT_NAME_BYTES),
+        ("/ComponentVersion/properties/version/maxLength", limits::COMPONENT_NAME_BYTES),
     ] {
         assert_eq!(schemas.pointer(pointer), Some(&json!(limit)), "{pointer}");
     }
@@ -224,6 +243,19 @@ fn the_limits_are_those_of_the_code() {
     let octets = &upload["requestBody"]["content"]["application/octet-stream"]["schema"];
     assert_eq!(octets["maxLength"], limits::MODEL_BYTES);
     assert!(upload["description"].as_str().unwrap().contains(&limits::MODEL_BYTES.to_string()));
+    let upload = &document["paths"]["/api/v1/components"]["post"];
+    for media in ["application/wasm", "application/octet-stream"] {
+        assert_eq!(upload["requestBody"]["content"][media]["schema"]["maxLength"], limits::COMPONENT_BYTES_MOST);
+    }
+    for limit in [limits::COMPONENT_BYTES, limits::COMPONENT_BYTES_MOST] {
+        assert!(upload["description"].as_str().unwrap().contains(&limit.to_string()));
+    }
+    let logs = &document["paths"]["/api/v1/components/{name}/versions/{version}/logs"]["get"];
+    assert!(
+        logs["responses"]["200"]["description"].as_str().unwrap().contains(&limits::COMPONENT_LOG_BYTES.to_string())
+    );
+    let params = &schemas["CertifyRequest"]["properties"]["params"]["description"];
+    assert!(params.as_str().unwrap().contains(&limits::PARAMS_BYTES.to_string()));
     let many = &document["paths"]["/api/v1/behaviors"]["post"]["requestBody"]["content"]["application/json"]["schema"];
     assert_eq!(many["oneOf"][1]["maxItems"], limits::EVENTS);
     let jobs = &document["paths"]["/api/v1/jobs"]["get"];
@@ -246,6 +278,67 @@ fn the_example_of_a_scenario_is_one() {
     let full = serde_json::to_value(&scenario.config).unwrap();
     let described = document["components"]["schemas"]["Config"]["properties"].as_object().unwrap();
     assert_eq!(full.as_object().unwrap().keys().collect::<Vec<_>>(), described.keys().collect::<Vec<_>>());
+}
+
+/// Whether an example is what a schema describes: of its types and choices, without fields
+/// that it does not name, with those that it requires.
+fn fits(document: &Value, schema: &Value, example: &Value) -> Result<(), String> {
+    let schema = resolve(document, schema);
+    if let Some(either) = schema.get("oneOf").and_then(Value::as_array) {
+        let fits = either.iter().any(|schema| fits(document, schema, example).is_ok());
+        return if fits { Ok(()) } else { Err(format!("{example} is none of {}", schema["oneOf"])) };
+    }
+    let kind = match example {
+        Value::Null => "null",
+        Value::Bool(_) => "boolean",
+        Value::Number(number) if number.is_f64() => "number",
+        Value::Number(_) => "integer",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    };
+    let is_of = |named: &Value| named == kind || (kind == "integer" && named == "number");
+    let is_known = match &schema["type"] {
+        Value::Array(kinds) => kinds.iter().any(is_of),
+        named => is_of(named),
+    };
+    let is_choice = schema.get("enum").is_none_or(|choices| choices.as_array().unwrap().contains(example));
+    if !is_known || !is_choice {
+        return Err(format!("{example} is no {schema}"));
+    }
+    for value in example.as_array().into_iter().flatten() {
+        fits(document, &schema["items"], value)?;
+    }
+    let Some(properties) = schema.get("properties").and_then(Value::as_object) else { return Ok(()) };
+    for (name, value) in example.as_object().into_iter().flatten() {
+        fits(document, properties.get(name).ok_or_else(|| format!("{name} is not described"))?, value)?;
+    }
+    match schema["required"].as_array().into_iter().flatten().find(|name| example.get(name.as_str().unwrap()).is_none())
+    {
+        Some(missing) => Err(format!("{missing} is missing")),
+        None => Ok(()),
+    }
+}
+
+#[test]
+fn the_examples_of_components_are_as_they_are_described() {
+    let document = document();
+    let mut count = 0;
+    for (path, method, operation) in operations(&document) {
+        if !path.starts_with("/api/v1/components") {
+            continue;
+        }
+        let bodies = operation.get("requestBody").into_iter();
+        for body in bodies.chain(operation["responses"].as_object().unwrap().values()) {
+            for media in resolve(&document, body)["content"].as_object().into_iter().flatten().map(|(_, media)| media) {
+                if let Some(example) = media.get("example") {
+                    assert_eq!(fits(&document, &media["schema"], example), Ok(()), "{method} {path}");
+                    count += 1;
+                }
+            }
+        }
+    }
+    assert!(count > 30, "{count}");
 }
 
 #[test]

@@ -4,8 +4,8 @@
 use funnelweb_core::error::ApiError;
 use funnelweb_guest::{
     dispatch::{
-        self, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Funnel, RankCall, RankOutcome, RecallCall,
-        RecallOutcome, RerankCall, RerankOutcome, Role,
+        self, Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Funnel, RankCall, RankOutcome,
+        RecallCall, RecallOutcome, RerankCall, RerankOutcome, Role,
     },
     documents::{self, Collection, Key},
     live,
@@ -56,7 +56,7 @@ pub trait Capabilities {
     type Stages: Stages;
 
     /// Sets the stages up for a request.
-    fn stages(&self, context: &RequestContext) -> Self::Stages;
+    fn stages(&self, context: &RequestContext, allowance: &Allowance) -> Self::Stages;
 }
 
 /// The stages at work for one request; see `dispatch.funnel`.
@@ -118,8 +118,8 @@ impl Capabilities for Imports {
 
     type Stages = Funnel;
 
-    fn stages(&self, context: &RequestContext) -> Funnel {
-        Funnel::new(context)
+    fn stages(&self, context: &RequestContext, allowance: &Allowance) -> Funnel {
+        Funnel::new(context, allowance)
     }
 }
 

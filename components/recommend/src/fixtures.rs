@@ -6,8 +6,8 @@ use std::{cell::RefCell, rc::Rc};
 use funnelweb_core::{error::ApiError, id};
 use funnelweb_guest::{
     dispatch::{
-        CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall, RecallOutcome,
-        RerankCall, RerankOutcome, Role, StageReport, StageStatus,
+        Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall,
+        RecallOutcome, RerankCall, RerankOutcome, Role, StageReport, StageStatus,
     },
     documents::{Collection, Key},
     types::{Candidates, Handle, RequestContext, Requirements},
@@ -81,7 +81,7 @@ impl Capabilities for Host {
 
     type Stages = Written;
 
-    fn stages(&self, context: &RequestContext) -> Written {
+    fn stages(&self, context: &RequestContext, _: &Allowance) -> Written {
         *self.context.borrow_mut() = Some(context.clone());
         Written { channels: self.channels.clone(), logged: Rc::clone(&self.logged) }
     }

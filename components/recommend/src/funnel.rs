@@ -50,7 +50,7 @@ pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -
     let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
     let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
-    let stages = host.stages(&context);
+    let stages = host.stages(&context, &plan.allowance);
     let Run { items, rows, trace } = run(host, &stages, call, request, &plan, &context, &exclude)?;
     remember(host, call.user_id, request, &plan.config, &items)?;
     log(&stages, call, &plan.config, &items, &rows);
@@ -71,7 +71,7 @@ pub fn recommend_to_session(
     let plan = Plan::load(host, &request.scenario_id)?;
     let user = session::user(host, &request.scenario_id, &done, &plan.config.behaviors)?;
     let context = request_context(call, &request, user, asked.context);
-    let stages = host.stages(&context);
+    let stages = host.stages(&context, &plan.allowance);
     // It is nobody's: what they do next cannot be told to be theirs, so nothing is logged.
     let Run { items, trace, .. } = run(host, &stages, call, &request, &plan, &context, &asked.exclude)?;
     remember(host, call.user_id, &request, &plan.config, &items)?;
@@ -89,7 +89,8 @@ pub(crate) fn offline(
     let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
     let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
-    let Run { items, trace, .. } = run(host, &host.stages(&context), call, request, plan, &context, &exclude)?;
+    let Run { items, trace, .. } =
+        run(host, &host.stages(&context, &plan.allowance), call, request, plan, &context, &exclude)?;
     Ok((items, trace))
 }
 

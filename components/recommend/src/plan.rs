@@ -8,9 +8,10 @@ use funnelweb_core::{
     scenario::{Config, Feature, FeatureKind, Scenario, Status},
 };
 use funnelweb_guest::{
-    dispatch::{RecallCall, RerankCall},
+    dispatch::{Allowance, RecallCall, RerankCall},
     documents::{Collection, Key},
     http::json,
+    params::personal,
     types::{ColumnKind, FeatureSpec},
 };
 use serde_json::{Map, Value, value::RawValue};
@@ -40,6 +41,8 @@ pub(crate) struct Plan {
     pub(crate) evidence: Vec<String>,
     pub(crate) rank_params: String,
     pub(crate) rerank: Vec<RerankCall>,
+    /// What components of the tenant's own may see.
+    pub(crate) allowance: Allowance,
 }
 
 impl Plan {
@@ -103,6 +106,10 @@ impl Plan {
             evidence,
             rank_params: text(&config.rank.params),
             rerank: config.rerank.rules.iter().map(rule).collect(),
+            allowance: Allowance {
+                personal: personal(&config.components.user),
+                fields: config.components.fields.clone(),
+            },
             config,
         }
     }

@@ -6,11 +6,11 @@ use funnelweb_core::{
     scenario::{Config, Scenario, Status},
 };
 use funnelweb_guest::{
-    dispatch::{Funnel, RecallCall, RecallOutcome, StageReport, StageStatus},
+    dispatch::{Allowance, Funnel, RecallCall, RecallOutcome, StageReport, StageStatus},
     documents::{self, Collection, ItemTable, Key, Term},
     http::store,
     live::{self, Scored},
-    types::{ColumnSpec, Handle, RequestContext},
+    types::{ColumnSpec, Handle, Personal, RequestContext},
 };
 
 /// The host, for one tenant.
@@ -80,7 +80,9 @@ impl Sources for Imports {
     fn recall(&self, context: &RequestContext, exclude: &[Handle], call: RecallCall) -> RecallOutcome {
         let stage = call.stage.clone();
         // One call has one outcome.
-        Funnel::new(context).recall(exclude, &[call]).into_iter().next().unwrap_or_else(|| no_outcome(stage))
+        // No component of the tenant's own is asked.
+        let nothing = Allowance { personal: Personal::empty(), fields: None };
+        Funnel::new(context, &nothing).recall(exclude, &[call]).into_iter().next().unwrap_or_else(|| no_outcome(stage))
     }
 
     fn hot_top(&self, scenario_id: &str, limit: u32, exclude: &[Handle], now_ms: u64) -> Result<Scored, ApiError> {

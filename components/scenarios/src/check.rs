@@ -4,19 +4,20 @@
 use funnelweb_core::{
     error::{ApiError, Code},
     job::Kind,
-    scenario::Config,
+    scenario::{Config, UserPart},
 };
 use funnelweb_guest::{
     dispatch::{self, CheckError, Role},
     jobs,
-    params::path_of_pointer,
+    params::{path_of_pointer, personal},
+    types::Requirements,
 };
 use serde_json::{Map, Value};
 
 /// Who is asked.
 pub(crate) trait Ask {
     /// Whether a stage of a role takes these params (a JSON object).
-    fn stage(&self, role: Role, stage: &str, params: &str) -> Result<(), CheckError>;
+    fn stage(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError>;
 
     /// Whether a job takes these params (a JSON object); else a JSON pointer and a
     /// message.
@@ -27,8 +28,8 @@ pub(crate) trait Ask {
 pub(crate) struct Host;
 
 impl Ask for Host {
-    fn stage(&self, role: Role, stage: &str, params: &str) -> Result<(), CheckError> {
-        dispatch::check(role, stage, params).map(drop)
+    fn stage(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError> {
+        dispatch::check(role, stage, params)
     }
 
     fn job(&self, kind: Kind, params: &str) -> Result<(), (String, String)> {
@@ -40,12 +41,16 @@ impl Ask for Host {
 pub(crate) fn all(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
     for (at, strategy) in config.recall.strategies.iter().enumerate() {
         let path = format!("config.recall.strategies[{at}]");
-        stage(ask, Role::Recall, (&path, "name"), &strategy.name, &strategy.params)?;
+        let needs = stage(ask, Role::Recall, (&path, "name"), &strategy.name, &strategy.params)?;
+        sees(config, (&path, "name"), &strategy.name, &needs)?;
     }
-    stage(ask, Role::Rank, ("config.rank", "model"), &config.rank.model, &config.rank.params)?;
+    let at = ("config.rank", "model");
+    let needs = stage(ask, Role::Rank, at, &config.rank.model, &config.rank.params)?;
+    sees(config, at, &config.rank.model, &needs)?;
     for (at, rule) in config.rerank.rules.iter().enumerate() {
         let path = format!("config.rerank.rules[{at}]");
-        stage(ask, Role::Rerank, (&path, "name"), &rule.name, &rule.params)?;
+        let needs = stage(ask, Role::Rerank, (&path, "name"), &rule.name, &rule.params)?;
+        sees(config, (&path, "name"), &rule.name, &needs)?;
     }
     for (kind, said) in config.jobs.iter() {
         job(ask, kind, &said.params)?;
@@ -70,7 +75,7 @@ fn stage(
     (path, field): (&str, &str),
     name: &str,
     params: &Map<String, Value>,
-) -> Result<(), ApiError> {
+) -> Result<Requirements, ApiError> {
     ask.stage(role, name, &text(params)?).map_err(|error| match error {
         CheckError::Unknown(known) => {
             let message = format!("no {} is called `{name}`; known: {}", word(role), known.join(", "));
@@ -82,6 +87,30 @@ fn stage(
         }
         CheckError::Unavailable(message) => ApiError::new(Code::StoreUnavailable, message),
     })
+}
+
+/// Whether a component of the tenant's own asks for no more than the scenario lets it see.
+fn sees(config: &Config, (path, field): (&str, &str), name: &str, needs: &Requirements) -> Result<(), ApiError> {
+    // Those that are built in have no `/` in their names.
+    if !name.contains('/') {
+        return Ok(());
+    }
+    let refused = |what: &str, list: &str| {
+        let message = format!("`{name}` reads {what}, which config.components.{list} does not have");
+        Err(ApiError::field(Code::InvalidConfig, format!("{path}.{field}"), message))
+    };
+    let allowed = &config.components;
+    for part in [UserPart::Id, UserPart::Attributes, UserPart::Preferences, UserPart::Recent, UserPart::Context] {
+        let flag = personal(&[part]);
+        if needs.personal & flag == flag && !allowed.user.contains(&part) {
+            return refused(&format!("`{}` of the user", part.as_str()), "user");
+        }
+    }
+    let hidden = |name: &String| allowed.fields.as_ref().is_some_and(|fields| !fields.contains(name));
+    match needs.columns.iter().find(|column| hidden(&column.name)) {
+        Some(column) => refused(&format!("the field `{}`", column.name), "fields"),
+        None => Ok(()),
+    }
 }
 
 fn word(role: Role) -> &'static str {
@@ -96,7 +125,7 @@ fn word(role: Role) -> &'static str {
 mod tests {
     use std::cell::RefCell;
 
-    use funnelweb_guest::types::ParamError;
+    use funnelweb_guest::types::{ColumnKind, ParamError};
 
     use super::*;
 
@@ -113,8 +142,8 @@ mod tests {
     struct Refusing(&'static str, CheckError);
 
     impl Ask for Refusing {
-        fn stage(&self, _: Role, stage: &str, _: &str) -> Result<(), CheckError> {
-            if stage == self.0 { Err(self.1.clone()) } else { Ok(()) }
+        fn stage(&self, _: Role, stage: &str, _: &str) -> Result<Requirements, CheckError> {
+            if stage == self.0 { Err(self.1.clone()) } else { Ok(Requirements::columns([])) }
         }
 
         fn job(&self, kind: Kind, _: &str) -> Result<(), (String, String)> {
@@ -132,9 +161,9 @@ mod tests {
     struct Asked(RefCell<Vec<String>>);
 
     impl Ask for Asked {
-        fn stage(&self, _: Role, stage: &str, params: &str) -> Result<(), CheckError> {
+        fn stage(&self, _: Role, stage: &str, params: &str) -> Result<Requirements, CheckError> {
             self.0.borrow_mut().push(format!("{stage} {params}"));
-            Ok(())
+            Ok(Requirements::columns([]))
         }
 
         fn job(&self, kind: Kind, params: &str) -> Result<(), (String, String)> {
@@ -191,5 +220,39 @@ mod tests {
             (of_job("").field.unwrap(), of_job("").code),
             ("config.jobs.similarity.params".to_owned(), Code::InvalidConfig)
         );
+    }
+
+    /// A component that asks for a part of the user and a field.
+    struct Curious(&'static str);
+
+    impl Ask for Curious {
+        fn stage(&self, _: Role, stage: &str, _: &str) -> Result<Requirements, CheckError> {
+            let price = ("price", ColumnKind::Numeric);
+            let curious = Requirements { personal: personal(&[UserPart::Id]), ..Requirements::columns([price]) };
+            Ok(if stage == self.0 { curious } else { Requirements::columns([]) })
+        }
+
+        fn job(&self, _: Kind, _: &str) -> Result<(), (String, String)> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn a_component_sees_what_the_scenario_lets_it_see() {
+        let with = |components: &str| -> Config {
+            let text = format!(
+                r#"{{"recall":{{"strategies":[{{"name":"latest"}}]}},"rerank":{{"rules":[{{"name":"acme/boost"}}]}},"components":{components}}}"#
+            );
+            serde_json::from_str(&text).unwrap()
+        };
+        let refused = |components: &str| all(&with(components), &Curious("acme/boost")).unwrap_err();
+        let error = refused("{}");
+        assert_eq!(error.field.as_deref(), Some("config.rerank.rules[0].name"));
+        assert_eq!(error.message, "`acme/boost` reads `id` of the user, which config.components.user does not have");
+        let error = refused(r#"{"user":["id"],"fields":["cost"]}"#);
+        assert_eq!(error.message, "`acme/boost` reads the field `price`, which config.components.fields does not have");
+        assert!(all(&with(r#"{"user":["id"],"fields":["price"]}"#), &Curious("acme/boost")).is_ok());
+        assert!(all(&with(r#"{"user":["id"]}"#), &Curious("acme/boost")).is_ok());
+        assert!(all(&with("{}"), &Curious("latest")).is_ok(), "stages that are built in see everything");
     }
 }

@@ -104,7 +104,10 @@ fn merge(target: &mut Value, patch: &Value) {
 #[cfg(test)]
 mod tests {
     use funnelweb_core::job::Kind;
-    use funnelweb_guest::dispatch::{CheckError, Role};
+    use funnelweb_guest::{
+        dispatch::{CheckError, Role},
+        types::Requirements,
+    };
     use serde_json::json;
 
     use super::*;
@@ -113,8 +116,8 @@ mod tests {
     struct Willing;
 
     impl Ask for Willing {
-        fn stage(&self, _: Role, _: &str, _: &str) -> Result<(), CheckError> {
-            Ok(())
+        fn stage(&self, _: Role, _: &str, _: &str) -> Result<Requirements, CheckError> {
+            Ok(Requirements::columns([]))
         }
 
         fn job(&self, _: Kind, _: &str) -> Result<(), (String, String)> {

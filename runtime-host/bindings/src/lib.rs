@@ -4,6 +4,15 @@
 //!
 //! * [`capabilities`], [`dispatch`]: traits the host implements for components.
 //! * [`stages`]: typed handles on what stage components export.
+//! * [`contract`]: what they promise beyond their types.
+//! * [`parts`]: what of a request a stage is given.
+
+pub mod contract;
+pub mod parts;
+mod personal;
+mod recorded;
+
+pub use recorded::Recorded;
 
 /// Shapes shared by all stages.
 pub use generated::endpoint::funnelweb::pipeline::types;
@@ -11,8 +20,13 @@ pub use generated::endpoint::funnelweb::pipeline::types;
 /// What components import of the stores.
 pub mod capabilities {
     pub use super::generated::endpoint::funnelweb::capabilities::{
-        documents, errors, events, jobs, learned, live, models, vectors,
+        components, documents, errors, events, jobs, learned, live, models, vectors,
     };
+}
+
+/// What tenants' own components import.
+pub mod tenant {
+    pub use super::generated::tenant_recall::funnelweb::tenant::{catalogue, values};
 }
 
 /// What `recommend` imports to run stages.
@@ -29,6 +43,10 @@ pub struct ModelUpload {
     pub onnx: Vec<u8>,
 }
 
+/// What the host keeps of an upload of a component, as far as it has come.
+#[derive(Default)]
+pub struct ComponentUpload(pub Vec<u8>);
+
 /// What the host keeps of one request while its stages run.
 pub struct Funnel {
     /// As `recommend` gave it.
@@ -37,6 +55,10 @@ pub struct Funnel {
     pub table: Option<dispatch::FeatureTable>,
     /// The features that the scenario declares, by their full names.
     pub declared: Vec<(String, types::ColumnKind)>,
+    /// What components of the tenant's own may see.
+    pub allowance: dispatch::Allowance,
+    /// What is recorded of it, if it is.
+    pub recorded: Option<Box<Recorded>>,
 }
 
 /// What stage components export.
@@ -87,15 +109,32 @@ mod generated {
         wasmtime::component::bindgen!({
             path: ["../../wit/pipeline", "../../wit/capabilities", "../../wit/stream", "../../wit/worlds"],
             world: "funnelweb:worlds/endpoint",
+            // What a request was given is recorded.
+            additional_derives: [serde::Serialize, serde::Deserialize],
             imports: {
                 "funnelweb:pipeline/dispatch": async | trappable,
                 "funnelweb:capabilities/models": async | trappable,
+                "funnelweb:capabilities/components": async | trappable,
                 default: async,
             },
             with: {
                 "funnelweb:pipeline/dispatch.funnel": crate::Funnel,
                 "funnelweb:capabilities/models.upload": crate::ModelUpload,
+                "funnelweb:capabilities/components.upload": crate::ComponentUpload,
             },
+        });
+    }
+
+    pub mod tenant_recall {
+        wasmtime::component::bindgen!({
+            path: ["../../wit/pipeline", "../../wit/stream", "../../wit/tenant"],
+            world: "funnelweb:tenant/recall",
+            imports: {
+                "funnelweb:tenant/values": async | trappable,
+                default: async,
+            },
+            exports: { default: async },
+            with: { "funnelweb:pipeline/types": super::endpoint::funnelweb::pipeline::types },
         });
     }
 

@@ -12,7 +12,7 @@ use funnelweb_engine::{self as engine, bounded, deadline};
 use funnelweb_factor_models::Missing;
 use wasmtime::Store;
 
-use crate::{metrics, runner::Runner, stages::StageState};
+use crate::{metrics, runner::Runner, stages::StageState, uploads};
 
 /// How much longer than a computing guest a waiting one is given, so that the
 /// former is stopped by its own clock, which says so precisely.
@@ -51,7 +51,7 @@ impl Failure {
 
 impl From<engine::Failure> for Failure {
     fn from(failure: engine::Failure) -> Self {
-        let status = if failure.timed_out { StageStatus::TimedOut } else { StageStatus::Failed };
+        let status = if failure.is_late() { StageStatus::TimedOut } else { StageStatus::Failed };
         Self { status, reason: failure.reason }
     }
 }
@@ -94,13 +94,26 @@ impl Runner {
 pub(crate) struct Timer {
     stage: String,
     component: String,
+    /// What metrics call the component, if not by its name.
+    label: Option<&'static str>,
     candidates_in: usize,
     start: Instant,
 }
 
 impl Timer {
     pub(crate) fn start(stage: &str, component: &str, candidates_in: usize) -> Self {
-        Self { stage: stage.to_owned(), component: component.to_owned(), candidates_in, start: Instant::now() }
+        let (stage, component) = (stage.to_owned(), component.to_owned());
+        Self { stage, component, label: None, candidates_in, start: Instant::now() }
+    }
+
+    /// Of a component that a tenant uploaded, which is known when it is picked.
+    pub(crate) fn start_uploaded(stage: &str, candidates_in: usize) -> Self {
+        Self { label: Some(uploads::LABEL), ..Self::start(stage, "", candidates_in) }
+    }
+
+    /// Says which component it is.
+    pub(crate) fn runs(&mut self, component: String) {
+        self.component = component;
     }
 
     pub(crate) fn ok(self, candidates_out: usize) -> StageReport {
@@ -121,7 +134,7 @@ impl Timer {
     fn report(self, status: StageStatus, reason: String, candidates_out: usize) -> StageReport {
         let count = |count: usize| u32::try_from(count).unwrap_or(u32::MAX);
         let elapsed = self.start.elapsed();
-        metrics::count(&self.component, status, elapsed);
+        metrics::count(self.label.unwrap_or(&self.component), status, elapsed);
         StageReport {
             stage: self.stage,
             component: self.component,

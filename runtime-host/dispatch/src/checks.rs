@@ -12,7 +12,7 @@ use funnelweb_engine::bounded;
 use funnelweb_tenant_store::{Error as StoreError, bounded_cache};
 use quick_cache::{Weighter, sync::Cache};
 
-use crate::{call::Failure, runner::Runner};
+use crate::{call::Failure, runner::Runner, uploads::Named};
 
 /// Answers that are remembered, about; what they may weigh decides.
 const CHECKS: usize = 10_000;
@@ -22,7 +22,7 @@ const CHECKS: usize = 10_000;
 const RETRY: Duration = Duration::from_secs(1);
 
 /// Role (its number), name and params.
-type CheckKey = (u8, String, String);
+pub(crate) type CheckKey = (u8, String, String);
 
 #[derive(Clone)]
 struct Remembered {
@@ -39,7 +39,12 @@ impl Checks {
         Self(bounded_cache(CHECKS, limits::CHECK_CACHE_BYTES, Bytes))
     }
 
-    fn get(&self, key: &CheckKey) -> Option<Result<Requirements, CheckError>> {
+    /// Remembers an answer of a stage's own.
+    pub(crate) fn keep(&self, key: CheckKey, answer: Result<Requirements, CheckError>) {
+        self.0.insert(key, Remembered { answer, until: None });
+    }
+
+    pub(crate) fn get(&self, key: &CheckKey) -> Option<Result<Requirements, CheckError>> {
         let known = self.0.get(key)?;
         known.until.is_none_or(|until| Instant::now() < until).then_some(known.answer)
     }
@@ -66,6 +71,9 @@ impl Weighter<CheckKey, Remembered> for Bytes {
 
 impl Runner {
     pub(crate) async fn check(&self, role: Role, stage: String, params: String) -> Result<Requirements, CheckError> {
+        if let Some(named) = Named::parse(&stage) {
+            return self.check_upload(role, named, &params).await;
+        }
         if role == Role::Rank {
             match self.is_own_model(&stage).await {
                 Ok(true) => return model_params(&params).map_err(CheckError::Invalid),

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use funnelweb_bindings::{
     Funnel,
     dispatch::{
-        self as wit, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Host, HostFunnel, RankCall, RankOutcome,
-        RecallCall, RecallOutcome, RerankCall, RerankOutcome, Role,
+        self as wit, Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Host, HostFunnel, RankCall,
+        RankOutcome, RecallCall, RecallOutcome, RerankCall, RerankOutcome, Role,
     },
     types::{Candidates, RequestContext, Requirements},
 };
@@ -53,8 +53,10 @@ pub fn add_to_linker<T: Send + 'static>(
 }
 
 impl HostFunnel for DispatchCtx {
-    async fn new(&mut self, context: RequestContext) -> wasmtime::Result<Resource<Funnel>> {
-        Ok(self.funnels.push(Funnel { context: Arc::new(context), table: None, declared: Vec::new() })?)
+    async fn new(&mut self, context: RequestContext, allowance: Allowance) -> wasmtime::Result<Resource<Funnel>> {
+        let recorded = self.runner.record(&context);
+        let context = Arc::new(context);
+        Ok(self.funnels.push(Funnel { context, table: None, declared: Vec::new(), allowance, recorded })?)
     }
 
     async fn recall(
@@ -63,8 +65,12 @@ impl HostFunnel for DispatchCtx {
         exclude: Vec<u64>,
         calls: Vec<RecallCall>,
     ) -> wasmtime::Result<Vec<RecallOutcome>> {
-        let context = Arc::clone(&self.funnels.get(&funnel)?.context);
-        Ok(self.runner.recall(context, exclude, calls).await)
+        let funnel = self.funnels.get_mut(&funnel)?;
+        if let Some(recorded) = &mut funnel.recorded {
+            recorded.exclude.clone_from(&exclude);
+        }
+        let (context, allowance) = (Arc::clone(&funnel.context), funnel.allowance.clone());
+        Ok(self.runner.recall(context, &allowance, exclude, calls).await)
     }
 
     async fn features(&mut self, funnel: Resource<Funnel>, call: FeaturesCall) -> wasmtime::Result<FeaturesOutcome> {
@@ -78,7 +84,12 @@ impl HostFunnel for DispatchCtx {
 
     async fn rank(&mut self, funnel: Resource<Funnel>, call: RankCall) -> wasmtime::Result<RankOutcome> {
         let funnel = self.funnels.get_mut(&funnel)?;
-        Ok(self.runner.rank(funnel, call).await)
+        let candidates = funnel.recorded.is_some().then(|| call.candidates.clone());
+        let outcome = self.runner.rank(funnel, call).await;
+        if let (Some(recorded), Some(candidates), Some(table)) = (&mut funnel.recorded, candidates, &funnel.table) {
+            recorded.ranked(candidates, table.items.clone(), table.user.clone(), &outcome.scores);
+        }
+        Ok(outcome)
     }
 
     async fn rerank(
@@ -89,8 +100,13 @@ impl HostFunnel for DispatchCtx {
         calls: Vec<RerankCall>,
         trace: bool,
     ) -> wasmtime::Result<RerankOutcome> {
-        let funnel = self.funnels.get(&funnel)?;
-        Ok(self.runner.rerank(funnel, candidates, rows, calls, trace).await)
+        let funnel = self.funnels.get_mut(&funnel)?;
+        let given = funnel.recorded.is_some().then(|| (candidates.clone(), rows.clone()));
+        let outcome = self.runner.rerank(funnel, candidates, rows, calls, trace).await;
+        if let (Some(recorded), Some((candidates, rows))) = (&mut funnel.recorded, given) {
+            recorded.reranked(candidates, rows, &outcome.candidates.handles);
+        }
+        Ok(outcome)
     }
 
     async fn shown(
@@ -111,7 +127,9 @@ impl HostFunnel for DispatchCtx {
     }
 
     async fn drop(&mut self, funnel: Resource<Funnel>) -> wasmtime::Result<()> {
-        self.funnels.delete(funnel)?;
+        if let Some(recorded) = self.funnels.delete(funnel)?.recorded {
+            self.runner.keep(*recorded);
+        }
         Ok(())
     }
 }

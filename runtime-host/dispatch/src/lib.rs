@@ -4,20 +4,19 @@
 //! A stage runs in a store of its own, with the tenant bound to it, limits on
 //! its time, memory and output, and no more imports than its world has. What
 //! comes back is checked against the stage's contract in one place
-//! ([`contract`]); a trap, a refusal, a late answer and a broken contract are
+//! ([`funnelweb_bindings::contract`]); a trap, a refusal, a late answer and a broken contract are
 //! the same to the caller: the request goes on without that stage, and a report
 //! says why.
 
 mod call;
 mod checks;
-pub mod contract;
 mod effort;
 mod host;
 pub mod metrics;
 mod runner;
 mod shown;
 mod stages;
-mod table;
+mod uploads;
 
 pub use funnelweb_bindings::dispatch::Role;
 pub use host::{DispatchCtx, add_to_linker};

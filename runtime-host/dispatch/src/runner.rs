@@ -1,16 +1,17 @@
 //! Running the stages of one tenant: one function a role, each a few lines over
 //! [`Dispatcher::run`] and the contract.
 
-use std::{collections::hash_map::Entry, sync::Arc};
+use std::{collections::hash_map::Entry, sync::Arc, time::Instant};
 
 use funnelweb_bindings::{
-    Funnel,
+    Funnel, Recorded, contract,
     dispatch::{
-        CheckError, FeatureTable, FeaturesCall, RankCall, RankOutcome, RecallCall, RecallOutcome, RerankCall,
-        RerankOutcome, RerankStep, Role, StageReport,
+        Allowance, CheckError, FeatureTable, FeaturesCall, RankCall, RankOutcome, RecallCall, RecallOutcome,
+        RerankCall, RerankOutcome, RerankStep, Role, StageReport,
     },
+    parts::{empty, narrow, part, take},
     stages::{features, rank, recall, rerank},
-    types::{Candidates, ColumnKind, Personal, RequestContext, StageError, User},
+    types::{Candidates, ColumnKind, Personal, RequestContext, StageError},
 };
 use funnelweb_core::{
     handles::{HandleMap, HandleSet},
@@ -25,8 +26,8 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     Dispatcher,
     call::{Failure, Timer},
-    checks, contract,
-    table::{empty, narrow, take},
+    checks,
+    uploads::{self, Named},
 };
 
 /// The ranker that stands in for one that does not answer.
@@ -54,6 +55,7 @@ impl Runner {
     pub(crate) async fn recall(
         &self,
         context: Arc<RequestContext>,
+        allowance: &Allowance,
         exclude: Vec<u64>,
         calls: Vec<RecallCall>,
     ) -> Vec<RecallOutcome> {
@@ -64,10 +66,10 @@ impl Runner {
             let (context, exclude) = (Arc::clone(&context), exclude.clone());
             let heavy = self.dispatcher.recall(&call.stage).is_some_and(|stage| stage.effort.is_heavy());
             if heavy && !alone {
-                let runner = self.clone();
-                beside.spawn(async move { (at, runner.recall_one(&context, exclude, call).await) });
+                let (runner, allowance) = (self.clone(), allowance.clone());
+                beside.spawn(async move { (at, runner.recall_one(&context, &allowance, exclude, call).await) });
             } else {
-                here.push(async move { (at, self.recall_one(&context, exclude, call).await) });
+                here.push(async move { (at, self.recall_one(&context, allowance, exclude, call).await) });
             }
         }
         for (at, outcome) in join_all(here).await {
@@ -138,6 +140,16 @@ impl Runner {
         let mut reports = Vec::new();
         let mut scores = None;
         for (stage, params) in [(call.stage.as_str(), None), (FALLBACK_RANKER, Some("{}"))] {
+            if let Some(named) = Named::parse(stage) {
+                let mut timer = Timer::start_uploaded(stage, count);
+                let answer =
+                    self.rank_uploaded(&mut timer, &funnel.context, &funnel.allowance, named, &mut request).await;
+                scores = settled(timer, answer, count, &mut reports);
+                if scores.is_some() {
+                    break;
+                }
+                continue;
+            }
             if let Some(params) = params {
                 // Those of the config were the other ranker's.
                 request.params = params.to_owned();
@@ -193,6 +205,21 @@ impl Runner {
         RerankOutcome { reports, steps, candidates: request.candidates }
     }
 
+    /// Begins to record a request, if it is time to.
+    pub(crate) fn record(&self, context: &RequestContext) -> Option<Box<Recorded>> {
+        let tenant = self.tenant.as_ref()?;
+        let recorder = self.dispatcher.components().recorder();
+        let wanted = recorder.wants(tenant, &context.scenario_id, Instant::now());
+        wanted.then(|| Box::new(Recorded::new(context.clone())))
+    }
+
+    /// Keeps what was recorded of a request.
+    pub(crate) fn keep(&self, recorded: Recorded) {
+        if let Some(tenant) = self.tenant.as_ref().filter(|_| recorded.is_whole()) {
+            self.dispatcher.components().recorder().keep(tenant, recorded);
+        }
+    }
+
     /// Logs a slate. One that cannot be logged is missed by training and by nobody else.
     pub(crate) async fn log(&self, slate: Slate) {
         let Some(tenant) = &self.tenant else { return };
@@ -212,8 +239,23 @@ impl Runner {
         requirements.map_or(Personal::empty(), |requirements| requirements.personal)
     }
 
-    async fn recall_one(&self, context: &RequestContext, exclude: Vec<u64>, call: RecallCall) -> RecallOutcome {
+    async fn recall_one(
+        &self,
+        context: &RequestContext,
+        allowance: &Allowance,
+        exclude: Vec<u64>,
+        call: RecallCall,
+    ) -> RecallOutcome {
         let none = |report: StageReport| RecallOutcome { report, handles: Vec::new(), scores: Vec::new() };
+        if let Some(named) = Named::parse(&call.stage) {
+            let mut timer = Timer::start_uploaded(&call.stage, 0);
+            return match self.recall_uploaded(&mut timer, context, allowance, named, exclude, &call).await {
+                Ok(recall::Recalled { handles, scores }) => {
+                    RecallOutcome { report: timer.ok(handles.len()), handles, scores }
+                }
+                Err(failure) => none(timer.failed(failure, 0)),
+            };
+        }
         let Some(stage) = self.dispatcher.recall(&call.stage) else {
             return none(Timer::start(&call.stage, "", 0).failed(Failure::unknown(&call.stage), 0));
         };
@@ -234,6 +276,27 @@ impl Runner {
             }
             Err(failure) => none(timer.failed(failure, 0)),
         }
+    }
+
+    async fn recall_uploaded(
+        &self,
+        timer: &mut Timer,
+        context: &RequestContext,
+        allowance: &Allowance,
+        named: Named<'_>,
+        exclude: Vec<u64>,
+        call: &RecallCall,
+    ) -> Result<recall::Recalled, Failure> {
+        let picked = self.pick(Role::Recall, named, context).await?;
+        timer.runs(picked.label());
+        let needs = self.needs(Role::Recall, &picked, &call.params).await?;
+        let request = recall::RecallRequest {
+            context: part(context, needs.personal & allowance.personal),
+            limit: call.limit.min(limits::RECALL_LIMIT),
+            exclude,
+            params: call.params.clone(),
+        };
+        Ok(picked.recall(request).await?)
     }
 
     /// The scores of one ranker; None, and why in a report, when it has none.
@@ -262,16 +325,34 @@ impl Runner {
                 (timer, self.rank_by_model(name, version, request, declared).await)
             }
         };
-        match answer.and_then(|answer| checked(answer, |scores: &Vec<f32>| contract::scores(scores, count))) {
-            Ok(scores) => {
-                reports.push(timer.ok(count));
-                Some(scores)
-            }
-            Err(failure) => {
-                reports.push(timer.failed(failure, count));
-                None
-            }
-        }
+        let answer = answer.and_then(|answer| checked(answer, |scores: &Vec<f32>| contract::scores(scores, count)));
+        settled(timer, answer, count, reports)
+    }
+
+    /// Ranks by a component of the tenant's own, which is given the columns that its manifest
+    /// reads.
+    async fn rank_uploaded(
+        &self,
+        timer: &mut Timer,
+        context: &RequestContext,
+        allowance: &Allowance,
+        named: Named<'_>,
+        request: &mut rank::RankRequest,
+    ) -> Result<Vec<f32>, Failure> {
+        let picked = self.pick(Role::Rank, named, context).await?;
+        timer.runs(picked.label());
+        let needs = self.needs(Role::Rank, &picked, &request.params).await?;
+        let (columns, user_columns) = picked.columns();
+        let mut own = rank::RankRequest {
+            context: part(context, needs.personal & allowance.personal),
+            candidates: request.candidates.clone(),
+            items: narrow(&request.items, &uploads::allowed(&columns, allowance)),
+            user: narrow(&request.user, &user_columns),
+            item_features: request.item_features.clone(),
+            objective: request.objective.clone(),
+            params: request.params.clone(),
+        };
+        Ok(picked.rank(&mut own).await?)
     }
 
     /// Ranks by a model of the tenant's.
@@ -310,6 +391,25 @@ impl Runner {
         ranker.rank(request).await.map_err(Into::into)
     }
 
+    async fn rerank_uploaded(
+        &self,
+        timer: &mut Timer,
+        request: &mut rerank::RerankRequest,
+        funnel: &Funnel,
+        named: Named<'_>,
+        call: &RerankCall,
+    ) -> Result<rerank::Reranked, Failure> {
+        let picked = self.pick(Role::Rerank, named, &funnel.context).await?;
+        timer.runs(picked.label());
+        let needs = self.needs(Role::Rerank, &picked, &call.params).await?;
+        let table = funnel.table.as_ref().ok_or_else(|| Failure::failed("there is no feature table"))?;
+        request.context = part(&funnel.context, needs.personal & funnel.allowance.personal);
+        request.items = narrow(&table.items, &uploads::allowed(&needs.columns, &funnel.allowance));
+        request.weight = call.weight;
+        request.params.clone_from(&call.params);
+        Ok(picked.rerank(request).await?)
+    }
+
     async fn rerank_one(
         &self,
         request: &mut rerank::RerankRequest,
@@ -317,6 +417,11 @@ impl Runner {
         call: RerankCall,
     ) -> (Timer, Result<rerank::Reranked, Failure>) {
         let count = request.candidates.handles.len();
+        if let Some(named) = Named::parse(&call.stage) {
+            let mut timer = Timer::start_uploaded(&call.stage, count);
+            let answer = self.rerank_uploaded(&mut timer, request, funnel, named, &call).await;
+            return (timer, answer);
+        }
         let Some(stage) = self.dispatcher.rerank(&call.stage) else {
             return (Timer::start(&call.stage, "", count), Err(Failure::unknown(&call.stage)));
         };
@@ -353,25 +458,22 @@ fn not_run() -> RecallOutcome {
     RecallOutcome { report, handles: Vec::new(), scores: Vec::new() }
 }
 
-/// The part of a context that a stage asked for.
-fn part(context: &RequestContext, personal: Personal) -> RequestContext {
-    fn given<T: Clone>(asked: bool, list: &[T]) -> Vec<T> {
-        if asked { list.to_vec() } else { Vec::new() }
-    }
-    let user = &context.user;
-    RequestContext {
-        scenario_id: context.scenario_id.clone(),
-        user: User {
-            id: if personal.contains(Personal::ID) { user.id.clone() } else { String::new() },
-            attributes: given(personal.contains(Personal::ATTRIBUTES), &user.attributes),
-            preferences: given(personal.contains(Personal::PREFERENCES), &user.preferences),
-            recent: given(personal.contains(Personal::RECENT), &user.recent),
-            recent_weights: given(personal.contains(Personal::RECENT), &user.recent_weights),
-        },
-        context: given(personal.contains(Personal::SITUATION), &context.context),
-        now_ms: context.now_ms,
-        count: context.count,
-        seed: context.seed,
+/// A ranker's scores, and its report.
+fn settled(
+    timer: Timer,
+    answer: Result<Vec<f32>, Failure>,
+    count: usize,
+    reports: &mut Vec<StageReport>,
+) -> Option<Vec<f32>> {
+    match answer {
+        Ok(scores) => {
+            reports.push(timer.ok(count));
+            Some(scores)
+        }
+        Err(failure) => {
+            reports.push(timer.failed(failure, count));
+            None
+        }
     }
 }
 

@@ -92,12 +92,12 @@ mod tests {
     use std::sync::Arc;
 
     use funnelweb_bindings::{
-        dispatch::FeatureTable,
-        types::{RequestContext, User},
+        dispatch::{Allowance, FeatureTable},
+        parts::empty,
+        types::{Personal, RequestContext, User},
     };
 
     use super::*;
-    use crate::table::empty;
 
     fn funnel() -> Funnel {
         let items = Table {
@@ -145,6 +145,8 @@ mod tests {
         Funnel {
             context: Arc::new(context),
             table: Some(FeatureTable { items, user }),
+            allowance: Allowance { personal: Personal::empty(), fields: None },
+            recorded: None,
             declared: declared.map(|(name, kind)| (name.to_owned(), kind)).to_vec(),
         }
     }

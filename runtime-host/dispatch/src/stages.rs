@@ -10,6 +10,7 @@ use funnelweb_bindings::{
 use funnelweb_core::limits;
 use funnelweb_engine::{Limiter, Log};
 use funnelweb_exposure_log::store::ExposureLog;
+use funnelweb_factor_components::Components;
 use funnelweb_factor_documents::{
     host::{self as documents, DocumentsCtx},
     store::Documents,
@@ -74,6 +75,7 @@ pub struct Dispatcher {
     recall: BTreeMap<String, Stage<RecallStagePre<StageState>>>,
     rank: BTreeMap<String, Stage<RankStagePre<StageState>>>,
     models: Models,
+    components: Components,
     /// Names of models that configs may name before one is uploaded.
     model_names: Vec<String>,
     /// The component that models run in, for reports.
@@ -102,7 +104,7 @@ impl<P> Stage<P> {
 impl Dispatcher {
     /// A dispatcher without stages; `engine` is that of stages.
     #[must_use]
-    pub fn new(engine: &Engine, capabilities: Capabilities, models: Models) -> Self {
+    pub fn new(engine: &Engine, capabilities: Capabilities, models: Models, components: Components) -> Self {
         Self {
             engine: engine.clone(),
             capabilities,
@@ -110,6 +112,7 @@ impl Dispatcher {
             recall: BTreeMap::new(),
             rank: BTreeMap::new(),
             models,
+            components,
             model_names: Vec::new(),
             model_component: "".into(),
             rerank: BTreeMap::new(),
@@ -198,6 +201,10 @@ impl Dispatcher {
 
     pub(crate) fn models(&self) -> &Models {
         &self.models
+    }
+
+    pub(crate) fn components(&self) -> &Components {
+        &self.components
     }
 
     pub(crate) fn model_component(&self) -> &str {

@@ -71,6 +71,20 @@ impl ComponentCache {
         Some(component)
     }
 
+    /// The same, and why it cannot be loaded when it is there and cannot.
+    ///
+    /// # Errors
+    /// [`Error::Compile`]: it is damaged, or an instance of it needs more than there is.
+    pub fn open(&self, engine: &Engine, content: &str) -> Result<Option<Component>, Error> {
+        let path = self.file(engine, content);
+        if !path.exists() {
+            return Ok(None);
+        }
+        let component = load::component(engine, &path).map_err(|source| Error::Compile { path, source })?;
+        self.used(engine, content);
+        Ok(Some(component))
+    }
+
     /// Says that what was compiled under a name of the caller's is in use, for
     /// [`trim`](Self::trim). Where there is no such file nothing is said.
     pub fn used(&self, engine: &Engine, content: &str) {
@@ -128,10 +142,18 @@ impl ComponentCache {
         }
     }
 
+    /// Where a component compiled for `engine` by another process is to be put, under a name
+    /// of the caller's, to be [`known`](Self::known) from then on: in one step, and by this
+    /// program only.
+    #[must_use]
+    pub fn file(&self, engine: &Engine, content: &str) -> PathBuf {
+        self.folder.join(name(engine, content))
+    }
+
     /// Where functions compiled for `engine` are kept, under a name of the caller's.
     #[must_use]
     pub fn functions_file(&self, engine: &Engine, content: &str) -> PathBuf {
-        self.folder.join(name(engine, content)).with_extension("functions")
+        self.file(engine, content).with_extension("functions")
     }
 
     /// Forgets what was compiled under a name of the caller's.

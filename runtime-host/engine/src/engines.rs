@@ -30,12 +30,16 @@ const ENDPOINT_INSTANCES: u32 = 2 * limits::CONCURRENT_REQUESTS as u32;
 /// as are ready, and one for every request. They are address space until they are used.
 const MODEL_INSTANCES: u32 = (limits::MODEL_IMAGES * limits::MODEL_IDLE_INSTANCES + limits::CONCURRENT_REQUESTS) as u32;
 
+/// Instances of tenants' components that exist at once: those of a call each.
+const TENANT_INSTANCES: u32 = 512;
+
 /// The engines of a process, and the thread that ticks their epochs for as long
 /// as one of them is alive.
 #[derive(Clone)]
 pub struct Engines {
     stages: Engine,
     endpoints: Engine,
+    tenants: Engine,
     models: Engine,
     functions: Arc<Functions>,
     loading: Engine,
@@ -63,6 +67,16 @@ impl Engines {
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
             Engine::new(&config).map_err(Error::Engine)?
         };
+        let tenants = {
+            let mut pool = pool(TENANT_INSTANCES, limits::COMPONENT_MEMORY_BYTES);
+            pool.pagemap_scan(Enabled::Auto);
+            pool.linear_memory_keep_resident(2 * 1024 * 1024);
+            pool.max_core_instances_per_component(limits::COMPONENT_MODULES as u32)
+                .table_elements(limits::COMPONENT_TABLE_ELEMENTS);
+            let mut config = tenants_config();
+            config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));
+            Engine::new(&config).map_err(Error::Engine)?
+        };
         let functions = Arc::new(Functions::default());
         let models = {
             let mut pool = pool(MODEL_INSTANCES, limits::MODEL_MEMORY_BYTES);
@@ -78,8 +92,8 @@ impl Engines {
             config.enable_incremental_compilation(functions.clone()).map_err(Error::Engine)?;
             Engine::new(&config).map_err(Error::Engine)?
         };
-        tick(&[&stages, &endpoints, &models, &loading]);
-        Ok(Self { stages, endpoints, models, functions, loading })
+        tick(&[&stages, &endpoints, &tenants, &models, &loading]);
+        Ok(Self { stages, endpoints, tenants, models, functions, loading })
     }
 
     /// For stages with a fresh instance per call.
@@ -92,6 +106,23 @@ impl Engines {
     #[must_use]
     pub fn endpoints(&self) -> &Engine {
         &self.endpoints
+    }
+
+    /// For what tenants upload: a fresh instance per call, whose fuel is counted.
+    #[must_use]
+    pub fn tenants(&self) -> &Engine {
+        &self.tenants
+    }
+
+    /// What compiles for [`tenants`](Self::tenants), in a process of its own that has
+    /// little memory: without a pool, and one function after the other.
+    ///
+    /// # Errors
+    /// [`Error::Engine`] as of [`new`](Self::new).
+    pub fn tenants_compiler() -> Result<Engine, Error> {
+        let mut config = tenants_config();
+        config.parallel_compilation(false);
+        Engine::new(&config).map_err(Error::Engine)
     }
 
     /// For stages that hold a model: images that are kept ([`crate::Template`]), whose
@@ -125,6 +156,14 @@ fn config() -> Config {
     config.generate_address_map(false);
     config.max_wasm_stack(limits::STACK_BYTES);
     config.async_stack_size(limits::STACK_BYTES + 512 * 1024);
+    config
+}
+
+/// What is counted costs a little (see decision 0013) and is the same wherever it runs.
+fn tenants_config() -> Config {
+    let mut config = config();
+    config.consume_fuel(true);
+    config.wasm_component_model_async(true);
     config
 }
 
@@ -170,8 +209,17 @@ fn tick(engines: &[&Engine]) {
 /// at the next tick. While it computes it [gives way](give_way). A guest that waits
 /// for the host is not stopped by this: bound the call from outside as well.
 pub fn deadline<T>(store: &mut Store<T>, timeout: Duration) {
+    deadline_in_slices(store, timeout, TICKS_IN_A_ROW);
+}
+
+/// The same of a guest that gives way after every tick, since others come before it.
+pub fn strict_deadline<T>(store: &mut Store<T>, timeout: Duration) {
+    deadline_in_slices(store, timeout, 1);
+}
+
+fn deadline_in_slices<T>(store: &mut Store<T>, timeout: Duration, ticks_in_a_row: u32) {
     let end = Instant::now() + timeout;
-    let mut next = give_way_now_and_then();
+    let mut next = give_way_now_and_then(ticks_in_a_row);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| {
         if Instant::now() >= end {
@@ -184,17 +232,17 @@ pub fn deadline<T>(store: &mut Store<T>, timeout: Duration) {
 /// Has a store's guest give way to other tasks, and to what else its own task has to
 /// do, after every few ticks of computing.
 pub fn give_way<T>(store: &mut Store<T>) {
-    let mut next = give_way_now_and_then();
+    let mut next = give_way_now_and_then(TICKS_IN_A_ROW);
     store.set_epoch_deadline(1);
     store.epoch_deadline_callback(move |_| Ok(next()));
 }
 
 /// What becomes of a guest at each tick.
-fn give_way_now_and_then() -> impl FnMut() -> UpdateDeadline + Send + Sync {
+fn give_way_now_and_then(ticks_in_a_row: u32) -> impl FnMut() -> UpdateDeadline + Send + Sync {
     let mut ticks = 0_u32;
     move || {
         ticks = ticks.wrapping_add(1);
-        if ticks.is_multiple_of(TICKS_IN_A_ROW) {
+        if ticks.is_multiple_of(ticks_in_a_row) {
             UpdateDeadline::YieldCustom(1, Box::pin(tokio::task::yield_now()))
         } else {
             UpdateDeadline::Continue(1)
@@ -206,3 +254,18 @@ fn give_way_now_and_then() -> impl FnMut() -> UpdateDeadline + Send + Sync {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("ran past its deadline")]
 pub struct TimedOut;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_compiled_without_a_pool_runs_in_one() {
+        let engines = Engines::new().unwrap();
+        let code = Engines::tenants_compiler().unwrap().precompile_component(b"\0asm\x0d\0\x01\0").unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("empty.cwasm");
+        std::fs::write(&file, code).unwrap();
+        assert!(crate::load::component(engines.tenants(), &file).is_ok());
+    }
+}

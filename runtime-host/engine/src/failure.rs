@@ -2,16 +2,33 @@
 
 use std::time::Duration;
 
+use wasmtime::Trap;
+
 use crate::{Limiter, Log, TimedOut};
 
 /// In Wasmtime's words; it has no type for this that can be named.
 const OUT_OF_FUEL: &str = "fuel allocated for hostcalls has been exhausted";
 
+/// What a call that did not return ran into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Its time was over.
+    Late,
+    /// Its fuel was.
+    Fuel,
+    /// It wanted more memory than it may have.
+    Memory,
+    /// Its answer was too large.
+    Answer,
+    /// Anything else: a trap, a panic, a fault of the host.
+    Trap,
+}
+
 /// What became of a call that did not return.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Failure {
-    /// Whether its time was over.
-    pub timed_out: bool,
+    /// What it ran into.
+    pub kind: Kind,
     /// Why, on one line.
     pub reason: String,
 }
@@ -20,13 +37,19 @@ impl Failure {
     /// One that its time did not suffice for.
     #[must_use]
     pub fn timed_out(timeout: Duration) -> Self {
-        Self { timed_out: true, reason: format!("no answer within {} ms", timeout.as_millis()) }
+        Self { kind: Kind::Late, reason: format!("no answer within {} ms", timeout.as_millis()) }
     }
 
     /// Any other.
     #[must_use]
     pub fn failed(reason: impl Into<String>) -> Self {
-        Self { timed_out: false, reason: reason.into() }
+        Self { kind: Kind::Trap, reason: reason.into() }
+    }
+
+    /// Whether its time was over.
+    #[must_use]
+    pub fn is_late(&self) -> bool {
+        self.kind == Kind::Late
     }
 
     /// Of a call that ended with an error, from what is known of its store:
@@ -37,13 +60,18 @@ impl Failure {
             return Self::timed_out(timeout);
         }
         if limiter.denied() {
-            return Self::failed(format!("more memory than its limit of {} MiB", limiter.memory_bytes() / 1024 / 1024));
+            let limit = limiter.memory_bytes() / 1024 / 1024;
+            return Self { kind: Kind::Memory, reason: format!("more memory than its limit of {limit} MiB") };
+        }
+        if matches!(error.downcast_ref(), Some(Trap::OutOfFuel)) {
+            return Self { kind: Kind::Fuel, reason: "computed for longer than its fuel lasts".to_owned() };
         }
         let printed = log.take();
         let cause = error.root_cause();
         if cause.to_string().contains(OUT_OF_FUEL) {
             let limit = answer_bytes / 1024 / 1024;
-            return Self::failed(format!("an answer of more bytes than its limit of {limit} MiB"));
+            let reason = format!("an answer of more bytes than its limit of {limit} MiB");
+            return Self { kind: Kind::Answer, reason };
         }
         Self::failed(bounded(
             last_words(&printed).map_or_else(|| cause.to_string(), |words| format!("{words} ({cause})")),

@@ -4,12 +4,14 @@
 use funnelweb_core::limits;
 use wasmtime::ResourceLimiter;
 
-/// Bounds the memory and tables of one store. A guest whose growth was denied
-/// usually traps with `unreachable`; [`Limiter::denied`] says why.
+/// Bounds the memories and tables of one store, each kind together. A guest whose growth
+/// was denied usually traps with `unreachable`; [`Limiter::denied`] says why.
 #[derive(Debug, Clone)]
 pub struct Limiter {
     memory_bytes: usize,
-    peak_bytes: usize,
+    table_elements: usize,
+    held_bytes: usize,
+    held_elements: usize,
     denied: bool,
 }
 
@@ -17,7 +19,13 @@ impl Limiter {
     /// A limiter that allows this much linear memory.
     #[must_use]
     pub fn new(memory_bytes: usize) -> Self {
-        Self { memory_bytes, peak_bytes: 0, denied: false }
+        Self::with_tables(memory_bytes, limits::TABLE_ELEMENTS)
+    }
+
+    /// One that allows this many elements of tables, too.
+    #[must_use]
+    pub fn with_tables(memory_bytes: usize, table_elements: usize) -> Self {
+        Self { memory_bytes, table_elements, held_bytes: 0, held_elements: 0, denied: false }
     }
 
     /// How much linear memory it allows.
@@ -32,29 +40,35 @@ impl Limiter {
         self.denied
     }
 
-    /// The most linear memory the guest had, in bytes.
+    /// The linear memory the guest has, in bytes: it never gives any back.
     #[must_use]
-    pub fn peak_bytes(&self) -> usize {
-        self.peak_bytes
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
     }
 }
 
 impl ResourceLimiter for Limiter {
-    fn memory_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let allowed = desired <= self.memory_bytes && maximum.is_none_or(|maximum| desired <= maximum);
-        if allowed {
-            self.peak_bytes = self.peak_bytes.max(desired);
-        } else {
-            self.denied = true;
-        }
-        Ok(allowed)
-    }
-
-    fn table_growing(&mut self, _current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
-        let allowed = desired <= limits::TABLE_ELEMENTS && maximum.is_none_or(|maximum| desired <= maximum);
+    fn memory_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = grow(&mut self.held_bytes, self.memory_bytes, current, desired, maximum);
         self.denied |= !allowed;
         Ok(allowed)
     }
+
+    fn table_growing(&mut self, current: usize, desired: usize, maximum: Option<usize>) -> wasmtime::Result<bool> {
+        let allowed = grow(&mut self.held_elements, self.table_elements, current, desired, maximum);
+        self.denied |= !allowed;
+        Ok(allowed)
+    }
+}
+
+/// Whether one of several, which hold so much together, may grow; it has grown then.
+fn grow(held: &mut usize, limit: usize, current: usize, desired: usize, maximum: Option<usize>) -> bool {
+    let together = held.saturating_add(desired.saturating_sub(current));
+    let allowed = together <= limit && maximum.is_none_or(|maximum| desired <= maximum);
+    if allowed {
+        *held = together;
+    }
+    allowed
 }
 
 #[cfg(test)]
@@ -68,8 +82,18 @@ mod tests {
         assert!(!limiter.denied());
         assert!(!limiter.memory_growing(1000, 1001, None).unwrap());
         assert!(limiter.denied());
-        assert_eq!(limiter.peak_bytes(), 1000);
+        assert_eq!(limiter.held_bytes(), 1000);
         assert!(limiter.table_growing(0, limits::TABLE_ELEMENTS, None).unwrap());
-        assert!(!limiter.table_growing(0, limits::TABLE_ELEMENTS + 1, None).unwrap());
+        assert!(!limiter.table_growing(limits::TABLE_ELEMENTS, limits::TABLE_ELEMENTS + 1, None).unwrap());
+    }
+
+    #[test]
+    fn several_are_bounded_together() {
+        let mut limiter = Limiter::with_tables(1000, 10);
+        assert!(limiter.memory_growing(0, 600, None).unwrap() && limiter.memory_growing(0, 400, None).unwrap());
+        assert!(!limiter.memory_growing(400, 401, None).unwrap());
+        assert!(limiter.table_growing(0, 10, None).unwrap() && !limiter.table_growing(0, 1, None).unwrap());
+        assert!(!limiter.memory_growing(0, usize::MAX, None).unwrap());
+        assert_eq!(limiter.held_bytes(), 1000);
     }
 }

@@ -22,12 +22,20 @@ use wasmtime_wasi::{
 pub struct Log(Arc<Mutex<Vec<u8>>>);
 
 impl Log {
-    /// What was printed since the last call: at most
-    /// [`limits::STAGE_LOG_BYTES`], invalid UTF-8 replaced.
+    /// What was printed since [`take`](Self::take): at most [`limits::STAGE_LOG_BYTES`],
+    /// invalid UTF-8 replaced.
+    #[must_use]
+    pub fn printed(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+    }
+
+    /// The same, and it begins anew.
     #[must_use]
     pub fn take(&self) -> String {
-        let bytes = std::mem::take(&mut *self.0.lock().unwrap_or_else(PoisonError::into_inner));
-        String::from_utf8_lossy(&bytes).trim_end().to_owned()
+        let printed = self.printed();
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clear();
+        printed
     }
 
     fn keep(&self, bytes: &[u8]) {
@@ -98,6 +106,7 @@ mod tests {
         for _ in 0..3 {
             log.write(Bytes::from(vec![b'x'; limits::STAGE_LOG_BYTES - 1])).unwrap();
         }
+        assert_eq!(log.printed().len(), limits::STAGE_LOG_BYTES);
         assert_eq!(log.take().len(), limits::STAGE_LOG_BYTES);
         assert_eq!(log.take(), "");
     }

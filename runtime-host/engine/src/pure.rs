@@ -49,9 +49,9 @@ impl Pure {
         Failure::of(error, &self.limiter, &self.log, timeout, answer_bytes)
     }
 
-    /// The most linear memory that it had.
+    /// The linear memory that it has, in bytes.
     #[must_use]
-    pub fn peak_bytes(&self) -> usize {
-        self.limiter.peak_bytes()
+    pub fn held_bytes(&self) -> usize {
+        self.limiter.held_bytes()
     }
 }

@@ -20,6 +20,9 @@ pub enum Collection {
     ModelConfigs,
     /// A/B experiments.
     Experiments,
+    /// Components of the tenant's own, which are of no scenario ([`Key::of_tenant`]):
+    /// they stay when one is deleted.
+    Components,
 }
 
 /// Unique within a tenant and collection.
@@ -35,6 +38,11 @@ impl Key {
     /// A key of both parts.
     pub fn new(scenario_id: impl Into<String>, id: impl Into<String>) -> Self {
         Self { scenario_id: scenario_id.into(), id: id.into() }
+    }
+
+    /// The key of what is of no scenario.
+    pub fn of_tenant(id: impl Into<String>) -> Self {
+        Self::new("-", id)
     }
 }
 

@@ -269,7 +269,7 @@ fn unready(missing: Missing, name: &str, version: &str) -> wit::Refusal {
 
 /// A model that gives no answer is its tenant's fault, and no store's.
 fn failed(failure: Failure) -> wit::Refusal {
-    if failure.timed_out {
+    if failure.is_late() {
         wit::Refusal::Late(failure.reason)
     } else {
         wit::Refusal::Invalid(("onnx".to_owned(), failure.reason))
@@ -387,7 +387,7 @@ mod tests {
         assert_eq!(in_turn(&share, async { 7 }).await, Ok(7));
         let held = share.acquire().await;
         let late = in_turn(&share, async { 7 }).await;
-        assert!(late.is_err_and(|failure| failure.timed_out));
+        assert!(late.is_err_and(|failure| failure.is_late()));
         drop(held);
         assert!(in_turn(&share, std::future::pending::<()>()).await.is_err());
         assert_eq!(share.available_permits(), 1);

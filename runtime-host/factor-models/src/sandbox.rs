@@ -202,7 +202,7 @@ impl Image {
 
     /// Linear memory of an instance, once one has ranked.
     pub(crate) fn memory_bytes(&self) -> u64 {
-        self.idle.last(|instance| instance.store.data().peak_bytes() as u64).unwrap_or_default()
+        self.idle.last(|instance| instance.store.data().held_bytes() as u64).unwrap_or_default()
     }
 
     /// Lets go of the instances that have not been used for so long.

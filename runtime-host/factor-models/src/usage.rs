@@ -6,16 +6,16 @@ use std::{
     time::Duration,
 };
 
-/// Buckets of a factor √2, from one microsecond on: the last begins at two seconds.
-const BUCKETS: usize = 42;
+use funnelweb_engine::Histogram;
 
 /// Counters of one version.
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Counters {
     calls: AtomicU64,
     failures: AtomicU64,
     rows: AtomicU64,
-    times: [AtomicU64; BUCKETS],
+    /// In microseconds.
+    times: Histogram,
 }
 
 /// What was counted.
@@ -34,26 +34,11 @@ pub struct Usage {
     pub p99_us: u32,
 }
 
-impl Default for Counters {
-    fn default() -> Self {
-        Self {
-            calls: AtomicU64::new(0),
-            failures: AtomicU64::new(0),
-            rows: AtomicU64::new(0),
-            times: [const { AtomicU64::new(0) }; BUCKETS],
-        }
-    }
-}
-
 impl Counters {
     pub(crate) fn answered(&self, rows: usize, took: Duration) {
         self.calls.fetch_add(1, Ordering::Relaxed);
         self.rows.fetch_add(rows as u64, Ordering::Relaxed);
-        let micros = took.as_secs_f64() * 1e6;
-        let bucket = (micros.max(1.0).log2() * 2.0) as usize;
-        if let Some(bucket) = self.times.get(bucket.min(BUCKETS - 1)) {
-            bucket.fetch_add(1, Ordering::Relaxed);
-        }
+        self.times.add(took.as_secs_f64() * 1e6);
     }
 
     pub(crate) fn failed(&self) {
@@ -63,28 +48,14 @@ impl Counters {
 
     pub(crate) fn usage(&self) -> Usage {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let times: Vec<u64> = self.times.iter().map(of).collect();
         Usage {
             calls: of(&self.calls),
             failures: of(&self.failures),
             rows: of(&self.rows),
-            p50_us: quantile(&times, 0.5),
-            p99_us: quantile(&times, 0.99),
+            p50_us: self.times.quantile(0.5) as u32,
+            p99_us: self.times.quantile(0.99) as u32,
         }
     }
-}
-
-/// The middle of the bucket in which so large a part of all is reached.
-fn quantile(times: &[u64], part: f64) -> u32 {
-    let all: u64 = times.iter().sum();
-    let mut reached = 0;
-    for (bucket, count) in times.iter().enumerate() {
-        reached += count;
-        if all > 0 && reached as f64 >= part * all as f64 {
-            return 2_f64.powf((bucket as f64 + 0.5) / 2.0) as u32;
-        }
-    }
-    0
 }
 
 #[cfg(test)]

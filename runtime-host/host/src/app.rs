@@ -11,8 +11,10 @@ use std::{
 };
 
 use anyhow::{Context as _, anyhow, bail};
+use funnelweb_admission::Compiler;
 use funnelweb_dispatch::{Capabilities, Dispatcher};
 use funnelweb_engine::{ComponentCache, Engines};
+use funnelweb_factor_components::{Components, Parts, Settings};
 use funnelweb_factor_models::{Models, Sandbox};
 use funnelweb_factor_outbound_redis::Outbound;
 use funnelweb_jobs::{Jobs, Options as JobOptions};
@@ -20,17 +22,22 @@ use funnelweb_manifest::{Component as Entry, Manifest, Role, Router};
 use funnelweb_stream::{ComponentOperator, Streams, operator::Operator};
 use funnelweb_stream_kafka::Readers;
 use funnelweb_sync::{SyncSettings, SyncWork};
+use funnelweb_tenant_store::Tenant;
 use funnelweb_trigger_http::{Endpoint, Requests, Server, ServerHandle, Services, server::Exposition};
+use http::Method;
 use prometheus_client::{encoding::text::encode_registry, registry::Registry};
 use wasmtime::{Engine, component::Component};
 
 use crate::{
     follower::Follower,
-    inside::Endpoints,
+    inside::{self, Call, Endpoints, JSON},
     stores::{Stores, StreamStores},
     sync::OwnIntake,
     works::works,
 };
+
+/// The command of this program that compiles uploads.
+pub const ADMIT: &str = "admit-component";
 
 /// What an application is started with.
 #[derive(Debug, Clone)]
@@ -44,6 +51,8 @@ pub struct Options {
     pub variables: BTreeMap<String, String>,
     /// What `sync` jobs may read; nothing, if none.
     pub sync: Option<SyncSettings>,
+    /// What the operator says of components that tenants upload.
+    pub components: Settings,
 }
 
 /// A loaded application.
@@ -70,8 +79,12 @@ impl App {
         let engines = Engines::new()?;
         let cache = Arc::new(ComponentCache::new(options.data_dir.join("components"))?);
         let compiled = compile(&manifest, &engines, &cache)?;
-        let models = models(&manifest, &engines, cache, &stores)?;
-        let dispatcher = Arc::new(dispatcher(&manifest, &engines, &stores, &compiled, &models)?);
+        let models = models(&manifest, &engines, Arc::clone(&cache), &stores)?;
+        let components = components(&engines, cache, &stores, options.components.clone())?;
+        let mut dispatcher =
+            Dispatcher::new(engines.stages(), capabilities(&stores), models.clone(), components.clone());
+        add_stages(&mut dispatcher, &manifest, &compiled)?;
+        let dispatcher = Arc::new(dispatcher);
         let values = manifest.resolve_variables(|name| {
             let given = options.variables.get(name).cloned();
             given.or_else(|| std::env::var(format!("SPIN_VARIABLE_{}", name.to_uppercase())).ok())
@@ -90,6 +103,7 @@ impl App {
             learned: Arc::clone(&stores.learned),
             jobs: jobs.clone(),
             models,
+            components,
             key_values: Arc::clone(&stores.key_values),
             redis: Outbound::new(),
             dispatcher: Arc::clone(&dispatcher),
@@ -137,6 +151,19 @@ impl App {
         self.endpoints.iter().find(|endpoint| endpoint.id() == id).map(AsRef::as_ref)
     }
 
+    /// Asks for a slate as a user's client does.
+    ///
+    /// # Errors
+    /// What the endpoint says.
+    pub async fn recommend(&self, tenant: &Tenant, scenario_id: &str, user_id: &str) -> anyhow::Result<()> {
+        let endpoint = self.endpoint("recommend").context("the manifest has no endpoint `recommend`")?;
+        let body = serde_json::to_vec(&serde_json::json!({ "scenario_id": scenario_id }))?;
+        let path = "/api/v1/recommend";
+        let call = Call { method: Method::POST, path, user_id: Some(user_id), media: JSON, body };
+        inside::ask(endpoint, tenant, "record", call).await?;
+        Ok(())
+    }
+
     /// Serves until the handle is drained; the stores stay usable.
     ///
     /// # Errors
@@ -156,6 +183,7 @@ fn exposition(requests: &Requests, streams: Option<&StreamStores>) -> Exposition
     let mut registry = Registry::with_prefix("funnelweb");
     requests.register(&mut registry);
     funnelweb_dispatch::metrics::register(&mut registry);
+    funnelweb_factor_components::metrics::register(&mut registry);
     funnelweb_store_mongodb::metrics::register(&mut registry);
     let (registry, streams) = (Arc::new(registry), streams.cloned());
     Box::new(move || {
@@ -232,26 +260,40 @@ fn models(
     Ok(Models::new(Arc::clone(&stores.documents), Arc::clone(&stores.models), Arc::new(sandbox)))
 }
 
-fn dispatcher(
-    manifest: &Manifest,
+fn components(
     engines: &Engines,
+    cache: Arc<ComponentCache>,
     stores: &Stores,
-    compiled: &[(&Entry, Component)],
-    models: &Models,
-) -> anyhow::Result<Dispatcher> {
-    let capabilities = Capabilities {
+    settings: Settings,
+) -> anyhow::Result<Components> {
+    // What compiles uploads is this program, in a process of its own.
+    let program = std::env::current_exe().context("this program's own file")?;
+    let compiler = Compiler::new(program, [ADMIT]);
+    let (files, recorder) = (Arc::clone(&stores.components), Arc::clone(&stores.recorder));
+    let parts = Parts { files, sources: stores.sources(), recorder, cache, compiler };
+    Components::new(engines, parts, settings).map_err(|error| anyhow!("{error:#}"))
+}
+
+fn capabilities(stores: &Stores) -> Capabilities {
+    Capabilities {
         documents: Arc::clone(&stores.documents),
         live: Arc::clone(&stores.live),
         vectors: Arc::clone(&stores.vectors),
         learned: Arc::clone(&stores.learned),
         exposures: Arc::clone(&stores.exposures),
-    };
-    let mut dispatcher = Dispatcher::new(engines.stages(), capabilities, models.clone());
+    }
+}
+
+fn add_stages(
+    dispatcher: &mut Dispatcher,
+    manifest: &Manifest,
+    compiled: &[(&Entry, Component)],
+) -> anyhow::Result<()> {
     if let Some(entry) = model_entry(manifest) {
         dispatcher.add_models(entry);
     }
     for (entry, component) in compiled {
         dispatcher.add(entry, component)?;
     }
-    Ok(dispatcher)
+    Ok(())
 }

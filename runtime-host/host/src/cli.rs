@@ -1,5 +1,6 @@
 //! The arguments of every command.
 
+pub mod component;
 mod evaluate;
 mod export_training;
 
@@ -42,6 +43,9 @@ pub enum Command {
     /// The jobs of a server's tenant.
     #[command(subcommand)]
     Jobs(Jobs),
+    /// Components of your own: to write, build, test, and have a server run.
+    #[command(subcommand)]
+    Component(Box<component::Component>),
     /// Measure how good a funnel's recommendations are, on data that are split.
     Evaluate(Box<Evaluate>),
     /// Write everything that a tenant has to a file, from whatever stores.

@@ -1,5 +1,6 @@
 //! What each command does.
 
+mod component;
 mod evaluate;
 mod export_training;
 mod jobs;
@@ -39,6 +40,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Demo(args) => demo(&args),
         Command::Train(args) => jobs::train(args),
         Command::Jobs(command) => jobs::run(&command),
+        Command::Component(command) => component::run(&command),
         Command::Evaluate(args) => runtime()?.block_on(evaluate::evaluate(&args)),
         Command::Export(args) => runtime()?.block_on(moving::export(&args)),
         Command::ExportTraining(args) => runtime()?.block_on(export_training::export(&args)),
@@ -61,6 +63,7 @@ async fn up(args: Up) -> anyhow::Result<()> {
         data_dir: args.data_dir,
         variables: variables(&args.variables)?,
         sync: config.sync,
+        components: config.components.into(),
     };
     // Compiling takes all cores for a while; nothing else runs yet.
     let app = tokio::task::block_in_place(|| App::load(&options, stores))?;
@@ -161,7 +164,13 @@ fn check(args: &Check) -> anyhow::Result<()> {
     let scratch = tempfile::tempdir().context("making a scratch folder")?;
     let manifest = args.manifest.manifest.clone();
     let variables = variables(&args.variables)?;
-    let options = Options { manifest, data_dir: scratch.path().to_owned(), variables, sync: None };
+    let options = Options {
+        manifest,
+        data_dir: scratch.path().to_owned(),
+        variables,
+        sync: None,
+        components: Default::default(),
+    };
     let stores = Stores::embedded(scratch.path())?;
     runtime()?.block_on(async { tokio::task::block_in_place(|| App::load(&options, stores)) })?;
     println!("{}: every component fits", args.manifest.manifest.display());

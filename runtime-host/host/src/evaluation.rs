@@ -78,7 +78,7 @@ impl Trial {
         let folder = tempfile::tempdir().context("making a scratch folder")?;
         let stores = Stores::embedded(folder.path())?;
         let Setup { manifest, data_dir, variables, scenario_id } = setup;
-        let options = Options { manifest, data_dir, variables, sync: None };
+        let options = Options { manifest, data_dir, variables, sync: None, components: Default::default() };
         let app = tokio::task::block_in_place(|| App::load(&options, stores))?;
         app.jobs.spawn();
         let streams = app.streams().await?.map(|streams| streams.spawn());

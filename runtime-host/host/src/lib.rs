@@ -8,6 +8,7 @@ mod follower;
 mod inside;
 mod precompute;
 pub mod runtime_config;
+pub mod sample;
 pub mod stores;
 mod sync;
 mod works;

@@ -7,6 +7,7 @@ mod commands;
 use std::process::ExitCode;
 
 use clap::Parser as _;
+use funnelweb::app::ADMIT;
 
 /// A request makes thousands of small allocations on one thread and frees some
 /// of them on another.
@@ -14,6 +15,11 @@ use clap::Parser as _;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    let mut arguments = std::env::args_os().skip(1);
+    if arguments.next().is_some_and(|command| command == ADMIT) {
+        // It bounds itself before anything else is done here.
+        return funnelweb_admission::child::run(arguments);
+    }
     let cli = cli::Cli::parse();
     cli::log(cli.log_format);
     match commands::run(cli.command) {

@@ -22,6 +22,9 @@
 //! [kafka]                  # without it, events are in MongoDB only
 //! bootstrap_servers = ["kafka-1.internal:9092"]
 //!
+//! [components]             # what tenants upload
+//! upload_bytes = 8388608
+//!
 //! [sync]                   # without it, `sync` jobs read nothing
 //! folder = "/srv/exports"
 //! ```
@@ -29,9 +32,10 @@
 //! Any text may be `{ env = "NAME" }`, and is that variable of the environment
 //! then: secrets need not stand in the file.
 
-use std::path::Path;
+use std::{path::Path, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
+use funnelweb_core::limits;
 use funnelweb_log_kafka::KafkaSettings;
 use funnelweb_store_milvus::MilvusSettings;
 use funnelweb_store_mongodb::MongoSettings;
@@ -58,7 +62,63 @@ pub struct RuntimeConfig {
     pub sync: Option<SyncSettings>,
     /// What is kept in files of the data directory.
     pub embedded: EmbeddedSettings,
+    /// What components that tenants upload may be and take.
+    pub components: ComponentSettings,
 }
+
+/// Of components that tenants upload.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ComponentSettings {
+    /// Bytes of an upload; JavaScript with SpiderMonkey takes 13,000,000, Python 19,000,000.
+    pub upload_bytes: usize,
+    /// Time of a processor that one tenant's components may take a second, in milliseconds.
+    pub processor_ms_a_second: u32,
+    /// Whoever says it with `X-Operator-Token` may have a version run that did not pass
+    /// certification; without it nobody may.
+    pub operator_token: Option<String>,
+}
+
+impl Default for ComponentSettings {
+    fn default() -> Self {
+        Self {
+            upload_bytes: limits::COMPONENT_BYTES,
+            processor_ms_a_second: limits::TENANT_COMPONENT_TIME.as_millis() as u32,
+            operator_token: None,
+        }
+    }
+}
+
+impl ComponentSettings {
+    fn check(&self) -> anyhow::Result<()> {
+        let most = limits::COMPONENT_BYTES_MOST;
+        if !(1..=most).contains(&self.upload_bytes) {
+            bail!("upload_bytes: must be 1 to {most}, got {}", self.upload_bytes);
+        }
+        if !(1..=PROCESSOR_MS).contains(&self.processor_ms_a_second) {
+            bail!("processor_ms_a_second: must be 1 to {PROCESSOR_MS}, got {}", self.processor_ms_a_second);
+        }
+        if self.operator_token.as_ref().is_some_and(|token| token.len() < TOKEN_BYTES) {
+            bail!("operator_token: must be at least {TOKEN_BYTES} bytes: whoever guesses it is an operator");
+        }
+        Ok(())
+    }
+}
+
+impl From<ComponentSettings> for funnelweb_factor_components::Settings {
+    fn from(settings: ComponentSettings) -> Self {
+        Self {
+            upload_bytes: settings.upload_bytes,
+            tenant_time: Duration::from_millis(settings.processor_ms_a_second.into()),
+            operator_token: settings.operator_token,
+        }
+    }
+}
+
+/// The most that one tenant's components can be said to take: that of 64 processors.
+const PROCESSOR_MS: u32 = 64_000;
+/// Bytes that a secret has at least.
+const TOKEN_BYTES: usize = 16;
 
 /// Of embedded stores.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
@@ -171,6 +231,7 @@ impl RuntimeConfig {
         if let Some(sync) = &self.sync {
             sync.check().map_err(|error| anyhow!("sync.{error}"))?;
         }
+        self.components.check().map_err(|error| anyhow!("components.{error}"))?;
         let Backends { documents, live, key_value, vectors } = self.stores;
         if let Some(days) = self.embedded.behaviors_retention_days {
             if !(1..=RETENTION_DAYS).contains(&days) {
@@ -304,6 +365,15 @@ mod tests {
         assert_eq!(error(&format!("{days} = 0")), format!("{days}: must be 1 to 3650, got 0"));
         assert!(error(&format!("{rest}{days} = 7")).contains("say mongodb.interactions_ttl_days"));
         assert_eq!(parse(&format!("{days} = 7")).unwrap().embedded.behaviors_retention_days, Some(7));
+        let most = limits::COMPONENT_BYTES_MOST;
+        assert!(parse(&format!("components.upload_bytes = {most}")).is_ok());
+        for (wrong, said) in [
+            (format!("upload_bytes = {}", most + 1), format!("upload_bytes: must be 1 to {most}, got {}", most + 1)),
+            ("processor_ms_a_second = 0".to_owned(), "processor_ms_a_second: must be 1 to".to_owned()),
+            ("operator_token = 'short'".to_owned(), "operator_token: must be at least 16 bytes".to_owned()),
+        ] {
+            assert!(error(&format!("components.{wrong}")).starts_with(&format!("components.{said}")), "{wrong}");
+        }
         assert!(error("kafka.bootstrap_servers = ['a:9092']").starts_with("kafka: needs [mongodb]"));
         assert!(error(&format!("{rest}[kafka]")).starts_with("kafka: missing field `bootstrap_servers`"));
         let kafka = |more: &str| error(&format!("{rest}[kafka]\nbootstrap_servers = ['a:9092']\n{more}"));

@@ -10,6 +10,7 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use funnelweb_blob_store::{FileBlobs, store::Blobs};
 use funnelweb_exposure_log::{SqliteExposureLog, store::ExposureLog};
+use funnelweb_factor_components::{ComponentFiles, Recorder, Sources};
 use funnelweb_factor_documents::{
     SqliteDocuments,
     store::{Dependent, Documents},
@@ -60,6 +61,10 @@ pub struct Stores {
     pub learned: Arc<dyn Learned>,
     /// Models: their files and what is said of them.
     pub models: Arc<ModelFiles>,
+    /// Components of tenants: their files and what is said of them.
+    pub components: Arc<ComponentFiles>,
+    /// Requests of scenarios, now and then one.
+    pub recorder: Arc<Recorder>,
     /// Runs of jobs.
     pub jobs: Arc<dyn JobStore>,
     /// What operators have made of the logs; none where another program follows them.
@@ -120,6 +125,16 @@ impl Stores {
         let Self { documents, live, events, key_values, .. } = self;
         let (documents, live) = (documents.as_ref(), live.as_ref());
         TenantStores { tenant, documents, events: events.as_ref(), live, key_values: key_values.as_ref() }
+    }
+
+    /// What recall channels of tenants' own read.
+    #[must_use]
+    pub fn sources(&self) -> Sources {
+        Sources {
+            documents: Arc::clone(&self.documents),
+            live: Arc::clone(&self.live),
+            learned: Arc::clone(&self.learned),
+        }
     }
 
     /// The embedded backends: one SQLite file per tenant below `data_dir`, which no
@@ -223,11 +238,14 @@ impl Backends {
         let Self { documents, live, events, key_values, exposures, vectors, blobs, jobs, streams } = self;
         let learned: Arc<dyn Learned> = Arc::new(LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors)));
         let models = Arc::new(ModelFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
+        let components = Arc::new(ComponentFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
+        let recorder = Arc::new(Recorder::default());
         let dependents = vec![
             Arc::new(OfLearned(Arc::clone(&learned))) as Arc<dyn Dependent>,
             Arc::new(OfJobs(Arc::clone(&jobs))),
             Arc::new(OfExposures(Arc::clone(&exposures))),
             Arc::clone(&models) as Arc<dyn Dependent>,
+            Arc::clone(&recorder) as Arc<dyn Dependent>,
         ];
         let documents = Arc::new(WithEmbeddings::new(documents, Arc::clone(&vectors)).with_dependents(dependents));
         Stores {
@@ -240,6 +258,8 @@ impl Backends {
             blobs,
             learned,
             models,
+            components,
+            recorder,
             jobs,
             streams,
             _lock: lock,

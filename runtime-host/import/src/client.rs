@@ -133,6 +133,7 @@ pub struct Client {
     tenant: String,
     user: Option<String>,
     token: String,
+    operator_token: Option<String>,
     retry: Retry,
     requests: AtomicU64,
 }
@@ -164,6 +165,7 @@ impl Client {
             tenant: tenant.to_owned(),
             user: None,
             token: "import".to_owned(),
+            operator_token: None,
             retry: Retry::default(),
             requests: AtomicU64::new(0),
         })
@@ -184,11 +186,16 @@ impl Client {
     /// # Errors
     /// When it cannot stand in a header.
     pub fn with_token(mut self, token: &str) -> Result<Self> {
-        if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-            let reason = "it must be visible ascii".to_owned();
-            return Err(Error::Identity { what: "token", value: "…".to_owned(), reason });
-        }
-        self.token = token.to_owned();
+        self.token = in_a_header("token", token)?;
+        Ok(self)
+    }
+
+    /// What an operator shows, for calls that only one may make.
+    ///
+    /// # Errors
+    /// As [`Client::with_token`].
+    pub fn with_operator_token(mut self, token: &str) -> Result<Self> {
+        self.operator_token = Some(in_a_header("operator token", token)?);
         Ok(self)
     }
 
@@ -303,22 +310,35 @@ impl Client {
         body: &[u8],
         user: Option<&str>,
     ) -> Result<Vec<u8>> {
-        let url = format!("{}{path}", self.base_url);
+        self.send(&Call { method, path, kind, body, user }, self.retry.attempts)
+    }
+
+    /// A call that is not repeated: done twice it is something else.
+    pub(crate) fn call_once(&self, method: &str, path: &str) -> Result<Vec<u8>> {
+        self.send(&Call { method, path, kind: "application/json", body: &[], user: None }, 1)
+    }
+
+    fn send(&self, call: &Call<'_>, attempts: u32) -> Result<Vec<u8>> {
+        let url = format!("{}{}", self.base_url, call.path);
         let number = self.requests.fetch_add(1, Ordering::Relaxed);
         let mut failures = 0;
         loop {
             let mut request = ureq::http::Request::builder()
-                .method(method)
+                .method(call.method)
                 .uri(&url)
-                .header("content-type", kind)
+                .header("content-type", call.kind)
                 .header("x-tenant-id", &self.tenant)
                 .header("x-request-id", format!("import_{}_{number}", std::process::id()))
                 .header("authorization", format!("Bearer {}", self.token));
-            if let Some(user) = user {
+            if let Some(user) = call.user {
                 request = request.header("x-user-id", user);
             }
-            let request =
-                request.body(body).map_err(|error| Error::Answer { url: url.clone(), reason: error.to_string() })?;
+            if let Some(token) = &self.operator_token {
+                request = request.header("x-operator-token", token);
+            }
+            let request = request
+                .body(call.body)
+                .map_err(|error| Error::Answer { url: url.clone(), reason: error.to_string() })?;
             let failure = match self.agent.run(request).and_then(answer) {
                 Ok((status, answer)) if (200..300).contains(&status) => return Ok(answer),
                 Ok((status, answer)) if !matches!(status, 429 | 502 | 503 | 504) => {
@@ -328,12 +348,30 @@ impl Client {
                 Err(error) => error.to_string(),
             };
             failures += 1;
-            if failures >= self.retry.attempts {
+            if failures >= attempts {
                 return Err(Error::Unreachable { url, attempts: failures, reason: failure });
             }
             std::thread::sleep(self.retry.pause(failures));
         }
     }
+}
+
+/// One call of the API.
+struct Call<'a> {
+    method: &'a str,
+    path: &'a str,
+    /// The content type of the body.
+    kind: &'a str,
+    body: &'a [u8],
+    user: Option<&'a str>,
+}
+
+fn in_a_header(what: &'static str, token: &str) -> Result<String> {
+    if token.is_empty() || !token.bytes().all(|byte| byte.is_ascii_graphic()) {
+        let reason = "it must be visible ascii".to_owned();
+        return Err(Error::Identity { what, value: "…".to_owned(), reason });
+    }
+    Ok(token.to_owned())
 }
 
 /// Lines and bytes that one request to a path may carry.
@@ -348,8 +386,8 @@ fn answer(mut response: ureq::http::Response<ureq::Body>) -> Result<(u16, Vec<u8
     Ok((status, body))
 }
 
-/// What an answer says of an error: `{"error":{code,message,field}}`, or its
-/// beginning.
+/// What an answer says of an error: `{"error":{code,message,field?,rule?,help?}}`, or
+/// its beginning.
 fn refusal(answer: &[u8]) -> String {
     #[derive(Deserialize)]
     struct Envelope {
@@ -360,11 +398,17 @@ fn refusal(answer: &[u8]) -> String {
         code: String,
         message: String,
         field: Option<String>,
+        rule: Option<String>,
+        help: Option<String>,
     }
-    match serde_json::from_slice(answer) {
-        Ok(Envelope { error: Inner { code, message, field: Some(field) } }) => format!("{code}: {field}: {message}"),
-        Ok(Envelope { error: Inner { code, message, field: None } }) => format!("{code}: {message}"),
-        Err(_) => String::from_utf8_lossy(answer.get(..SHOWN_BYTES).unwrap_or(answer)).into_owned(),
+    let Ok(Envelope { error }) = serde_json::from_slice(answer) else {
+        return String::from_utf8_lossy(answer.get(..SHOWN_BYTES).unwrap_or(answer)).into_owned();
+    };
+    let parts = [Some(error.code), error.field, error.rule, Some(error.message)];
+    let said = parts.into_iter().flatten().collect::<Vec<_>>().join(": ");
+    match error.help {
+        Some(help) => format!("{said}\n  help: {help}"),
+        None => said,
     }
 }
 
@@ -394,6 +438,7 @@ mod tests {
         assert!(Client::new("http://127.0.0.1:3000", "a/b").is_err());
         assert!(client().unwrap().with_user("a\nb").is_err());
         assert!(client().unwrap().with_token("a\nb").is_err());
+        assert!(client().unwrap().with_operator_token("").is_err());
         assert!(matches!(client().unwrap().put_scenario("{}"), Err(Error::Scenario(_))));
         assert!(client().unwrap().put_scenario(r#"{"scenario_id":"../x"}"#).is_err());
     }
@@ -403,6 +448,11 @@ mod tests {
         let answer =
             br#"{"error":{"code":"invalid_config","message":"unknown","field":"config.rank","request_id":"r"}}"#;
         assert_eq!(refusal(answer), "invalid_config: config.rank: unknown");
+        let answer = br#"{"error":{"code":"component_not_admitted","message":"it imports `a:b/c`","field":"component",
+            "rule":"imports","help":"leave it out","request_id":"r"}}"#;
+        let expected = "component_not_admitted: component: imports: it imports `a:b/c`\n  help: leave it out";
+        assert_eq!(refusal(answer), expected);
+        assert_eq!(refusal(br#"{"error":{"code":"internal","message":"a fault"}}"#), "internal: a fault");
         assert_eq!(refusal(b"<html>"), "<html>");
     }
 

@@ -12,7 +12,7 @@ pub enum Error {
     /// A header's value, or an id in a path, is not allowed.
     #[error("the {what} `{value}` is not valid: {reason}")]
     Identity {
-        /// `tenant`, `user`, `token` or `scenario id`.
+        /// `tenant`, `user`, `token`, `scenario id`, …
         what: &'static str,
         /// As given.
         value: String,

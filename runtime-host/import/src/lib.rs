@@ -19,6 +19,7 @@
 //! ```
 
 mod client;
+mod components;
 mod convert;
 mod demo;
 mod error;
@@ -32,6 +33,7 @@ mod source;
 mod state;
 
 pub use client::{Batch, CHUNK_BYTES, CHUNK_LINES, Client, LineError, Retry};
+pub use components::Canary;
 pub use demo::{Loaded, Visited, load as load_demo, load_model as load_demo_model, visit as visit_demo};
 pub use error::Error;
 pub use jobs::{Run, follow};

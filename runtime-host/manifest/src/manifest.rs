@@ -202,6 +202,7 @@ impl Role {
                 Grant::Learned,
                 Grant::Jobs,
                 Grant::Models,
+                Grant::Components,
                 Grant::Dispatch,
             ],
             Self::Recall => &[Grant::Documents, Grant::Live, Grant::Vectors, Grant::Learned],
@@ -229,6 +230,8 @@ pub enum Grant {
     Jobs,
     /// `funnelweb:capabilities/models`.
     Models,
+    /// `funnelweb:capabilities/components`.
+    Components,
     /// `funnelweb:pipeline/dispatch`.
     Dispatch,
 }
@@ -245,6 +248,7 @@ impl Grant {
             Self::Learned => "learned",
             Self::Jobs => "jobs",
             Self::Models => "models",
+            Self::Components => "components",
             Self::Dispatch => "dispatch",
         }
     }

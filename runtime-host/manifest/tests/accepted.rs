@@ -57,7 +57,7 @@ watch = ["src/**/*.rs"]
 "wasi:logging" = ">= 0.1.0"
 [component.items.tool.funnelweb]
 role = "endpoint"
-grants = ["documents", "live", "events", "vectors", "learned", "jobs", "models", "dispatch"]
+grants = ["documents", "live", "events", "vectors", "learned", "jobs", "models", "components", "dispatch"]
 streaming = true
 user_header = "required"
 [component.items.tool.other]
@@ -176,6 +176,8 @@ fn paths_of_the_application_lead_to_its_endpoints() {
         ("/api/v1/users/u1", "profiles"),
         ("/api/v1/jobs", "jobs"),
         ("/api/v1/jobs/run-1", "jobs"),
+        ("/api/v1/components", "components"),
+        ("/api/v1/components/boost/versions/1.0.0", "components"),
         ("/api/v1/recommend", "recommend"),
         ("/api/v1/recommend/session", "recommend"),
         ("/api/v1/items/feed/42/similar", "related"),

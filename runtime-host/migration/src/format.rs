@@ -43,6 +43,8 @@ pub enum Kind {
     ModelConfigs,
     /// A [`DocumentRecord`].
     Experiments,
+    /// A [`DocumentRecord`].
+    Components,
     /// An [`EventRecord`].
     Interactions,
     /// A [`HotRecord`].
@@ -59,12 +61,13 @@ pub enum Kind {
 
 impl Kind {
     /// The kinds of records, in the order of a file.
-    pub const RECORDS: [Self; 10] = [
+    pub const RECORDS: [Self; 11] = [
         Self::Scenarios,
         Self::Items,
         Self::UserProfiles,
         Self::ModelConfigs,
         Self::Experiments,
+        Self::Components,
         Self::Interactions,
         Self::HotItems,
         Self::Exposed,
@@ -81,6 +84,7 @@ impl Kind {
             Collection::UserProfiles => Self::UserProfiles,
             Collection::ModelConfigs => Self::ModelConfigs,
             Collection::Experiments => Self::Experiments,
+            Collection::Components => Self::Components,
         }
     }
 

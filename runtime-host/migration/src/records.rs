@@ -25,9 +25,12 @@ impl Record {
     pub(crate) fn parse(kind: Kind, text: &str) -> serde_json::Result<Option<Self>> {
         Ok(Some(match kind {
             Kind::Header | Kind::End => return Ok(None),
-            Kind::Scenarios | Kind::Items | Kind::UserProfiles | Kind::ModelConfigs | Kind::Experiments => {
-                Self::Document(kind, serde_json::from_str(text)?)
-            }
+            Kind::Scenarios
+            | Kind::Items
+            | Kind::UserProfiles
+            | Kind::ModelConfigs
+            | Kind::Experiments
+            | Kind::Components => Self::Document(kind, serde_json::from_str(text)?),
             Kind::Interactions => Self::Event(serde_json::from_str(text)?),
             Kind::HotItems => Self::Hot(serde_json::from_str(text)?),
             Kind::Exposed => Self::Exposed(serde_json::from_str(text)?),

@@ -66,7 +66,7 @@ impl ComponentOperator {
             Ok(Err(error)) => {
                 let fault = store.data().failure(&error, timeout, limits::STREAM_ANSWER_BYTES);
                 // A late answer may be the host's fault, when it has too much to do.
-                if fault.timed_out { Err(Failure::Late(fault.reason)) } else { Err(Failure::guest(fault.reason)) }
+                if fault.is_late() { Err(Failure::Late(fault.reason)) } else { Err(Failure::guest(fault.reason)) }
             }
             Err(_) => Err(Failure::Late(Fault::timed_out(timeout).reason)),
         }

@@ -8,6 +8,7 @@ use funnelweb_core::{
     limits,
 };
 use funnelweb_dispatch::Dispatcher;
+use funnelweb_factor_components::Components;
 use funnelweb_factor_documents::store::Documents;
 use funnelweb_factor_events::store::Events;
 use funnelweb_factor_key_value::store::KeyValues;
@@ -56,6 +57,8 @@ pub struct Services {
     pub jobs: Jobs,
     /// Models of all tenants.
     pub models: Models,
+    /// Components of all tenants.
+    pub components: Components,
     /// Key-value stores of all tenants.
     pub key_values: Arc<dyn KeyValues>,
     /// Connections of all components to Redis servers of their choice.

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use funnelweb_core::limits;
 use funnelweb_dispatch::DispatchCtx;
 use funnelweb_engine::{Limiter, Log};
+use funnelweb_factor_components::host::ComponentsCtx;
 use funnelweb_factor_documents::host::DocumentsCtx;
 use funnelweb_factor_events::host::EventsCtx;
 use funnelweb_factor_key_value::host::KeyValueCtx;
@@ -40,6 +41,7 @@ pub(crate) struct EndpointState {
     learned: LearnedCtx,
     jobs: JobsCtx,
     models: ModelsCtx,
+    components: ComponentsCtx,
     dispatch: DispatchCtx,
     key_value: KeyValueCtx,
     redis: RedisCtx,
@@ -70,6 +72,7 @@ impl EndpointState {
             vectors: VectorsCtx::new(Arc::clone(&services.vectors), tenant()),
             learned: LearnedCtx::new(Arc::clone(&services.learned), tenant()),
             jobs: JobsCtx::new(services.jobs.clone(), tenant()),
+            components: ComponentsCtx::new(services.components.clone(), tenant()),
             models: ModelsCtx::new(services.models.clone(), tenant(), services.dispatcher.share(tenant().as_ref())),
             dispatch: DispatchCtx::new(Arc::clone(&services.dispatcher), tenant()),
             key_value: KeyValueCtx::new(
@@ -124,6 +127,9 @@ pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Link
             Grant::Learned => funnelweb_factor_learned::host::add_to_linker(&mut linker, |state| &mut state.learned)?,
             Grant::Jobs => funnelweb_jobs::host::add_to_linker(&mut linker, |state| &mut state.jobs)?,
             Grant::Models => funnelweb_factor_models::host::add_to_linker(&mut linker, |state| &mut state.models)?,
+            Grant::Components => {
+                funnelweb_factor_components::host::add_to_linker(&mut linker, |state| &mut state.components)?
+            }
             Grant::Dispatch => funnelweb_dispatch::add_to_linker(&mut linker, |state| &mut state.dispatch)?,
         }
     }

@@ -14,6 +14,7 @@ mod models;
 mod redis_servers;
 mod setup;
 mod shell;
+mod templates;
 mod test;
 
 use std::{ffi::OsString, path::PathBuf, process::ExitCode};
@@ -30,6 +31,7 @@ usage: cargo xtask <command>
   build                     set up, then build the components and the host
   up [arguments]            build, load the demo, serve; arguments go to `funnelweb up`
   test [--only <step>]      everything CI runs, or one step of it
+  templates                 build and test a project of each template; the host must be built
   bench [arguments]         build, then run the benches; arguments go to `cargo bench`
 ";
 
@@ -57,6 +59,7 @@ fn run() -> Result<()> {
         ("kafka", []) => kafka::setup(&root),
         ("build", []) => build::all(&root),
         ("up", _) => build::all(&root).and_then(|()| build::up(&root, &rest)),
+        ("templates", []) => templates::test(&root),
         ("test", []) => test::all(&root),
         ("test", ["--only", step]) => test::only(&root, step),
         ("bench", _) => build::all(&root).and_then(|()| build::bench(&root, &rest)),

@@ -131,7 +131,8 @@ impl Components {
         let (this, context, features, ask) = (self.clone(), to_context(context), features.clone(), ask.clone());
         let task = async move {
             let mut dispatch = DispatchCtx::new(Arc::clone(&this.app.dispatcher), Some(this.tenant.clone()));
-            let funnel = dispatch.new(context).await.unwrap();
+            let allowance = host::Allowance { personal: host_types::Personal::empty(), fields: None };
+            let funnel = dispatch.new(context, allowance).await.unwrap();
             dispatch.features(again(&funnel), to_features(&features)).await.unwrap();
             let mut times = Vec::new();
             for _ in 0..count {

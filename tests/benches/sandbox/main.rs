@@ -109,6 +109,7 @@ impl Bench {
             data_dir: data.path().to_owned(),
             variables: BTreeMap::new(),
             sync: None,
+            components: Default::default(),
         };
         let tenant = Tenant::new("bench").unwrap();
         let app = {

@@ -8,8 +8,8 @@ use funnelweb_core::error::ApiError;
 use funnelweb_factor_documents::store::{self, Tenant};
 use funnelweb_guest::{
     dispatch::{
-        CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall, RecallOutcome,
-        RerankCall, RerankOutcome, Role, StageReport, StageStatus,
+        Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall,
+        RecallOutcome, RerankCall, RerankOutcome, Role, StageReport, StageStatus,
     },
     documents::{Collection, ItemTable, Key, Term},
     errors::Error,
@@ -184,7 +184,7 @@ impl Capabilities for Native {
 
     type Stages = NativeStages;
 
-    fn stages(&self, context: &RequestContext) -> NativeStages {
+    fn stages(&self, context: &RequestContext, _: &Allowance) -> NativeStages {
         self.note(|asked| asked.context = Some(context.clone()));
         NativeStages { native: self.clone(), context: context.clone(), table: RefCell::new(None) }
     }

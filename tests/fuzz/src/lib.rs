@@ -1,8 +1,10 @@
-//! Fuzzing of models that are uploaded: what is tried with an input ([`check`]), and how
-//! an input is changed so that more than the reading of bytes is reached ([`graph`],
-//! [`json`]).
+//! Fuzzing of models and components that are uploaded: what is tried with an input
+//! ([`check`], [`admission`]), and how an input is changed so that more than the reading of
+//! bytes is reached ([`graph`], [`json`], [`component`]).
 
+pub mod admission;
 pub mod check;
+pub mod component;
 pub mod graph;
 pub mod json;
 pub mod random;

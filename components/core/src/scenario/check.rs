@@ -30,6 +30,12 @@ impl Config {
         }
         check_range("config.behaviors.hot_half_life_hours", self.behaviors.hot_half_life_hours, 0.1, 24.0 * 365.0)?;
         check_range("config.behaviors.profile_half_life_days", self.behaviors.profile_half_life_days, 0.1, 3650.0)?;
+        if let Some(fields) = &self.components.fields {
+            check_count("config.components.fields", fields.len(), 0, limits::FEATURES)?;
+            for (at, name) in fields.iter().enumerate() {
+                check_count(&format!("config.components.fields[{at}]"), name.len(), 1, limits::NAME_BYTES)?;
+            }
+        }
         for (kind, job) in self.jobs.iter() {
             let path = format!("config.jobs.{}", kind.as_str());
             if let Some(schedule) = &job.schedule {

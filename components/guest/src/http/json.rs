@@ -47,7 +47,7 @@ pub fn part<'de, T: Deserialize<'de>>(path: &str, raw: &'de RawValue) -> Result<
             Some(inner) if inner.starts_with('[') => format!("{path}{inner}"),
             Some(inner) => format!("{path}.{inner}"),
         };
-        ApiError { code: Code::InvalidField, message: error.message, field: Some(field) }
+        ApiError { code: Code::InvalidField, message: error.message, field: Some(field), rule: None }
     })
 }
 
@@ -64,7 +64,7 @@ pub fn explain<'de, T: Deserialize<'de>>(text: &'de [u8], mut error: ApiError) -
             let path = located.path().to_string();
             let code = if path.starts_with("config") { Code::InvalidConfig } else { Code::InvalidField };
             let field = Some(path).filter(|path| path != ".");
-            return ApiError { code, message: "has a wrong type".to_owned(), field };
+            return ApiError { code, message: "has a wrong type".to_owned(), field, rule: None };
         }
     }
     if let Some(rest) = error.message.strip_prefix("missing field `") {

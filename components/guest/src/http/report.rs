@@ -39,7 +39,7 @@ impl LineErrors {
             self.errors_truncated = true;
             return;
         }
-        let ApiError { code, message, field } = error;
+        let ApiError { code, message, field, .. } = error;
         // The reader saw one line only; its number stands beside.
         let message = message.replace(" at line 1 column ", " at column ");
         self.errors.push(LineError { line, code, field, message });

@@ -19,6 +19,8 @@ pub enum Media {
     Csv,
     /// `application/octet-stream`.
     Octets,
+    /// `application/wasm`.
+    Wasm,
     /// `multipart/form-data`.
     Form,
 }
@@ -116,6 +118,7 @@ impl Head {
             "application/x-ndjson" | "application/ndjson" | "application/jsonl" => Some(Media::Ndjson),
             "text/csv" => Some(Media::Csv),
             "application/octet-stream" => Some(Media::Octets),
+            "application/wasm" => Some(Media::Wasm),
             "multipart/form-data" => Some(Media::Form),
             _ => None,
         };
@@ -154,6 +157,7 @@ impl Media {
             Self::Ndjson => "application/x-ndjson",
             Self::Csv => "text/csv",
             Self::Octets => "application/octet-stream",
+            Self::Wasm => "application/wasm",
             Self::Form => "multipart/form-data",
         }
     }
@@ -194,6 +198,7 @@ mod tests {
         assert_eq!(head("/", &[]).media(&[Media::Json]), Ok(Media::Json));
         assert_eq!(media("Application/JSON; charset=utf-8", &[Media::Json]), Ok(Media::Json));
         assert_eq!(media("text/csv", &[Media::Json, Media::Csv]), Ok(Media::Csv));
+        assert_eq!(media("application/wasm", &[Media::Wasm, Media::Octets]), Ok(Media::Wasm));
         let error = media("text/csv", &[Media::Json, Media::Ndjson]).unwrap_err();
         assert_eq!(error.code, Code::UnsupportedMediaType);
         assert!(error.message.contains("application/json or application/x-ndjson"), "{}", error.message);

@@ -59,12 +59,13 @@ impl Collection {
             Self::UserProfiles => 2,
             Self::ModelConfigs => 3,
             Self::Experiments => 4,
+            Self::Components => 5,
         }
     }
 
     /// Every collection.
-    pub const ALL: [Self; 5] =
-        [Self::Scenarios, Self::Items, Self::UserProfiles, Self::ModelConfigs, Self::Experiments];
+    pub const ALL: [Self; 6] =
+        [Self::Scenarios, Self::Items, Self::UserProfiles, Self::ModelConfigs, Self::Experiments, Self::Components];
 }
 
 impl Tables {
@@ -408,7 +409,7 @@ impl Tables {
             write.prepare_cached(sql)?.execute([scenario])?;
         }
         let mut count = 0;
-        for collection in Collection::ALL {
+        for collection in Collection::ALL.into_iter().filter(|collection| *collection != Collection::Components) {
             let mut delete = write.prepare_cached("DELETE FROM documents WHERE collection = ? AND scenario = ?")?;
             count += delete.execute(params![collection.number(), scenario])?;
         }

@@ -71,6 +71,7 @@ pub(crate) fn shape(collection: Collection) -> Shape {
         Collection::Experiments => {
             ("experiments", "experiment_id", &["created_at", "updated_at", "start_time", "end_time"] as &[_])
         }
+        Collection::Components => ("components", "component_id", WRITTEN),
     };
     Shape { name, id, dates }
 }

@@ -2,8 +2,9 @@
 //! candidates, finite, only offered items, each once. The error says which
 //! promise was broken.
 
-use funnelweb_bindings::types::Table;
 use funnelweb_core::{handles::HandleSet, limits};
+
+use crate::types::Table;
 
 /// A ranker's scores: one per candidate, finite.
 ///

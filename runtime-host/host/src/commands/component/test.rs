@@ -1,0 +1,233 @@
+//! `funnelweb component test`: what was built, over the samples of its project.
+
+use std::{fs, path::Path, sync::Arc};
+
+use anyhow::{Context as _, anyhow, bail};
+use flate2::read::GzDecoder;
+use funnelweb::{app::ADMIT, sample::Sample};
+use funnelweb_admission::{Compiler, Error, World};
+use funnelweb_bindings::Recorded;
+use funnelweb_core::{limits, scenario::Scenario};
+use funnelweb_engine::{ComponentCache, Engines};
+use funnelweb_factor_components::{
+    Sandbox,
+    certify::{self, Certificate, Source, Subject, Trial},
+    record::Version,
+    samples,
+    sandbox::{Ran, Stage},
+};
+use serde::Serialize;
+use serde_json::{Map, Value};
+
+use super::project::{Project, refused};
+use crate::cli::component::Test;
+
+/// What the component is called while it is tested.
+const TESTED: &str = "tested";
+
+/// What came of it.
+#[derive(Debug, Serialize)]
+pub(super) struct Report {
+    /// By name.
+    pub(super) samples: Vec<Outcome>,
+    /// What certification would say of it with requests of the demo; none of a stream
+    /// operator, which takes none.
+    pub(super) certificate: Option<Certificate>,
+}
+
+/// What came of a sample.
+#[derive(Debug, Serialize)]
+pub(super) struct Outcome {
+    pub(super) sample: String,
+    /// What is other than expected, or breaks the contract.
+    pub(super) failure: Option<String>,
+    /// Of a processor.
+    pub(super) time_us: u64,
+    /// About one an instruction.
+    pub(super) fuel: u64,
+    /// What it printed.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub(super) printed: String,
+}
+
+/// Tests and reports; what fails is a failure.
+pub(super) fn run(args: &Test) -> anyhow::Result<()> {
+    let scenario = args.scenario.as_deref().map(read).transpose()?;
+    let requests = args.requests.as_deref().map_or_else(|| Ok(samples::requests()), recorded)?;
+    let report = test(&args.project.folder, scenario.as_ref(), &requests)?;
+    if args.json {
+        println!("{}", serde_json::to_string(&report)?);
+    } else {
+        print!("{}", shown(&report));
+    }
+    let failed = report.samples.iter().filter(|outcome| outcome.failure.is_some()).count();
+    if failed > 0 {
+        bail!("{failed} of {} samples failed", report.samples.len());
+    }
+    if report.certificate.is_some_and(|certificate| !certificate.passed) {
+        bail!("it would not be certified");
+    }
+    Ok(())
+}
+
+fn read(path: &Path) -> anyhow::Result<Scenario> {
+    let text = fs::read(path).with_context(|| format!("reading {}", path.display()))?;
+    Scenario::parse(&text).with_context(|| path.display().to_string())
+}
+
+/// Requests that `record` wrote.
+fn recorded(path: &Path) -> anyhow::Result<Vec<Arc<Recorded>>> {
+    let file = fs::File::open(path).with_context(|| path.display().to_string())?;
+    let requests = Recorded::read(GzDecoder::new(file)).with_context(|| path.display().to_string())?;
+    Ok(requests.into_iter().map(Arc::new).collect())
+}
+
+/// Runs what was built over each sample of its project, admitted and limited as by a server.
+fn test(folder: &Path, scenario: Option<&Scenario>, requests: &[Arc<Recorded>]) -> anyhow::Result<Report> {
+    let project = Project::load(folder)?;
+    let wasm = project.component()?;
+    // Samples of a stream operator are events; it is admitted, and no more.
+    let samples = match project.manifest.world {
+        World::Aggregate => Vec::new(),
+        _ => Sample::all(&folder.join("samples"), &project.manifest.reads)?,
+    };
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let tested = Tested::admit(&wasm).await?;
+        if tested.version.world == World::Aggregate {
+            return Ok(Report { samples: Vec::new(), certificate: None });
+        }
+        let mut outcomes = Vec::with_capacity(samples.len());
+        let mut params = None;
+        for (name, sample) in &samples {
+            let given = given(sample, &tested.version, scenario)?;
+            outcomes.push(tested.run(name, sample, &given).await);
+            params.get_or_insert(given);
+        }
+        let certificate = tested.certify(&params.unwrap_or_default(), requests).await;
+        Ok(Report { samples: outcomes, certificate: Some(certificate) })
+    })
+}
+
+/// A component that is ready to be called.
+struct Tested {
+    sandbox: Sandbox,
+    stage: Stage,
+    version: Version,
+    /// Holds its machine code.
+    _folder: tempfile::TempDir,
+    /// Ticks for its deadlines.
+    _engines: Engines,
+}
+
+impl Tested {
+    async fn admit(wasm: &[u8]) -> anyhow::Result<Self> {
+        let engines = Engines::new()?;
+        let folder = tempfile::tempdir()?;
+        let cache = ComponentCache::new(folder.path())?;
+        let compiler = Compiler::new(std::env::current_exe()?, [ADMIT]);
+        let admitted =
+            compiler.admit(wasm, &cache.file(engines.tenants(), TESTED)).await.map_err(|error| match error {
+                Error::Refused(broken) => refused(broken),
+                Error::Fault(reason) => anyhow!(reason),
+            })?;
+        let component = cache.known(engines.tenants(), TESTED).context("what was compiled is not there")?;
+        let version = Version::new(admitted, String::new(), wasm.len() as u64);
+        let sandbox = Sandbox::new(engines.tenants()).map_err(|error| anyhow!("{error:#}"))?;
+        let stage = certify::stage(&sandbox, version.world, &component).map_err(|reason| anyhow!(reason))?;
+        Ok(Self { sandbox, stage, version, _folder: folder, _engines: engines })
+    }
+
+    fn subject<'a>(&'a self, params: &'a Map<String, Value>, weight: f32, limit: u32) -> Subject<'a> {
+        Subject { sandbox: &self.sandbox, stage: &self.stage, version: &self.version, params, weight, limit }
+    }
+
+    async fn run(&self, name: &str, sample: &Sample, params: &Map<String, Value>) -> Outcome {
+        let failed = |reason: String| Outcome {
+            sample: name.to_owned(),
+            failure: Some(reason),
+            time_us: 0,
+            fuel: 0,
+            printed: String::new(),
+        };
+        let subject = self.subject(params, sample.weight, sample.limit);
+        let needs = match subject.needs().await {
+            Ok(needs) => needs,
+            Err(reason) => return failed(reason),
+        };
+        let trial = trial(&[]);
+        let Ran { answer, spent, .. } = subject.call(&Arc::new(sample.recorded()), &needs, &trial).await;
+        let failure = match answer {
+            Ok(answer) => sample.compare(&answer.handles, &answer.removed).err(),
+            Err(fault) => Some(fault.reason),
+        };
+        let time_us = u64::try_from(spent.busy.as_micros()).unwrap_or(u64::MAX);
+        Outcome { failure, time_us, fuel: spent.fuel, printed: spent.printed, ..failed(String::new()) }
+    }
+
+    async fn certify(&self, params: &Map<String, Value>, requests: &[Arc<Recorded>]) -> Certificate {
+        self.subject(params, 1.0, limits::RECALL_LIMIT).certify(&trial(requests)).await
+    }
+}
+
+fn trial(requests: &[Arc<Recorded>]) -> Trial<'_> {
+    Trial { scenario_id: "", source: Source::Samples, requests, catalogue: None }
+}
+
+/// The params of a sample, or those that a scenario gives the component.
+fn given(sample: &Sample, version: &Version, scenario: Option<&Scenario>) -> anyhow::Result<Map<String, Value>> {
+    let own: Map<String, Value> = serde_json::from_str(&sample.params)?;
+    let Some(scenario) = scenario.filter(|_| own.is_empty()) else { return Ok(own) };
+    let is_it =
+        |name: &str| name.split_once('/').is_some_and(|(_, name)| name.split('@').next() == Some(&version.name));
+    let config = &scenario.config;
+    let recall = config.recall.strategies.iter().find(|of| is_it(&of.name)).map(|of| &of.params);
+    let rerank = config.rerank.rules.iter().find(|of| is_it(&of.name)).map(|of| &of.params);
+    let rank = is_it(&config.rank.model).then_some(&config.rank.params);
+    Ok(recall.or(rank).or(rerank).cloned().unwrap_or_default())
+}
+
+fn shown(report: &Report) -> String {
+    let line = |outcome: &Outcome| {
+        let Outcome { sample, failure, time_us, fuel, printed } = outcome;
+        let printed: String = printed.lines().map(|line| format!("  | {line}\n")).collect();
+        match failure {
+            None => format!("{sample}: ok, {time_us} µs, {fuel} fuel\n{printed}"),
+            Some(failure) => format!("{sample}: FAILED: {failure}\n{printed}"),
+        }
+    };
+    let mut text: String = report.samples.iter().map(line).collect();
+    if let Some(certificate) = &report.certificate {
+        let Certificate { requests, time_us, fuel, memory_bytes, .. } = certificate;
+        text.push_str(&format!(
+            "{requests} recorded requests: p50 {} µs, p99 {} µs, p99 {} fuel, {} KiB of memory\n",
+            time_us.p50,
+            time_us.p99,
+            fuel.p99,
+            memory_bytes / 1024
+        ));
+        for check in certificate.checks.iter().filter(|check| !check.passed) {
+            text.push_str(&format!("  {}: FAILED: {}\n", check.check, check.detail));
+        }
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_failed_is_shown() {
+        let outcome = |sample: &str, failure: Option<&str>| Outcome {
+            sample: sample.to_owned(),
+            failure: failure.map(str::to_owned),
+            time_us: 7,
+            fuel: 9,
+            printed: if failure.is_some() { "hm".to_owned() } else { String::new() },
+        };
+        let samples = vec![outcome("a", None), outcome("b", Some("it removed i1"))];
+        let report = Report { samples, certificate: None };
+        assert_eq!(shown(&report), "a: ok, 7 µs, 9 fuel\nb: FAILED: it removed i1\n  | hm\n");
+    }
+}
