@@ -13,6 +13,7 @@ use crate::{
 };
 
 mod corpus;
+mod operators;
 
 const TOKEN: &str = "what-only-an-operator-knows";
 

@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A tenant's counters, with all their labels but the tenant.
-fn counters(client: &Client) -> BTreeMap<String, f64> {
+pub fn counters(client: &Client) -> BTreeMap<String, f64> {
     let text = client.get("/metrics").expect(200).text();
     assert!(text.ends_with("# EOF\n"));
     let tenant = format!("tenant=\"{}\"", client.name());

@@ -391,6 +391,8 @@ pub const TOPIC_MESSAGES: usize = 1_000_000;
 pub const DEAD_LETTERS: usize = 10_000;
 /// Counters of a tenant.
 pub const METRIC_SERIES: usize = 10_000;
+/// Counters beside them, which its own operators add to.
+pub const METRIC_OWN_SERIES: usize = 1_000;
 /// Labels of a counter.
 pub const METRIC_LABELS: usize = 8;
 /// Bytes of the name of a counter or of a label.

@@ -93,7 +93,17 @@ fn last_words(printed: &str) -> Option<String> {
 /// A guest's words in a report: at most 200 characters of one line.
 #[must_use]
 pub fn bounded(text: String) -> String {
-    text.chars().map(|character| if character.is_control() { ' ' } else { character }).take(200).collect()
+    text.chars().map(|character| if breaks_a_line(character) { ' ' } else { character }).take(200).collect()
+}
+
+/// Whether a character does something to the line that it is in: controls, other ends of
+/// lines, and what turns the direction of text or cannot be seen.
+#[must_use]
+pub fn breaks_a_line(character: char) -> bool {
+    let is_format = matches!(character,
+        '\u{ad}' | '\u{61c}' | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+        | '\u{2060}'..='\u{206f}' | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{e0000}'..='\u{e007f}');
+    character.is_control() || is_format
 }
 
 #[cfg(test)]
@@ -112,6 +122,7 @@ mod tests {
     #[test]
     fn words_are_one_short_line() {
         assert_eq!(bounded("a\nb\u{1b}".to_owned()), "a b ");
+        assert_eq!(bounded("a\u{2028}b\u{202e}c\u{200b}é☃".to_owned()), "a b c é☃");
         assert_eq!(bounded("é".repeat(300)).chars().count(), 200);
     }
 }

@@ -33,7 +33,7 @@ mod template;
 
 pub use cache::ComponentCache;
 pub use engines::{Engines, TimedOut, deadline, give_way, strict_deadline};
-pub use failure::{Failure, Kind, bounded};
+pub use failure::{Failure, Kind, bounded, breaks_a_line};
 pub use functions::Functions;
 pub use histogram::Histogram;
 pub use limiter::Limiter;

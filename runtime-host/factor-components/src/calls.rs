@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use funnelweb_bindings::{
     contract,
-    stages::{rank, recall, rerank},
+    stages::{AggregateStage, rank, recall, rerank},
     types::{ParamError, Requirements, StageError},
 };
 use funnelweb_core::limits;
 use funnelweb_engine::bounded;
+use wasmtime::Store;
 
 use crate::{
     handles::{Known, all_narrow},
     record::{Version, columns, personal},
-    sandbox::{Fault, FaultKind, Given, Ran, Sandbox, Stage},
+    sandbox::{Fault, FaultKind, Given, Guest, Ran, Sandbox, Stage},
 };
 
 /// Who is called.
@@ -48,6 +49,22 @@ impl Callee<'_> {
                 Stage::Aggregate(_) => Err(wrong_world()),
             })
             .await
+    }
+
+    /// Asks a stream operator. Of a request it knows nothing: its clock stands at 0.
+    pub(crate) async fn operate<R>(
+        self,
+        took: impl FnOnce(Duration),
+        work: impl AsyncFnOnce(&AggregateStage, &mut Store<Guest>) -> wasmtime::Result<Result<R, String>>,
+    ) -> Ran<R> {
+        let ran = self.sandbox.run(Given::new(0, 0), took, async |store| {
+            let Stage::Aggregate(pre) = self.stage else { return Err(wrong_world()) };
+            let instance = pre.instantiate_async(&mut *store).await?;
+            work(&instance, store).await
+        });
+        let Ran { answer, spent, known } = ran.await;
+        let said = |reason| Fault { kind: FaultKind::Error, reason: bounded(reason) };
+        Ran { answer: answer.and_then(|answer| answer.map_err(said)), spent, known }
     }
 
     pub(crate) async fn recall(

@@ -21,7 +21,7 @@ use serde_json::{Map, Value};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    Catalogue, Recorder, Refusal,
+    Catalogue, Logs, Recorder, Refusal,
     catalogue::{Sources, Stored},
     certificate::{Certificate, Source},
     certify::{Subject, Trial},
@@ -40,13 +40,11 @@ const TENANTS: usize = 16_384;
 /// Components and versions that are remembered.
 const KNOWN: usize = 65_536;
 /// How long what another process changed may be unknown here.
-const STALE: Duration = Duration::from_secs(1);
+pub(crate) const STALE: Duration = Duration::from_secs(1);
 /// How long an upload waits for those before it.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Recorded requests that a scenario must have for a certification to be with them.
-const RECORDED: usize = 10;
-/// What is said of stream operators.
-const NO_OPERATORS: &str = "stream operators of tenants are taken and kept, and do not run yet";
+pub(crate) const RECORDED: usize = 10;
 /// How often a document that somebody else changed is changed again.
 const ATTEMPTS: usize = 5;
 
@@ -79,20 +77,27 @@ pub struct Parts {
     pub cache: Arc<ComponentCache>,
     /// What admits and compiles.
     pub compiler: Compiler,
+    /// What stream operators follow; none where another program keeps the logs.
+    pub logs: Option<Logs>,
 }
 
+/// The components whose operators follow a tenant's log, and since when that is known.
+type Following = Cache<Tenant, (Arc<Vec<Head>>, Instant)>;
 type Remembered<T> = Cache<(Tenant, String), (Option<Arc<T>>, Instant)>;
 
 /// Everything about tenants' components.
 #[derive(Clone)]
 pub struct Components {
     settings: Arc<Settings>,
-    files: Arc<ComponentFiles>,
+    pub(crate) files: Arc<ComponentFiles>,
     sources: Sources,
     recorder: Arc<Recorder>,
-    serving: Arc<Serving>,
+    pub(crate) logs: Option<Logs>,
+    pub(crate) serving: Arc<Serving>,
     heads: Arc<Remembered<Head>>,
     versions: Arc<Remembered<Version>>,
+    /// Those whose operators follow the log.
+    pub(crate) following: Arc<Following>,
     at_work: Arc<Cache<(Tenant, String), Arc<AtWork>>>,
     of_tenants: Arc<Cache<Tenant, Arc<OfTenant>>>,
     /// Uploads and certifications of all tenants together.
@@ -112,7 +117,7 @@ impl Components {
     /// # Errors
     /// When what components import cannot be offered.
     pub fn new(engines: &Engines, parts: Parts, settings: Settings) -> wasmtime::Result<Self> {
-        let Parts { files, sources, recorder, cache, compiler } = parts;
+        let Parts { files, sources, recorder, cache, compiler, logs } = parts;
         let sandbox = Sandbox::new(engines.tenants())?;
         Ok(Self {
             settings: Arc::new(settings),
@@ -120,6 +125,8 @@ impl Components {
             files,
             sources,
             recorder,
+            logs,
+            following: Arc::new(Cache::new(TENANTS)),
             heads: Arc::new(Cache::new(KNOWN)),
             versions: Arc::new(Cache::new(KNOWN)),
             at_work: Arc::new(Cache::new(limits::COMPONENTS_READY)),
@@ -172,7 +179,12 @@ impl Components {
         let sha256 = digest(&wasm);
         let admitted = self.serving.admit(&sha256, &wasm).await?;
         let version = Version::new(admitted, sha256, wasm.len() as u64);
-        if let Err(reason) = self.serving.compiled(&version) {
+        let fits = match self.serving.compiled(&version) {
+            Ok(Some(ready)) => self.serving.sandbox.fits(&ready.stage).await,
+            Ok(None) => Ok(()),
+            Err(reason) => Err(reason),
+        };
+        if let Err(reason) = fits {
             self.serving.forget(&version.sha256);
             let help = "build it for the world as it is in the WIT package `funnelweb:tenant@0.1.0`, with fewer globals, \
                         tables and memories";
@@ -233,13 +245,17 @@ impl Components {
         params: Option<Map<String, Value>>,
     ) -> Result<Version, Refusal> {
         let version = self.stored(tenant, name, version).await?;
-        if version.world == World::Aggregate {
-            return Err(Refusal::NotCertified(NO_OPERATORS.to_owned()));
-        }
         let scenario = self.scenario(tenant, scenario_id).await?;
-        let params = params.unwrap_or_else(|| params_in(&scenario, tenant, &version));
-        let ready = self.ready_now(tenant, &version).await?;
-        let certificate = self.replay(tenant, &version, &ready, scenario_id, &params).await;
+        let certificate = if version.world == World::Aggregate {
+            if params.is_some_and(|params| !params.is_empty()) {
+                return Err(Refusal::invalid("params", "a stream operator takes none".to_owned()));
+            }
+            self.try_operator(tenant, &version, scenario_id).await?
+        } else {
+            let params = params.unwrap_or_else(|| params_in(&scenario, tenant, &version));
+            let ready = self.ready_now(tenant, &version).await?;
+            self.replay(tenant, &version, &ready, scenario_id, &params).await
+        };
         self.change_version(tenant, name, &version.version, |stored| {
             stored.certificate = Some(certificate.clone());
         })
@@ -305,7 +321,8 @@ impl Components {
     }
 
     /// Has a version run wherever a config names the component without a version. Requests
-    /// under way end with the one they began with.
+    /// under way end with the one they began with. A stream operator takes what comes from now
+    /// on; one that declares what the version before it did goes on where that one is.
     ///
     /// # Errors
     /// When there is none, or it has not passed and no operator says so.
@@ -317,14 +334,18 @@ impl Components {
         override_token: Option<&str>,
     ) -> Result<Head, Refusal> {
         self.allow(tenant, name, version, override_token).await?;
+        let stored = self.stored(tenant, name, version).await?;
+        let begins = self.begins(tenant, &stored).await?;
+        let mut ended = None;
         let head = self
             .change_head(tenant, name, |head| {
                 head.activate(version);
+                ended = begins.clone().and_then(|begins| begins.follow(head));
                 Ok(())
             })
             .await?;
+        self.end_operator(tenant, ended).await?;
         // Ready before the next request asks, if it can be.
-        let stored = self.stored(tenant, name, version).await?;
         if let Err(reason) = self.serving.get(tenant, &stored).await {
             tracing::info!(%tenant, component = %name, version, %reason, "component is activated");
         }
@@ -340,9 +361,6 @@ impl Components {
         override_token: Option<&str>,
     ) -> Result<(), Refusal> {
         let stored = self.stored(tenant, name, version).await?;
-        if stored.world == World::Aggregate {
-            return Err(Refusal::NotCertified(NO_OPERATORS.to_owned()));
-        }
         match (override_token, &self.settings.operator_token) {
             _ if stored.may_run() => Ok(()),
             (None, _) => Err(Refusal::NotCertified(match &stored.certificate {
@@ -371,6 +389,10 @@ impl Components {
             if !(*percent > 0.0 && *percent <= 100.0) {
                 return Err(Refusal::invalid("percent", format!("must be above 0 and at most 100, got {percent}")));
             }
+            if self.stored(tenant, name, version).await?.world == World::Aggregate {
+                let message = "there are no requests that a stream operator could have a part of: activate the version";
+                return Err(Refusal::invalid("version", message.to_owned()));
+            }
             self.allow(tenant, name, version, None).await?;
         }
         self.change_head(tenant, name, |head| {
@@ -396,18 +418,28 @@ impl Components {
     /// When none did.
     pub async fn roll_back(&self, tenant: &Tenant, name: &str) -> Result<Head, Refusal> {
         let (_, versions) = self.files.records(tenant).await?;
-        let is_there = |version: &String| versions.iter().any(|other| other.name == name && other.version == *version);
-        self.change_head(tenant, name, |head| {
-            // Those that were deleted meanwhile are passed over.
-            while head.previous.pop_if(|version| !is_there(version)).is_some() {}
-            let Some(before) = head.previous.pop() else {
-                return Err(Refusal::InUse(format!("no version of `{name}` was active before")));
-            };
-            head.active = Some(before);
-            head.canary = None;
-            Ok(())
-        })
-        .await
+        let head = self.files.head(tenant, name).await?.ok_or_else(|| Refusal::NoComponent(name.to_owned()))?;
+        let find = |version: &String| versions.iter().find(|other| other.name == name && other.version == *version);
+        // Those that were deleted meanwhile are passed over.
+        let Some(before) = head.previous.iter().rev().find_map(find) else {
+            return Err(Refusal::InUse(format!("no version of `{name}` was active before")));
+        };
+        let begins = self.begins(tenant, before).await?;
+        let mut ended = None;
+        let head = self
+            .change_head(tenant, name, |head| {
+                let Some(at) = head.previous.iter().rposition(|version| *version == before.version) else {
+                    return Err(contended());
+                };
+                head.previous.truncate(at);
+                head.active = Some(before.version.clone());
+                head.canary = None;
+                ended = begins.clone().and_then(|begins| begins.follow(head));
+                Ok(())
+            })
+            .await?;
+        self.end_operator(tenant, ended).await?;
+        Ok(head)
     }
 
     /// Has none of its versions run, or again.
@@ -445,6 +477,8 @@ impl Components {
         if version.is_none() {
             let as_read = Precondition::Version(head.document_version);
             self.files.documents.delete(tenant, Collection::Components, head.key(), as_read).await.map_err(conflict)?;
+            let operator = head.follows.as_ref().map(|follows| funnelweb_stream::own::name(name, follows.since_ms));
+            self.end_operator(tenant, operator).await?;
         }
         for version in of {
             let any = Precondition::None;
@@ -541,7 +575,7 @@ impl Components {
         if head.disabled { Err(Missing::Disabled(name.to_owned())) } else { Ok(head) }
     }
 
-    async fn picked(&self, tenant: &Tenant, name: &str, version: &str) -> Result<Picked, Missing> {
+    pub(crate) async fn picked(&self, tenant: &Tenant, name: &str, version: &str) -> Result<Picked, Missing> {
         let of = || (name.to_owned(), version.to_owned());
         let Some(known) = self.known_version(tenant, name, version).await? else {
             let (name, version) = of();
@@ -577,7 +611,7 @@ impl Components {
     }
 
     /// A version that is compiled, here and now if need be.
-    async fn ready_now(&self, tenant: &Tenant, version: &Version) -> Result<Arc<Ready>, Refusal> {
+    pub(crate) async fn ready_now(&self, tenant: &Tenant, version: &Version) -> Result<Arc<Ready>, Refusal> {
         let begin = Instant::now();
         loop {
             match self.serving.get(tenant, version).await {
@@ -622,6 +656,7 @@ impl Components {
 
     fn forget(&self, tenant: &Tenant, name: &str, version: Option<&str>) {
         self.heads.remove(&(tenant.clone(), name.to_owned()));
+        self.following.remove(tenant);
         if let Some(version) = version {
             self.versions.remove(&(tenant.clone(), at_work_key(name, version)));
         }
@@ -640,7 +675,7 @@ impl Components {
         &self,
         tenant: &Tenant,
         name: &str,
-        change: impl Fn(&mut Head) -> Result<(), Refusal>,
+        mut change: impl FnMut(&mut Head) -> Result<(), Refusal>,
     ) -> Result<Head, Refusal> {
         for _ in 0..ATTEMPTS {
             let head = self.files.head(tenant, name).await?;

@@ -51,7 +51,7 @@ impl ComponentFiles {
             let page = self.documents.query(tenant, Collection::Components, query).await?;
             for record in page.documents.iter().filter_map(Record::read) {
                 match record {
-                    Record::Head(head) => heads.push(head),
+                    Record::Head(head) => heads.push(*head),
                     Record::Version(version) => versions.push(*version),
                 }
             }
@@ -64,7 +64,7 @@ impl ComponentFiles {
 
     pub(crate) async fn head(&self, tenant: &Tenant, name: &str) -> Result<Option<Head>, StoreError> {
         Ok(match self.record(tenant, Key::of_tenant(name)).await? {
-            Some(Record::Head(head)) => Some(head),
+            Some(Record::Head(head)) => Some(*head),
             _ => None,
         })
     }

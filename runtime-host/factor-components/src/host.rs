@@ -108,10 +108,10 @@ impl Own {
                 version
             })
             .collect();
-        let Head { name, world, active, previous, canary, disabled, created_at, updated_at, .. } = head;
+        let Head { name, world, active, previous, canary, disabled, follows, created_at, updated_at, .. } = head;
         json!({
             "stage": format!("{tenant}/{name}"), "name": name, "world": world, "active": active,
-            "previous": previous.last(), "canary": canary, "disabled": disabled,
+            "previous": previous.last(), "canary": canary, "disabled": disabled, "follows": follows,
             "created_at": created_at, "updated_at": updated_at, "versions": versions,
         })
     }

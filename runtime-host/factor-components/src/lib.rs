@@ -10,12 +10,14 @@
 //!
 //! [`Components`] does everything: [`Components::add`] takes an upload,
 //! [`Components::certify`] and [`Components::activate`] bring it into service, and
-//! [`Components::pick`] is what a request asks for.
+//! [`Components::pick`] is what a request asks for. Stream operators take the tenant's events
+//! instead, from their activation on: those are [`OwnOperator`]s.
 
 mod calls;
 mod catalogue;
 mod certificate;
 pub mod certify;
+pub mod certify_operator;
 mod components;
 mod effect;
 mod files;
@@ -23,6 +25,8 @@ pub mod gate;
 mod handles;
 pub mod host;
 pub mod metrics;
+mod operator;
+mod operators;
 mod pick;
 pub mod record;
 pub mod recorder;
@@ -38,6 +42,8 @@ pub use catalogue::{Catalogue, OfRequest, Sources};
 pub use components::{Components, Parts, Settings};
 pub use files::ComponentFiles;
 pub use funnelweb_admission::World;
+pub use operator::OwnOperator;
+pub use operators::Logs;
 pub use pick::{Missing, NoAnswer, Picked, Who};
 pub use recorder::Recorder;
 pub use refusal::Refusal;

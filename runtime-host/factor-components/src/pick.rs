@@ -7,13 +7,14 @@ use std::{
 };
 
 use funnelweb_bindings::{
-    stages::{rank, recall, rerank},
+    stages::{AggregateStage, rank, recall, rerank},
     types::{ColumnSpec, ParamError, RequestContext, Requirements},
 };
 use funnelweb_core::limits;
 use funnelweb_engine::bounded;
 use funnelweb_tenant_store::{Error as StoreError, Refused, Tenant};
 use tokio::sync::Semaphore;
+use wasmtime::Store;
 
 use crate::{
     Catalogue,
@@ -23,7 +24,7 @@ use crate::{
     handles::Known,
     metrics,
     record::{Version, columns},
-    sandbox::{Fault, Given, Ran},
+    sandbox::{Fault, Given, Guest, Ran},
     serving::{Ready, Serving},
     usage::{AtWork, Skip},
 };
@@ -88,25 +89,29 @@ pub enum Missing {
 
 /// What one tenant's components share.
 pub(crate) struct OfTenant {
-    pub(crate) budget: Budget,
+    /// Of calls that a request waits for.
+    pub(crate) budget: Arc<Budget>,
+    /// Of stream operators: they take nothing from requests.
+    pub(crate) operators: Arc<Budget>,
     pub(crate) places: Semaphore,
 }
 
 impl OfTenant {
     pub(crate) fn new(a_second: Duration) -> Self {
-        Self { budget: Budget::new(a_second, Instant::now()), places: Semaphore::new(limits::TENANT_COMPONENT_CALLS) }
+        let budget = || Arc::new(Budget::new(a_second, Instant::now()));
+        Self { budget: budget(), operators: budget(), places: Semaphore::new(limits::TENANT_COMPONENT_CALLS) }
     }
 }
 
 /// Who pays for a call.
 struct Bill {
     tenant: Tenant,
-    of_tenant: Arc<OfTenant>,
+    budget: Arc<Budget>,
 }
 
 impl Bill {
     fn pay(self, busy: Duration) {
-        self.of_tenant.budget.spend(busy, Instant::now());
+        self.budget.spend(busy, Instant::now());
         metrics::took(self.tenant.as_str(), busy.as_secs_f64());
     }
 }
@@ -168,7 +173,7 @@ impl Picked {
         }
         // Whenever it is asked, it answers the same.
         let given = Given::new(0, 0);
-        let said = self.call(async |bill: Bill| {
+        let said = self.call(&self.of_tenant.budget, async |bill: Bill| {
             let Ran { answer, spent, known } = self.callee().check(given, |busy| bill.pay(busy), params).await;
             let answer = answer.map(|said| (said, known));
             Ran { answer, spent, known: Known::default() }
@@ -194,7 +199,8 @@ impl Picked {
             allowed: columns(&self.version.reads.columns),
         });
         let given = Given { catalogue: Some(catalogue), ..Given::new(*now_ms, *seed) };
-        self.call(async |bill: Bill| self.callee().recall(given, |busy| bill.pay(busy), request).await).await
+        let recall = async |bill: Bill| self.callee().recall(given, |busy| bill.pay(busy), request).await;
+        self.call(&self.of_tenant.budget, recall).await
     }
 
     /// A score for each candidate.
@@ -203,7 +209,8 @@ impl Picked {
     /// When it has none.
     pub async fn rank(&self, request: &mut rank::RankRequest) -> Result<Vec<f32>, NoAnswer> {
         let given = given(&request.context);
-        self.call(async |bill: Bill| self.callee().rank(given, |busy| bill.pay(busy), request).await).await
+        let rank = async |bill: Bill| self.callee().rank(given, |busy| bill.pay(busy), request).await;
+        self.call(&self.of_tenant.budget, rank).await
     }
 
     /// The list after the rule, which keeps the contract.
@@ -212,7 +219,17 @@ impl Picked {
     /// When it has none.
     pub async fn rerank(&self, request: &mut rerank::RerankRequest) -> Result<rerank::Reranked, NoAnswer> {
         let given = given(&request.context);
-        self.call(async |bill: Bill| self.callee().rerank(given, |busy| bill.pay(busy), request).await).await
+        let rerank = async |bill: Bill| self.callee().rerank(given, |busy| bill.pay(busy), request).await;
+        self.call(&self.of_tenant.budget, rerank).await
+    }
+
+    /// What a stream operator answers.
+    pub(crate) async fn operate<R>(
+        &self,
+        work: impl AsyncFnOnce(&AggregateStage, &mut Store<Guest>) -> wasmtime::Result<Result<R, String>>,
+    ) -> Result<R, NoAnswer> {
+        let operate = async |bill: Bill| self.callee().operate(|busy| bill.pay(busy), work).await;
+        self.call(&self.of_tenant.operators, operate).await
     }
 
     fn callee(&self) -> Callee<'_> {
@@ -221,8 +238,8 @@ impl Picked {
 
     /// Makes a call, unless the tenant's components had their time, are too many, or this
     /// one failed again and again.
-    async fn call<R>(&self, make: impl AsyncFnOnce(Bill) -> Ran<R>) -> Result<R, NoAnswer> {
-        if !self.of_tenant.budget.has(Instant::now()) {
+    async fn call<R>(&self, budget: &Arc<Budget>, make: impl AsyncFnOnce(Bill) -> Ran<R>) -> Result<R, NoAnswer> {
+        if !budget.has(Instant::now()) {
             return Err(self.skipped(Skip::Budget, "the tenant's components had their time of the processors"));
         }
         let Ok(_place) = tokio::time::timeout(limits::COMPONENT_TIMEOUT, self.of_tenant.places.acquire()).await else {
@@ -231,7 +248,8 @@ impl Picked {
         let called = self.at_work.breaker.call(
             |fault: &Fault| fault.kind.is_its_own(),
             async || {
-                let Ran { answer, spent, .. } = make(self.bill()).await;
+                let bill = Bill { tenant: self.tenant.clone(), budget: Arc::clone(budget) };
+                let Ran { answer, spent, .. } = make(bill).await;
                 let outcome = match &answer {
                     Ok(_) => {
                         self.at_work.answered(&spent);
@@ -254,10 +272,6 @@ impl Picked {
                 Err(self.skipped(Skip::Resting, &format!("it rests, since it failed again and again: {last}")))
             }
         }
-    }
-
-    fn bill(&self) -> Bill {
-        Bill { tenant: self.tenant.clone(), of_tenant: Arc::clone(&self.of_tenant) }
     }
 
     fn skipped(&self, skip: Skip, reason: &str) -> NoAnswer {

@@ -6,6 +6,7 @@ use funnelweb_admission::{Admitted, Manifest, Reads, UserPart, World};
 use funnelweb_bindings::types::{ColumnKind, ColumnSpec, Personal};
 use funnelweb_core::time;
 use funnelweb_factor_documents::store::{Document, Key};
+use funnelweb_stream::operator::{Declaration, Field, Window};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -33,6 +34,9 @@ pub struct Head {
     /// Whether none runs.
     #[serde(default)]
     pub disabled: bool,
+    /// Of a stream operator that was activated once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub follows: Option<Follows>,
     /// Set by the store.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
@@ -42,6 +46,73 @@ pub struct Head {
     /// Of the document that it was read from.
     #[serde(skip)]
     pub document_version: u64,
+}
+
+/// How a stream operator follows its tenant's log. For as long as its versions declare the
+/// same, each goes on with what those before it aggregated.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Follows {
+    /// The offset of the first event that it takes.
+    pub begins: u64,
+    /// When it began, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// What its versions declare.
+    pub declared: Declared,
+}
+
+/// What a stream operator declares.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Declared {
+    /// Events that are equal in these are aggregated together.
+    pub key: Vec<KeyField>,
+    /// How long a window is.
+    pub window_ms: u64,
+    /// From one window's begin to the next one's.
+    pub slide_ms: u64,
+    /// How long after its end a window takes events.
+    pub allowed_lateness_ms: u64,
+}
+
+/// What a key is made of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum KeyField {
+    /// The event's scenario.
+    Scenario,
+    /// Its user.
+    User,
+    /// Its item.
+    Item,
+    /// Its group of an experiment.
+    Group,
+}
+
+impl From<Declaration> for Declared {
+    fn from(declaration: Declaration) -> Self {
+        let Declaration { key, window, allowed_lateness_ms } = declaration;
+        let field = |field: Field| match field {
+            Field::Scenario => KeyField::Scenario,
+            Field::User => KeyField::User,
+            Field::Item => KeyField::Item,
+            Field::Group => KeyField::Group,
+        };
+        let key = key.into_iter().map(field).collect();
+        Self { key, window_ms: window.size_ms, slide_ms: window.slide_ms, allowed_lateness_ms }
+    }
+}
+
+impl From<Declared> for Declaration {
+    fn from(declared: Declared) -> Self {
+        let Declared { key, window_ms, slide_ms, allowed_lateness_ms } = declared;
+        let field = |field: KeyField| match field {
+            KeyField::Scenario => Field::Scenario,
+            KeyField::User => Field::User,
+            KeyField::Item => Field::Item,
+            KeyField::Group => Field::Group,
+        };
+        let key = key.into_iter().map(field).collect();
+        Self { key, window: Window { size_ms: window_ms, slide_ms }, allowed_lateness_ms }
+    }
 }
 
 /// A version that runs for a part of the requests.
@@ -126,7 +197,7 @@ pub struct Admission {
 #[derive(Debug, Clone, PartialEq)]
 pub enum Record {
     /// Of a component.
-    Head(Head),
+    Head(Box<Head>),
     /// Of a version.
     Version(Box<Version>),
 }
@@ -141,7 +212,7 @@ impl Record {
             return Some(Self::Version(Box::new(Version { document_version: document.version, ..version })));
         }
         let head: Head = serde_json::from_str(&document.body).ok()?;
-        Some(Self::Head(Head { document_version: document.version, ..head }))
+        Some(Self::Head(Box::new(Head { document_version: document.version, ..head })))
     }
 }
 
@@ -156,6 +227,7 @@ impl Head {
             previous: Vec::new(),
             canary: None,
             disabled: false,
+            follows: None,
             created_at: None,
             updated_at: None,
             document_version: 0,
@@ -307,7 +379,7 @@ pub(crate) mod tests {
         let (head, version) = (Head::new("boost", World::Rank), version("boost", "1"));
         let document = |key, body| Document { key, body, version: 7 };
         let read = Record::read(&document(head.key(), serde_json::to_string(&head).unwrap()));
-        assert_eq!(read, Some(Record::Head(Head { document_version: 7, ..head.clone() })));
+        assert_eq!(read, Some(Record::Head(Box::new(Head { document_version: 7, ..head.clone() }))));
         let read = Record::read(&document(version.key(), serde_json::to_string(&version).unwrap()));
         assert_eq!(read, Some(Record::Version(Box::new(Version { document_version: 7, ..version.clone() }))));
         assert_eq!(Record::read(&document(head.key(), "{}".to_owned())), None);

@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use funnelweb_admission::World;
 use funnelweb_bindings::{
-    stages::{RankStagePre, RecallStagePre, RerankStagePre},
+    stages::{AggregateStagePre, RankStagePre, RecallStagePre, RerankStagePre},
     types::StageError,
 };
 use funnelweb_core::limits;
@@ -23,6 +23,8 @@ use crate::{
     values,
 };
 
+/// Part of what the engine says of functions of other types.
+const MISMATCH: &str = "type mismatch";
 /// How much longer than a computing guest a waiting one is given, so that the former is
 /// stopped by its own clock, which says so precisely.
 const GRACE: Duration = Duration::from_millis(5);
@@ -42,8 +44,8 @@ pub enum Stage {
     Rank(RankStagePre<Guest>),
     /// A rerank rule.
     Rerank(RerankStagePre<Guest>),
-    /// A stream operator; what runs it makes its own of it.
-    Aggregate(Component),
+    /// A stream operator.
+    Aggregate(AggregateStagePre<Guest>),
 }
 
 /// The data of one instance.
@@ -173,6 +175,12 @@ pub struct Spent {
     pub printed: String,
 }
 
+impl Spent {
+    pub(crate) fn micros(&self) -> u64 {
+        u64::try_from(self.busy.as_micros()).unwrap_or(u64::MAX)
+    }
+}
+
 /// What came of a call.
 #[derive(Debug)]
 pub struct Ran<R> {
@@ -215,11 +223,31 @@ impl Sandbox {
             World::Recall => Stage::Recall(RecallStagePre::new(self.recall.instantiate_pre(component)?)?),
             World::Rank => Stage::Rank(RankStagePre::new(self.pure.instantiate_pre(component)?)?),
             World::Rerank => Stage::Rerank(RerankStagePre::new(self.pure.instantiate_pre(component)?)?),
-            World::Aggregate => {
-                self.pure.instantiate_pre(component)?;
-                Stage::Aggregate(component.clone())
-            }
+            World::Aggregate => Stage::Aggregate(AggregateStagePre::new(self.pure.instantiate_pre(component)?)?),
         })
+    }
+
+    /// Whether a component has functions of its world's types, which is seen when there is an
+    /// instance of it. What else that runs into is seen where it is called.
+    ///
+    /// # Errors
+    /// Which function has others.
+    pub(crate) async fn fits(&self, stage: &Stage) -> Result<(), String> {
+        let mut unlike = Ok(());
+        let instantiate = async |store: &mut Store<Guest>| {
+            let made = match stage {
+                Stage::Recall(pre) => pre.instantiate_async(store).await.map(drop),
+                Stage::Rank(pre) => pre.instantiate_async(store).await.map(drop),
+                Stage::Rerank(pre) => pre.instantiate_async(store).await.map(drop),
+                Stage::Aggregate(pre) => pre.instantiate_async(store).await.map(drop),
+            };
+            let made = made.map_err(|error| format!("{error:#}"));
+            unlike =
+                made.map_err(bounded).or_else(|reason| if reason.contains(MISMATCH) { Err(reason) } else { Ok(()) });
+            Ok(())
+        };
+        let _ = self.run(Given::new(0, 0), |_| {}, instantiate).await;
+        unlike
     }
 
     /// Runs a call on a new instance's store. `began` is called with what it took of a
@@ -281,6 +309,7 @@ impl Sandbox {
         let mut store = Store::new(&self.engine, guest);
         store.limiter(|guest| &mut guest.limiter);
         store.set_hostcall_fuel(limits::COMPONENT_ANSWER_BYTES);
+        store.set_max_component_handles(limits::COMPONENT_HANDLES);
         store
     }
 }

@@ -39,7 +39,7 @@ const RETRY: Duration = Duration::from_secs(15);
 
 /// A component that is ready.
 pub(crate) struct Ready {
-    pub(crate) stage: Stage,
+    pub(crate) stage: Arc<Stage>,
     pub(crate) schema: Option<Schema>,
     /// Seconds since the process began to serve.
     used: AtomicU64,
@@ -54,7 +54,7 @@ enum State {
 
 /// What is ready and what is becoming so.
 pub(crate) struct Serving {
-    pub(crate) sandbox: Sandbox,
+    pub(crate) sandbox: Arc<Sandbox>,
     files: Arc<ComponentFiles>,
     cache: Arc<ComponentCache>,
     compiler: Compiler,
@@ -73,7 +73,7 @@ impl Serving {
         compiler: Compiler,
     ) -> Arc<Self> {
         let serving = Arc::new(Self {
-            sandbox,
+            sandbox: Arc::new(sandbox),
             files,
             cache,
             compiler,
@@ -164,6 +164,7 @@ impl Serving {
         let stage = stage.map_err(|error| bounded(format!("it does not fit its world: {error:#}")))?;
         let schema = version.params_schema.as_ref().map(Schema::new).transpose();
         let schema = schema.map_err(|refused| refused.to_string())?;
+        let stage = Arc::new(stage);
         let ready = Arc::new(Ready { stage, schema, used: AtomicU64::new(self.began.elapsed().as_secs()) });
         self.known.insert(version.sha256.clone(), State::Ready(Arc::clone(&ready)));
         Ok(Some(ready))

@@ -10,7 +10,7 @@ use std::{
 };
 
 use funnelweb_core::{limits, time};
-use funnelweb_engine::Histogram;
+use funnelweb_engine::{Histogram, breaks_a_line};
 use funnelweb_tenant_store::{Breaker, lock};
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -132,7 +132,9 @@ impl AtWork {
         log.push_str(&time::format_ms(u64::try_from(now.as_millis()).unwrap_or_default()));
         log.push(' ');
         // What a terminal would take for a command is none.
-        log.extend(printed.chars().map(|of| if of.is_control() && of != '\n' && of != '\t' { '\u{fffd}' } else { of }));
+        log.extend(
+            printed.chars().map(|of| if breaks_a_line(of) && of != '\n' && of != '\t' { '\u{fffd}' } else { of }),
+        );
         log.push('\n');
         let surplus = log.len().saturating_sub(limits::COMPONENT_LOG_BYTES);
         let whole = (surplus..=log.len()).find(|at| log.is_char_boundary(*at)).unwrap_or_default();
@@ -196,7 +198,7 @@ mod tests {
         let at_work = AtWork::new();
         at_work.answered(&spent("\u{1b}[2Jhello\tyou\n\u{202e}there"));
         let printed = at_work.printed();
-        assert!(printed.contains("Z \u{fffd}[2Jhello\tyou\n"), "{printed:?}");
+        assert!(printed.contains("Z \u{fffd}[2Jhello\tyou\n\u{fffd}there"), "{printed:?}");
         (0..limits::COMPONENT_LOG_BYTES).for_each(|at| at_work.answered(&spent(&format!("é{at}"))));
         let printed = at_work.printed();
         assert!(printed.len() <= limits::COMPONENT_LOG_BYTES && printed.len() > limits::COMPONENT_LOG_BYTES - 4);

@@ -14,7 +14,7 @@ use anyhow::{Context as _, anyhow, bail};
 use funnelweb_admission::Compiler;
 use funnelweb_dispatch::{Capabilities, Dispatcher};
 use funnelweb_engine::{ComponentCache, Engines};
-use funnelweb_factor_components::{Components, Parts, Settings};
+use funnelweb_factor_components::{Components, Logs, Parts, Settings};
 use funnelweb_factor_models::{Models, Sandbox};
 use funnelweb_factor_outbound_redis::Outbound;
 use funnelweb_jobs::{Jobs, Options as JobOptions};
@@ -66,6 +66,7 @@ pub struct App {
     router: Router,
     endpoints: Vec<Arc<Endpoint>>,
     operators: Vec<(String, Component)>,
+    components: Components,
     stages: Engine,
 }
 
@@ -103,7 +104,7 @@ impl App {
             learned: Arc::clone(&stores.learned),
             jobs: jobs.clone(),
             models,
-            components,
+            components: components.clone(),
             key_values: Arc::clone(&stores.key_values),
             redis: Outbound::new(),
             dispatcher: Arc::clone(&dispatcher),
@@ -116,7 +117,8 @@ impl App {
         let operators = compiled.iter().filter(|(entry, _)| entry.funnelweb.role == Role::Aggregate);
         let operators = operators.map(|(entry, component)| (entry.id.clone(), component.clone())).collect();
         let stages = engines.stages().clone();
-        Ok(Self { stores, dispatcher, jobs, router: Router::new(&manifest), endpoints, operators, stages })
+        let router = Router::new(&manifest);
+        Ok(Self { stores, dispatcher, jobs, router, endpoints, operators, components, stages })
     }
 
     /// What follows the logs with the application's operators, and what takes their
@@ -135,6 +137,7 @@ impl App {
             tracing::warn!("no component aggregates behaviours: hot lists, counters and preferences stay as they are");
         }
         let streams = Streams::new(Arc::clone(&self.stores.events), state, operators, grown);
+        let streams = streams.with_own(Arc::new(self.components.clone()));
         let (streams, log) = match kafka {
             Some((log, shards)) => (streams.with_shards(shards), Some(log)),
             None => (streams, None),
@@ -270,7 +273,11 @@ fn components(
     let program = std::env::current_exe().context("this program's own file")?;
     let compiler = Compiler::new(program, [ADMIT]);
     let (files, recorder) = (Arc::clone(&stores.components), Arc::clone(&stores.recorder));
-    let parts = Parts { files, sources: stores.sources(), recorder, cache, compiler };
+    let logs = stores
+        .streams
+        .as_ref()
+        .map(|streams| Logs { events: Arc::clone(&stores.events), state: Arc::clone(&streams.state) });
+    let parts = Parts { files, sources: stores.sources(), recorder, cache, compiler, logs };
     Components::new(engines, parts, settings).map_err(|error| anyhow!("{error:#}"))
 }
 

@@ -9,6 +9,7 @@ mod inside;
 mod precompute;
 pub mod runtime_config;
 pub mod sample;
+pub mod sample_events;
 pub mod stores;
 mod sync;
 mod works;

@@ -173,22 +173,13 @@ impl Sample {
     /// # Errors
     /// When there is none, or one does not read.
     pub fn all(folder: &Path, reads: &Reads) -> anyhow::Result<Vec<(String, Self)>> {
-        let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
-        let mut samples = Vec::new();
-        for entry in entries {
-            let path = entry.with_context(|| format!("reading {}", folder.display()))?.path();
-            if path.extension().is_none_or(|extension| extension != "json") {
-                continue;
-            }
-            let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
-            let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-            samples.push((name, Self::parse(&text, reads).with_context(|| path.display().to_string())?));
-        }
-        if samples.is_empty() {
-            bail!("{}: there is no sample (a file *.json)", folder.display());
-        }
-        samples.sort_by(|(one, _), (other, _)| one.cmp(other));
-        Ok(samples)
+        texts(folder)?
+            .into_iter()
+            .map(|(name, text)| {
+                let sample = Self::parse(&text, reads).with_context(|| format!("{}/{name}.json", folder.display()))?;
+                Ok((name, sample))
+            })
+            .collect()
     }
 
     /// A sample from its text, for a component that reads this.
@@ -275,6 +266,29 @@ impl Sample {
         let name = |handle: &u64| self.ids.get(handle).cloned().unwrap_or_else(|| format!("the handle {handle}"));
         handles.iter().map(name).collect()
     }
+}
+
+/// What is written in the samples of a folder, by their files' names.
+///
+/// # Errors
+/// When there is none, or one cannot be read.
+pub(crate) fn texts(folder: &Path) -> anyhow::Result<Vec<(String, String)>> {
+    let entries = fs::read_dir(folder).with_context(|| format!("reading {}", folder.display()))?;
+    let mut texts = Vec::new();
+    for entry in entries {
+        let path = entry.with_context(|| format!("reading {}", folder.display()))?.path();
+        if path.extension().is_none_or(|extension| extension != "json") {
+            continue;
+        }
+        let name = path.file_stem().unwrap_or_default().to_string_lossy().into_owned();
+        let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+        texts.push((name, text));
+    }
+    if texts.is_empty() {
+        bail!("{}: there is no sample (a file *.json)", folder.display());
+    }
+    texts.sort();
+    Ok(texts)
 }
 
 fn listed(names: &[String]) -> String {

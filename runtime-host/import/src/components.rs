@@ -98,6 +98,16 @@ impl Client {
         self.told("POST", &format!("{}/{word}", of(name)?), None)
     }
 
+    /// Deletes a version that does not run, or a disabled component. Not repeated: what is
+    /// gone is not there a second time.
+    ///
+    /// # Errors
+    /// As [`Client::push_component`].
+    pub fn delete_component(&self, name: &str, version: Option<&str>) -> Result<()> {
+        let path = version.map_or_else(|| of(name), |version| of_version(name, version))?;
+        self.call_once("DELETE", &path).map(drop)
+    }
+
     /// What a version printed.
     ///
     /// # Errors

@@ -65,19 +65,28 @@ pub struct Engine {
     log: Arc<dyn Events>,
     store: Arc<dyn StreamStore>,
     shards: Option<Arc<dyn Shards>>,
+    /// Whether all events are read from the log itself.
+    is_whole: bool,
 }
 
 impl Engine {
     /// Over a log, with state in `store`.
     #[must_use]
     pub fn new(log: Arc<dyn Events>, store: Arc<dyn StreamStore>) -> Self {
-        Self { log, store, shards: None }
+        Self { log, store, shards: None, is_whole: false }
     }
 
     /// Over logs that go on in shards, of which `shards` knows.
     #[must_use]
     pub fn with_shards(self, shards: Arc<dyn Shards>) -> Self {
         Self { shards: Some(shards), ..self }
+    }
+
+    /// Over the logs themselves, also where others follow them in shards: for operators
+    /// that have no place in any.
+    #[must_use]
+    pub fn whole(self) -> Self {
+        Self { shards: None, is_whole: true, ..self }
     }
 
     /// Where the state is.
@@ -93,7 +102,7 @@ impl Engine {
     pub async fn step(&self, tenant: &Tenant, operator: &dyn Operator, now_ms: u64) -> Result<Outcome, StepError> {
         let main = Place::main(tenant, operator.name());
         let turn = self.turn(main, operator, now_ms).await?;
-        let until = self.store.log_until(tenant).await?;
+        let until = if self.is_whole { u64::MAX } else { self.store.log_until(tenant).await? };
         let shards = self.shards.as_ref().filter(|_| turn.before.has_taken(until));
         // Those that speak again first: to fire drops panes.
         let step = match turn.again().await? {
@@ -180,7 +189,8 @@ impl Engine {
         let tenant = &turn.place.tenant;
         // Before it is read: what is there by now is in it.
         let is_open = self.shards.is_some() && self.log.is_on_its_way(tenant, until).await?;
-        let mut events = self.log.read(tenant, turn.before.next, limits::STREAM_EVENTS).await?;
+        let from = turn.before.next.max(turn.operator.begins());
+        let mut events = self.log.read(tenant, from, limits::STREAM_EVENTS).await?;
         events.retain(|stored| stored.offset <= until);
         if !events.is_empty() {
             return Ok(Ok(turn.take(&events, now_ms).await?));

@@ -8,7 +8,7 @@
 //! ```
 //!
 //! [`Streams`] follows all logs; [`Watched`] tells it which have grown. Where a log comes in
-//! parts, [`shards`] are what it has beside.
+//! parts, [`shards`] are what it has beside. Tenants have operators of their [`own`].
 
 mod component;
 #[cfg(any(test, feature = "conformance"))]
@@ -18,12 +18,14 @@ mod evaluate;
 pub mod exposition;
 pub mod key;
 pub mod operator;
+pub mod own;
 mod service;
 pub mod shards;
 mod shared;
 mod sqlite;
 pub mod store;
 mod sums;
+pub mod trial;
 mod turn;
 mod watched;
 mod window;

@@ -17,6 +17,11 @@ pub trait Operator: Send + Sync + 'static {
     /// Which events go together.
     fn declaration(&self) -> &Declaration;
 
+    /// The offset of the first event that it is to take.
+    fn begins(&self) -> u64 {
+        0
+    }
+
     /// An accumulator of each batch's events alone, in order.
     async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure>;
 

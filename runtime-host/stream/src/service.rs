@@ -1,5 +1,6 @@
-//! Following the logs: a tenant's operators run when its log has grown, and when windows
-//! come to their end. Tenants take turns, and operators within a tenant's.
+//! Following the logs: operators run when a tenant's log has grown, and when windows come
+//! to their end. Tenants take turns, and operators within a tenant's. What tenants bring has
+//! turns apart from the application's, and fewer of them at once.
 
 use std::{
     collections::{HashMap, HashSet, VecDeque},
@@ -12,8 +13,9 @@ use funnelweb_tenant_store::lock;
 use tokio::task::JoinSet;
 
 use crate::{
-    engine::{Engine, Outcome},
+    engine::{Engine, Outcome, SOON_MS},
     operator::Operator,
+    own::{self, Own, OwnOperators},
     shards::Shards,
     shared::{self, Led},
     store::{StreamStore, Tenant},
@@ -31,10 +33,20 @@ const TURN: Duration = Duration::from_millis(200);
 pub struct Streams {
     engine: Engine,
     operators: Vec<Arc<dyn Operator>>,
+    own: Option<Arc<dyn OwnOperators>>,
     grown: Arc<Grown>,
     led: Led,
     /// Operators that failed with a tenant's log, and until when they are not asked.
     wait: Mutex<HashMap<(Tenant, String), u64>>,
+}
+
+/// Whose operators have a turn.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// The application's.
+    Application,
+    /// The tenant's own.
+    Own,
 }
 
 /// What a tenant's turn came to.
@@ -56,27 +68,74 @@ struct Turn {
 }
 
 /// Tenants whose turn comes, first come, first served.
-#[derive(Default)]
 struct Line {
+    /// How many may have theirs at once.
+    places: usize,
     order: VecDeque<Tenant>,
     waiting: HashSet<Tenant>,
     busy: HashSet<Tenant>,
+    /// Those that wait for a time, in milliseconds since 1970.
+    later: HashMap<Tenant, u64>,
 }
 
 impl Line {
+    fn new(places: usize) -> Self {
+        Self { places, order: VecDeque::new(), waiting: HashSet::new(), busy: HashSet::new(), later: HashMap::new() }
+    }
+
     fn add(&mut self, tenant: Tenant) {
         if self.waiting.insert(tenant.clone()) {
             self.order.push_back(tenant);
         }
     }
 
-    /// The first that nobody is at.
+    /// Those whose time has come.
+    fn wake(&mut self, now_ms: u64) {
+        let woken: Vec<Tenant> = self.later.extract_if(|_, at_ms| *at_ms <= now_ms).map(|(tenant, _)| tenant).collect();
+        woken.into_iter().for_each(|tenant| self.add(tenant));
+    }
+
+    /// The first that nobody is at, if there is a place.
     fn next(&mut self) -> Option<Tenant> {
+        if self.busy.len() >= self.places {
+            return None;
+        }
         let place = self.order.iter().position(|tenant| !self.busy.contains(tenant))?;
         let tenant = self.order.remove(place)?;
         self.waiting.remove(&tenant);
+        self.later.remove(&tenant);
         self.busy.insert(tenant.clone());
         Some(tenant)
+    }
+
+    /// Its turn is over.
+    fn done(&mut self, tenant: Tenant, next: Next) {
+        self.busy.remove(&tenant);
+        match next {
+            Next::Now => self.add(tenant),
+            Next::At(at_ms) => drop(self.later.insert(tenant, at_ms)),
+            Next::Rests => {}
+        }
+    }
+}
+
+/// The lines of both sides.
+struct Lines {
+    application: Line,
+    own: Line,
+}
+
+impl Lines {
+    fn of(&mut self, side: Side) -> &mut Line {
+        match side {
+            Side::Application => &mut self.application,
+            Side::Own => &mut self.own,
+        }
+    }
+
+    fn next(&mut self) -> Option<(Tenant, Side)> {
+        let application = self.application.next().map(|tenant| (tenant, Side::Application));
+        application.or_else(|| Some((self.own.next()?, Side::Own)))
     }
 }
 
@@ -90,7 +149,13 @@ impl Streams {
         grown: Arc<Grown>,
     ) -> Self {
         let led = Led::new(Arc::clone(&store));
-        Self { engine: Engine::new(log, store), operators, grown, led, wait: Mutex::default() }
+        Self { engine: Engine::new(log, store), operators, own: None, grown, led, wait: Mutex::default() }
+    }
+
+    /// Has tenants' own operators follow their logs, too.
+    #[must_use]
+    pub fn with_own(self, own: Arc<dyn OwnOperators>) -> Self {
+        Self { own: Some(own), ..self }
     }
 
     /// Operators over logs that go on in shards, of which `shards` knows. Whoever reads
@@ -131,8 +196,9 @@ impl Streams {
         }
     }
 
-    /// Follows the logs until it is dropped. As many tenants at once as there are cores.
-    /// Where other processes do so too, each tenant is followed by one of them at a time.
+    /// Follows the logs until it is dropped. As many tenants at once as there are cores, and
+    /// half as many with operators of their own. Where other processes do so too, each tenant
+    /// is followed by one of them at a time.
     pub async fn follow(self: Arc<Self>) {
         let look = async {
             loop {
@@ -149,26 +215,33 @@ impl Streams {
     async fn follow_all(self: Arc<Self>) {
         self.grown.followed_by(self.operators.iter().map(|operator| operator.name().to_owned()).collect());
         let at_once = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let mut line = Line::default();
-        let mut later: HashMap<Tenant, u64> = HashMap::new();
+        let mut lines = Lines { application: Line::new(at_once), own: Line::new(at_once.div_ceil(2)) };
         let mut turns = JoinSet::new();
-        let mut of_turns: HashMap<tokio::task::Id, Tenant> = HashMap::new();
+        let mut of_turns: HashMap<tokio::task::Id, (Tenant, Side)> = HashMap::new();
         let mut tick = tokio::time::interval(if self.store().is_shared() { shared::TICK } else { TICK });
         loop {
-            self.grown.take().into_iter().for_each(|tenant| line.add(tenant));
-            while turns.len() < at_once
-                && let Some(tenant) = line.next()
-            {
-                later.remove(&tenant);
+            for tenant in self.grown.take() {
+                if self.own.is_some() {
+                    lines.own.add(tenant.clone());
+                }
+                lines.application.add(tenant);
+            }
+            while let Some((tenant, side)) = lines.next() {
                 let (this, of) = (Arc::clone(&self), tenant.clone());
-                let turn = turns.spawn(async move { this.turn(of).await });
-                of_turns.insert(turn.id(), tenant);
+                let turn = turns.spawn(async move {
+                    match side {
+                        Side::Application => this.turn(of).await,
+                        Side::Own => this.own_turn(&of).await,
+                    }
+                });
+                of_turns.insert(turn.id(), (tenant, side));
             }
             tokio::select! {
                 () = self.grown.grows() => {}
                 _ = tick.tick() => {
-                    let now = now_ms();
-                    later.extract_if(|_, at_ms| *at_ms <= now).for_each(|(tenant, _)| line.add(tenant));
+                    let now_ms = now_ms();
+                    lines.application.wake(now_ms);
+                    lines.own.wake(now_ms);
                 }
                 Some(done) = turns.join_next_with_id() => {
                     let (id, turn) = match done {
@@ -176,16 +249,13 @@ impl Streams {
                         // It panicked, and said so.
                         Err(error) => (error.id(), Turn { next: Next::At(now_ms() + RETRY_MS), left: true }),
                     };
-                    let Some(tenant) = of_turns.remove(&id) else { continue };
-                    line.busy.remove(&tenant);
-                    if !turn.left && !line.waiting.contains(&tenant) {
+                    let Some((tenant, side)) = of_turns.remove(&id) else { continue };
+                    let line = lines.of(side);
+                    // On tenants' own nobody waits.
+                    if side == Side::Application && !turn.left && !line.waiting.contains(&tenant) {
                         self.grown.taken(&tenant);
                     }
-                    match turn.next {
-                        Next::Now => line.add(tenant),
-                        Next::At(at_ms) => drop(later.insert(tenant, at_ms)),
-                        Next::Rests => {}
-                    }
+                    line.done(tenant, turn.next);
                 }
             }
         }
@@ -200,25 +270,76 @@ impl Streams {
         let mut at_once = JoinSet::new();
         for operator in &self.operators {
             let (this, operator, tenant) = (Arc::clone(&self), Arc::clone(operator), tenant.clone());
-            at_once.spawn(async move { this.go_on(operator.as_ref(), &tenant).await });
+            at_once.spawn(async move { this.go_on(&this.engine, operator.as_ref(), &tenant).await });
         }
-        let (mut more, mut failed, mut at_ms, mut steps) = (false, false, None, 0);
+        let mut all = All::default();
         while let Some(went) = at_once.join_next().await {
             // One that panicked said so.
-            let (made, went) = went.unwrap_or_else(|_| (0, Went::Wrong(now_ms() + RETRY_MS)));
-            steps += made;
-            match went {
-                Went::On => more = true,
-                Went::ToTheEnd(until) => at_ms = until.into_iter().chain(at_ms).min(),
-                Went::Wrong(until) => {
-                    failed = true;
-                    at_ms = Some(until).into_iter().chain(at_ms).min();
-                }
-            }
+            all.add(went.unwrap_or_else(|_| (0, Went::Wrong(now_ms() + RETRY_MS))));
         }
-        let next = if more { Next::Now } else { at_ms.map_or(Next::Rests, Next::At) };
-        let next = if failed { next } else { self.led.after(&tenant, steps, next).await };
-        Turn { next, left: more || failed }
+        let next = all.next();
+        let next = if all.failed { next } else { self.led.after(&tenant, Side::Application, all.steps, next).await };
+        Turn { next, left: all.more || all.failed }
+    }
+
+    /// Has a tenant's own operators go on with its log, one after the other.
+    async fn own_turn(&self, tenant: &Tenant) -> Turn {
+        let Some(own) = &self.own else { return Turn { next: Next::Rests, left: false } };
+        let Own { operators, waits } = match own.of(tenant).await {
+            Ok(own) => own,
+            Err(error) => {
+                tracing::warn!(tenant = tenant.as_str(), %error, "it cannot be told which operators a tenant has");
+                return Turn { next: Next::At(now_ms() + RETRY_MS), left: true };
+            }
+        };
+        if operators.is_empty() && !waits {
+            return Turn { next: Next::Rests, left: false };
+        }
+        if let Some((later, _)) = self.led.wait(tenant).await {
+            return Turn { next: later, left: true };
+        }
+        // Of shards they know nothing.
+        let engine = self.engine.clone().whole();
+        let mut all = All::default();
+        for operator in operators {
+            all.add(self.go_on(&engine, operator.as_ref(), tenant).await);
+        }
+        if waits {
+            all.add((0, Went::ToTheEnd(Some(now_ms() + SOON_MS))));
+        }
+        let next = self.led.after(tenant, Side::Own, all.steps, all.next()).await;
+        Turn { next, left: all.more || all.failed || waits }
+    }
+}
+
+/// What the operators of a turn came to, together.
+#[derive(Default)]
+struct All {
+    steps: usize,
+    more: bool,
+    failed: bool,
+    at_ms: Option<u64>,
+}
+
+impl All {
+    fn add(&mut self, (steps, went): (usize, Went)) {
+        self.steps += steps;
+        let at_ms = match went {
+            Went::On => {
+                self.more = true;
+                None
+            }
+            Went::ToTheEnd(until) => until,
+            Went::Wrong(until) => {
+                self.failed = true;
+                Some(until)
+            }
+        };
+        self.at_ms = at_ms.into_iter().chain(self.at_ms).min();
+    }
+
+    fn next(&self) -> Next {
+        if self.more { Next::Now } else { self.at_ms.map_or(Next::Rests, Next::At) }
     }
 }
 
@@ -235,7 +356,7 @@ enum Went {
 impl Streams {
     /// Has an operator make steps for a while; how many. One that failed waits, whatever
     /// comes meanwhile.
-    async fn go_on(&self, operator: &dyn Operator, tenant: &Tenant) -> (usize, Went) {
+    async fn go_on(&self, engine: &Engine, operator: &dyn Operator, tenant: &Tenant) -> (usize, Went) {
         let place = (tenant.clone(), operator.name().to_owned());
         let waits_until = lock(&self.wait).get(&place).copied();
         if let Some(until) = waits_until.filter(|until| *until > now_ms()) {
@@ -244,7 +365,7 @@ impl Streams {
         let begin = Instant::now();
         let mut steps = 0;
         loop {
-            match self.engine.step(tenant, operator, now_ms()).await {
+            match engine.step(tenant, operator, now_ms()).await {
                 Ok(Outcome::Advanced) => {
                     steps += 1;
                     if begin.elapsed() > TURN {
@@ -256,9 +377,17 @@ impl Streams {
                     return (steps, Went::ToTheEnd(until));
                 }
                 Err(error) => {
-                    tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
+                    // What becomes of its own, the tenant is told where it asks for it.
+                    if own::component(operator.name()).is_some() {
+                        tracing::debug!(tenant = tenant.as_str(), %error, "a tenant's operator waits");
+                    } else {
+                        tracing::warn!(tenant = tenant.as_str(), %error, "an operator waits");
+                    }
                     let until = now_ms() + RETRY_MS;
-                    lock(&self.wait).insert(place, until);
+                    let mut wait = lock(&self.wait);
+                    // Of those that are gone nothing is left.
+                    wait.retain(|_, until| now_ms() < until.saturating_add(RETRY_MS));
+                    wait.insert(place, until);
                     return (steps, Went::Wrong(until));
                 }
             }
@@ -277,7 +406,7 @@ mod tests {
     #[test]
     fn tenants_take_turns_and_one_at_a_time() {
         let tenant = |name: &str| Tenant::new(name).unwrap();
-        let mut line = Line::default();
+        let mut line = Line::new(2);
         for name in ["a", "b", "a"] {
             line.add(tenant(name));
         }
@@ -286,7 +415,14 @@ mod tests {
         line.add(tenant("a"));
         assert_eq!((line.next(), line.next()), (Some(tenant("b")), None));
         line.add(tenant("c"));
-        line.busy.remove(&tenant("a"));
-        assert_eq!((line.next(), line.next()), (Some(tenant("a")), Some(tenant("c"))));
+        line.done(tenant("a"), Next::Rests);
+        assert_eq!((line.next(), line.next()), (Some(tenant("a")), None), "there are two places");
+        line.done(tenant("b"), Next::At(7));
+        assert_eq!((line.next(), line.next()), (Some(tenant("c")), None));
+        line.done(tenant("c"), Next::Rests);
+        line.wake(6);
+        assert_eq!(line.next(), None);
+        line.wake(7);
+        assert_eq!(line.next(), Some(tenant("b")));
     }
 }

@@ -11,7 +11,7 @@ use std::{
 use funnelweb_tenant_store::lock;
 
 use crate::{
-    service::{Next, now_ms},
+    service::{Next, Side, now_ms},
     store::{StreamStore, Tenant},
 };
 
@@ -29,13 +29,21 @@ const LOOK: Duration = Duration::from_secs(10);
 /// The tenants that this process leads.
 pub(crate) struct Led {
     store: Arc<dyn StreamStore>,
-    /// When those that made a step did so last.
-    last: Mutex<HashMap<Tenant, Instant>>,
+    at_work: Mutex<HashMap<Tenant, AtWork>>,
+}
+
+/// What the operators of a tenant that is led are at.
+#[derive(Default)]
+struct AtWork {
+    /// When one of them made a step last.
+    last: Option<Instant>,
+    /// When there is something to do again, by side, in milliseconds since 1970.
+    wakes: HashMap<Side, u64>,
 }
 
 impl Led {
     pub(crate) fn new(store: Arc<dyn StreamStore>) -> Self {
-        Self { store, last: Mutex::default() }
+        Self { store, at_work: Mutex::default() }
     }
 
     /// When to try again, if it cannot be followed here, and whether another process
@@ -52,29 +60,34 @@ impl Led {
                 false
             }
         };
-        lock(&self.last).remove(tenant);
+        lock(&self.at_work).remove(tenant);
         Some((Next::At(now_ms() + TRY_MS), another))
     }
 
-    /// What comes after a turn of so many steps that came to `next`.
-    pub(crate) async fn after(&self, tenant: &Tenant, steps: usize, next: Next) -> Next {
+    /// What comes after a turn of so many steps that came to `next`. The tenant is left
+    /// when neither side has had a step for a while.
+    pub(crate) async fn after(&self, tenant: &Tenant, side: Side, steps: usize, next: Next) -> Next {
         if !self.store.is_shared() || next == Next::Now {
             return next;
         }
-        let is_active = {
-            let mut last = lock(&self.last);
-            if steps > 0 {
-                last.insert(tenant.clone(), Instant::now());
-            }
-            last.get(tenant).is_some_and(|last| last.elapsed() < IDLE)
-        };
         let wake_ms = if let Next::At(at_ms) = next { Some(at_ms) } else { None };
+        let (is_active, first_ms) = {
+            let mut at_work = lock(&self.at_work);
+            let of = at_work.entry(tenant.clone()).or_default();
+            if steps > 0 {
+                of.last = Some(Instant::now());
+            }
+            match wake_ms {
+                Some(at_ms) => drop(of.wakes.insert(side, at_ms)),
+                None => drop(of.wakes.remove(&side)),
+            }
+            (of.last.is_some_and(|last| last.elapsed() < IDLE), of.wakes.values().min().copied())
+        };
         if is_active {
             let look_ms = now_ms() + POLL_MS;
             return Next::At(wake_ms.map_or(look_ms, |at_ms| at_ms.min(look_ms)));
         }
-        lock(&self.last).remove(tenant);
-        if let Err(error) = self.store.leave(tenant, wake_ms).await {
+        if let Err(error) = self.store.leave(tenant, first_ms).await {
             // It ends by itself.
             tracing::debug!(tenant = tenant.as_str(), %error, "a log is not left");
         }

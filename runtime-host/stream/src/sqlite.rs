@@ -17,8 +17,10 @@ use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::{
     key::{text, values},
+    own,
     store::{
-        Counters, DeadLetter, Due, Error, Pane, Panes, Place, Progress, Published, Series, Step, StreamStore, Tenant,
+        Counters, DeadLetter, Due, ENDED, Error, Pane, Panes, Place, Progress, Published, Series, Step, StreamStore,
+        Tenant,
     },
 };
 
@@ -179,13 +181,13 @@ impl StreamStore for SqliteStreams {
 
     async fn positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error> {
         self.read(tenant, |connection| {
-            let mut select =
-                connection.prepare_cached("SELECT operator, next, newest_ms FROM stream_progress ORDER BY operator")?;
+            let sql = "SELECT operator, next, newest_ms FROM stream_progress WHERE next < ? ORDER BY operator";
+            let mut select = connection.prepare_cached(sql)?;
             let position = |row: &rusqlite::Row<'_>| {
                 let (next, newest_ms) = (row.get::<_, i64>(1)?.cast_unsigned(), row.get::<_, i64>(2)?.cast_unsigned());
                 Ok(Position { operator: row.get(0)?, next, newest_ms })
             };
-            let positions = select.query_map([], position)?;
+            let positions = select.query_map([clamp(ENDED)], position)?;
             Ok(positions.collect::<Result<_, _>>()?)
         })
         .await
@@ -202,6 +204,19 @@ impl StreamStore for SqliteStreams {
             for Position { operator, next, newest_ms } in &positions {
                 insert.execute(params![operator, clamp(*next), clamp(*newest_ms)])?;
             }
+            Ok(())
+        })
+        .await
+    }
+
+    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<(), Error> {
+        let file = self.stores.open(tenant).await?;
+        let operator = operator.to_owned();
+        file.write(Durability::Durable, move |write| {
+            write.execute("DELETE FROM stream_panes WHERE operator = ?", [&operator])?;
+            write.execute("DELETE FROM stream_due WHERE operator = ?", [&operator])?;
+            let sql = "INSERT OR REPLACE INTO stream_progress VALUES (?, ?, 0, 0, NULL, NULL)";
+            write.execute(sql, params![operator, clamp(ENDED)])?;
             Ok(())
         })
         .await
@@ -415,23 +430,28 @@ fn bury(write: &Write<'_>, operator: &str, dead: &[DeadLetter]) -> Result<(), Er
 /// would be one more is counted as such.
 fn count(write: &Write<'_>, counts: Vec<(Series, f64)>) -> Result<Vec<(Series, f64)>, Error> {
     let mut update = write.prepare_cached("UPDATE counters SET value = value + ? WHERE name = ? AND labels = ?")?;
-    let mut room = None;
+    let mut room = [None, None];
     let mut counted = Vec::with_capacity(counts.len());
     let mut lost = 0.0;
     for (series, amount) in counts {
         let labels = serde_json::to_string(&series.labels).unwrap_or_default();
         if update.execute(params![amount, series.name, labels])? == 0 {
-            let left = match room {
+            // Those of the tenant's operators take no other's room.
+            let is_own = series.name.starts_with(own::METRICS);
+            let [others, own] = &mut room;
+            let (room, most) = if is_own { (own, limits::METRIC_OWN_SERIES) } else { (others, limits::METRIC_SERIES) };
+            let left = match *room {
                 Some(left) => left,
                 None => {
-                    let count: i64 = write.query_row("SELECT count(*) FROM counters", [], |row| row.get(0))?;
-                    limits::METRIC_SERIES as i64 - count
+                    let sql = "SELECT count(*) FROM counters WHERE (substr(name, 1, length(?1)) = ?1) = ?2";
+                    let count: i64 = write.query_row(sql, params![own::METRICS, is_own], |row| row.get(0))?;
+                    most as i64 - count
                 }
             };
-            // What tells of the tenant's operators always has room.
-            let own = series.name.starts_with("stream_");
-            room = Some(left - i64::from(!own));
-            if left <= 0 && !own {
+            // What tells of operators always has room.
+            let always = series.name.starts_with("stream_");
+            *room = Some(left - i64::from(!always));
+            if left <= 0 && !always {
                 lost += 1.0;
                 continue;
             }

@@ -23,6 +23,9 @@ pub struct Place {
     pub shard: u32,
 }
 
+/// Where an operator is that takes nothing any more: behind all offsets.
+pub const ENDED: u64 = i64::MAX.cast_unsigned();
+
 /// The shard that is the tenant's log itself.
 pub const MAIN: u32 = 0;
 
@@ -212,12 +215,16 @@ pub trait StreamStore: Send + Sync + 'static {
     /// drops panes, which are then those of all shards, and only it speaks.
     async fn commit(&self, place: &Place, before: Progress, step: Step) -> Result<bool, Error>;
 
-    /// How far all operators have come.
+    /// How far all operators have come, without those that were ended.
     async fn positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error>;
 
     /// Has operators go on from there: those that are named, or else all of them, from
     /// the offset `next`. Not while they follow.
     async fn set_positions(&self, tenant: &Tenant, to: Result<Vec<Position>, u64>) -> Result<(), Error>;
+
+    /// Has an operator take nothing any more, whoever still asks it, and deletes what it
+    /// keeps. What it changed elsewhere stays.
+    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<(), Error>;
 
     /// Messages of a topic from `offset` on.
     async fn published(&self, tenant: &Tenant, topic: &str, offset: u64, limit: u32) -> Result<Vec<Published>, Error>;

@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// Counters with these names are the host's.
-const OWN: [&str; 4] = ["http_", "metric_", "stage_", "stream_"];
+const OWN: [&str; 5] = ["http_", "metric_", "own_stream_", "stage_", "stream_"];
 
 /// A scenario, what of it, and a half-life in seconds.
 type Place = (String, String, u32);
@@ -76,6 +76,29 @@ impl Sums {
             }
         }
         Ok(sums)
+    }
+
+    /// Each amount, under a name that says what it is of.
+    pub(crate) fn amounts(&self) -> BTreeMap<String, f64> {
+        let mut amounts = BTreeMap::new();
+        for (Series { name, labels }, amount) in &self.metrics {
+            amounts.insert(format!("metric {name} {labels:?}"), *amount);
+        }
+        for ((scenario, item, _), Warmth { weight, .. }) in &self.heat {
+            amounts.insert(format!("heat of {item} in {scenario}"), *weight);
+        }
+        for ((item, field), amount) in &self.counts {
+            amounts.insert(format!("count {field} of {item}"), *amount);
+        }
+        for ((scenario, user, _), Learnt { preferences, counters, .. }) in &self.tastes {
+            for ((field, value), amount) in preferences {
+                amounts.insert(format!("preference of {user} in {scenario} for {field} {value}"), *amount);
+            }
+            for (name, amount) in counters {
+                amounts.insert(format!("counter {name} of {user} in {scenario}"), *amount);
+            }
+        }
+        amounts
     }
 
     fn learn(&mut self, taste: Taste) {

@@ -9,6 +9,7 @@ use crate::{
     engine::{IDLE_MS, SOON_MS, StepError},
     evaluate::{Group, alive, check_accumulator, check_count, evaluate},
     operator::{self, Aggregated, Batch, Failure, Field, Message, Operator, Output, show},
+    own,
     shards::{Shard, Shards},
     store::{DeadLetter, Due, Error, Pane, Panes, Place, Progress, Series, Step, StreamStore},
     window::Windows,
@@ -305,25 +306,28 @@ impl Turn<'_> {
         }
         let outputs = self.operator.summary(&all).await?;
         check_count("summary", outputs.len(), all.len())?;
-        let mut messages = Vec::new();
-        for outputs in outputs {
-            if outputs.len() > limits::STREAM_OUTPUTS {
-                let rule = format!("summary: at most {} a window, got {}", limits::STREAM_OUTPUTS, outputs.len());
-                return Err(Failure::guest(rule));
-            }
-            for Output::Publish(message) in outputs {
-                check_message(&message)?;
-                messages.push(message);
-            }
-        }
-        Ok(messages)
+        let messages = outputs.into_iter().map(messages).collect::<Result<Vec<_>, _>>()?;
+        Ok(messages.into_iter().flatten().collect())
     }
 
     /// A counter of the engine's own.
     fn own(&self, what: &str) -> Series {
-        let labels = vec![("operator".to_owned(), self.name().to_owned())];
-        Series { name: format!("stream_{what}_total"), labels }
+        let (name, operator) = match own::component(self.name()) {
+            Some(component) => (format!("{}stream_{what}_total", own::METRICS), component),
+            None => (format!("stream_{what}_total"), self.name()),
+        };
+        Series { name, labels: vec![("operator".to_owned(), operator.to_owned())] }
     }
+}
+
+/// What a window says, checked.
+pub(crate) fn messages(outputs: Vec<Output>) -> Result<Vec<Message>, Failure> {
+    if outputs.len() > limits::STREAM_OUTPUTS {
+        let rule = format!("summary: at most {} a window, got {}", limits::STREAM_OUTPUTS, outputs.len());
+        return Err(Failure::guest(rule));
+    }
+    let checked = |Output::Publish(message)| check_message(&message).map(|()| message);
+    outputs.into_iter().map(checked).collect()
 }
 
 fn check_message(message: &Message) -> Result<(), Failure> {

@@ -12,6 +12,7 @@ use funnelweb_tenant_store::lock;
 use tokio::sync::Notify;
 
 use crate::{
+    own,
     shards::{Shard, Shards},
     store::{Error, MAIN, Place, Progress, StreamStore, Tenant},
 };
@@ -211,7 +212,9 @@ impl Events for Watched {
         if self.shards.is_some() {
             let (until, last) = (self.state.log_until(tenant).await?, self.log.last_offset(tenant).await?);
             // Shards have what comes after it, and were taken to their ends.
-            for position in positions.iter_mut().filter(|position| position.next.max(1) > until) {
+            let in_shards =
+                |position: &&mut Position| position.next.max(1) > until && own::component(&position.operator).is_none();
+            for position in positions.iter_mut().filter(in_shards) {
                 position.next = last.saturating_add(1);
             }
         }

@@ -26,7 +26,7 @@ fn components(engines: &Engines, stores: &Stores, folder: &TempDir) -> Component
     let cache = Arc::new(ComponentCache::new(folder.path().join("components")).unwrap());
     let compiler = Compiler::new(std::env::current_exe().unwrap(), ["admit-component"]);
     let (files, recorder) = (Arc::clone(&stores.components), Arc::clone(&stores.recorder));
-    let parts = Parts { files, sources: stores.sources(), recorder, cache, compiler };
+    let parts = Parts { files, sources: stores.sources(), recorder, cache, compiler, logs: None };
     // One tenant asks all the time.
     let settings = Settings { tenant_time: std::time::Duration::from_secs(64), ..Settings::default() };
     Components::new(engines, parts, settings).unwrap()

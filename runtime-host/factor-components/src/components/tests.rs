@@ -2,15 +2,18 @@ use std::fs;
 
 use funnelweb_blob_store::FileBlobs;
 use funnelweb_factor_documents::SqliteDocuments;
+use funnelweb_factor_events::SqliteEvents;
 use funnelweb_factor_learned::LearnedModels;
 use funnelweb_factor_live::SqliteLive;
 use funnelweb_factor_vectors::EmbeddedVectors;
+use funnelweb_stream::{SqliteStreams, operator::Failure, own::OwnOperators};
 use funnelweb_tenant_store::TenantStores;
 
 use super::*;
 use crate::{
     NoAnswer, certify,
-    record::{ShareOf, tests::version},
+    operators::Begins,
+    record::{Declared, Follows, ShareOf, tests::version},
     recorder::tests::request,
     sandbox::{Fault, FaultKind, Ran},
     usage::Skip,
@@ -30,7 +33,10 @@ impl Setup {
         let engines = Engines::new().unwrap();
         let files = Arc::new(TenantStores::new(folder.path()).unwrap());
         let documents = Arc::new(SqliteDocuments::new(Arc::clone(&files)).unwrap());
-        let live = Arc::new(SqliteLive::new(files).unwrap());
+        let live = Arc::new(SqliteLive::new(Arc::clone(&files)).unwrap());
+        let events = SqliteEvents::new(Arc::clone(&files), &documents, &live).unwrap();
+        let state = Arc::new(SqliteStreams::new(files, &events).unwrap());
+        let logs = Some(Logs { events: Arc::new(events), state });
         let blobs = Arc::new(FileBlobs::new(folder.path()).unwrap());
         let learned = Arc::new(LearnedModels::new(blobs.clone(), Arc::new(EmbeddedVectors::new(folder.path()))));
         let sources = Sources { documents: documents.clone(), live, learned };
@@ -40,6 +46,7 @@ impl Setup {
             recorder: Arc::default(),
             cache: Arc::new(ComponentCache::new(folder.path().join("components")).unwrap()),
             compiler: Compiler::new("/bin/false", [""; 0]),
+            logs,
         };
         let components = Components::new(&engines, parts, Settings::default()).unwrap();
         Self { folder, engines, components, acme: Tenant::new("acme").unwrap() }
@@ -47,14 +54,18 @@ impl Setup {
 
     /// A case of the corpus, as if it had been admitted.
     async fn with(&self, case: &str) -> String {
-        let wasm = funnelweb_corpus::cases().into_iter().find(|of| of.name == case).unwrap().upload;
+        let found = funnelweb_corpus::cases().into_iter().find(|of| of.name == case).unwrap();
+        let (wasm, is_operator) = (found.upload, found.world == funnelweb_corpus::World::Aggregate);
+        let world = if is_operator { World::Aggregate } else { World::Rerank };
         let sha256 = digest(&wasm);
         let code = self.engines.tenants().precompile_component(&wasm).unwrap();
         let file = self.components.serving.file(&sha256);
         fs::write(file, code).unwrap();
-        let stored = Version { sha256, overridden: true, ..version(case, "1") };
-        let mut head = Head::new(case, World::Rerank);
-        head.activate("1");
+        let stored = Version { sha256, world, overridden: true, ..version(case, "1") };
+        let mut head = Head::new(case, world);
+        if !is_operator {
+            head.activate("1");
+        }
         let new = vec![document(stored.key(), &stored), document(head.key(), &head)];
         let documents = &self.components.files.documents;
         documents.insert_many(&self.acme, Collection::Components, new, false).await.unwrap();
@@ -269,6 +280,68 @@ async fn who_runs_what_is_one_write() {
     components.set_disabled(acme, &name, true).await.unwrap();
     components.delete(acme, &name, None).await.unwrap();
     assert_eq!(components.list(acme).await.unwrap(), []);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_follows_from_its_activation_on() {
+    let setup = Setup::new();
+    let (components, acme) = (&setup.components, &setup.acme);
+    let name = setup.with("plain-aggregate").await;
+    assert!(components.of(acme).await.unwrap().operators.is_empty());
+    let follows = components.activate(acme, &name, "1", None).await.unwrap().follows.unwrap();
+    assert_eq!((follows.begins, follows.declared.window_ms, follows.declared.slide_ms), (1, 60_000, 60_000));
+    let operator = components.of(acme).await.unwrap().operators.pop().unwrap();
+    assert_eq!((operator.begins(), operator.declaration().key.len()), (1, 0));
+    assert_eq!(operator.aggregate(&[]).await, Ok(Vec::new()));
+    let usage = serde_json::to_value(components.usage(acme, &name, "1").await.unwrap()).unwrap();
+    assert_eq!((&usage["calls"], &usage["ok"]), (&1.into(), &1.into()), "{usage}");
+
+    // It pays from a purse of its own.
+    let of_tenant = components.of_tenant(acme);
+    let all = limits::TENANT_COMPONENT_TIME * limits::TENANT_COMPONENT_BURST * 2;
+    of_tenant.budget.spend(all, Instant::now());
+    assert!(operator.aggregate(&[]).await.is_ok());
+    of_tenant.operators.spend(all, Instant::now());
+    assert!(matches!(operator.aggregate(&[]).await, Err(Failure::Host(_))));
+
+    // Another version that declares the same goes on where this one is.
+    let canary = Canary { version: "1".to_owned(), percent: 5.0, of: ShareOf::Users };
+    let refused = components.set_canary(acme, &name, Some(canary)).await;
+    assert!(matches!(&refused, Err(Refusal::Invalid { field, .. }) if field == "version"), "{refused:?}");
+    let again = components.activate(acme, &name, "1", None).await.unwrap().follows.unwrap();
+    assert_eq!(again, follows);
+    components.set_disabled(acme, &name, true).await.unwrap();
+    assert!(components.of(acme).await.unwrap().operators.is_empty());
+    components.delete(acme, &name, None).await.unwrap();
+    let place = funnelweb_stream::store::Place::main(acme, operator.name());
+    let ended = components.logs.as_ref().unwrap().state.progress(&place).await.unwrap();
+    assert_eq!(ended.next, funnelweb_stream::store::ENDED);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_declares_something_else_begins_anew() {
+    let of = |window_ms| Declared { key: Vec::new(), window_ms, slide_ms: window_ms, allowed_lateness_ms: 0 };
+    let mut head = Head::new("tally", World::Aggregate);
+    let begins = |window_ms, at, now_ms| Begins { declared: of(window_ms), at, now_ms };
+    assert_eq!(begins(1000, 5, 10).follow(&mut head), None);
+    assert_eq!(begins(1000, 8, 20).follow(&mut head), None);
+    assert_eq!(head.follows, Some(Follows { begins: 5, since_ms: 10, declared: of(1000) }));
+    assert_eq!(begins(2000, 9, 30).follow(&mut head), Some(funnelweb_stream::own::name("tally", 10)));
+    assert_eq!(head.follows, Some(Follows { begins: 9, since_ms: 30, declared: of(2000) }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operators_certificate_says_what_was_found() {
+    let setup = Setup::new();
+    for (case, failed) in [("plain-aggregate", ""), ("loop-aggregate", "answers")] {
+        let name = setup.with(case).await;
+        let stored = setup.components.stored(&setup.acme, &name, "1").await.unwrap();
+        let certificate = setup.components.try_operator(&setup.acme, &stored, "feed").await.unwrap();
+        assert_eq!(certificate.passed, failed.is_empty(), "{case}: {certificate:?}");
+        let failure = certificate.checks.iter().find(|check| !check.passed).map(|check| check.check.as_str());
+        assert_eq!(failure.unwrap_or_default(), failed, "{case}: {certificate:?}");
+        assert_eq!((certificate.source, certificate.requests), (Source::Samples, 500), "there are no events yet");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -32,6 +32,8 @@ pub enum Component {
     Disable(Named),
     /// Have a disabled component run again.
     Enable(Named),
+    /// Delete a version that does not run, or a disabled component.
+    Delete(Delete),
     /// Show what a version printed lately.
     Logs(Version),
     /// Show what a version did.
@@ -165,6 +167,17 @@ pub struct Tenant {
 pub struct Named {
     /// The component.
     pub name: String,
+    #[command(flatten)]
+    pub of: Tenant,
+}
+
+/// `funnelweb component delete`
+#[derive(Debug, Args)]
+pub struct Delete {
+    /// The component.
+    pub name: String,
+    /// One version of it; without, all of it.
+    pub version: Option<String>,
     #[command(flatten)]
     pub of: Tenant,
 }

@@ -16,7 +16,7 @@ use serde_json::{Map, Value};
 
 use self::project::Project;
 use super::client;
-use crate::cli::component::{Activate, Canary, Certify, Component, Named, Push, Tenant, Version};
+use crate::cli::component::{Activate, Canary, Certify, Component, Delete, Named, Push, Tenant, Version};
 
 /// Runs a command.
 pub fn run(command: &Component) -> anyhow::Result<()> {
@@ -34,6 +34,7 @@ pub fn run(command: &Component) -> anyhow::Result<()> {
         }
         Component::Disable(args) => set_disabled(args, true),
         Component::Enable(args) => set_disabled(args, false),
+        Component::Delete(Delete { name, version, of }) => Ok(connect(of)?.delete_component(name, version.as_deref())?),
         Component::Logs(args) => logs(args),
         Component::Usage(Version { name, version, of }) => {
             told(of, &connect(of)?.component_usage(name, version)?, show::usage)

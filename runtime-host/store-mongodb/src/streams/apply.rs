@@ -8,7 +8,7 @@ use std::{
 use bson::{Bson, Document, doc, oid::ObjectId};
 use funnelweb_core::limits;
 use funnelweb_factor_events::store::Error;
-use funnelweb_stream::store::Series;
+use funnelweb_stream::{own, store::Series};
 use serde_json::json;
 
 use super::{
@@ -28,6 +28,8 @@ const FIELDS_BYTES: usize = 256;
 const REFUSED: &str = "metric_series_refused_total";
 /// Begins the names of counters that always have room.
 const OWN: &str = "stream_";
+/// Sorts behind the names that begin with [`own::METRICS`].
+const OWN_END: &str = "own`";
 
 impl MongoStreams {
     /// Applies a step that was found, or written down, at `begun`. The caller holds the
@@ -170,19 +172,30 @@ impl MongoStreams {
         };
         let ids: Vec<ObjectId> = sums.keys().filter_map(unknown).collect();
         let mut there: HashSet<ObjectId> = HashSet::new();
+        // Tenants' operators take no other's room.
+        let is_own = own::component(&place.operator).is_some();
         let mut room = 0;
         if !ids.is_empty() {
             there.extend(self.store().numbers(COUNTERS, &ids).await?.into_keys());
             there.iter().for_each(|id| self.known.insert(*id, ()));
         }
         if there.len() < ids.len() {
-            let filter = doc! {
+            let mut filter = doc! {
                 "tenant_id": place.tenant.as_str(), "shard": i64::from(place.shard), GONE: { "$exists": false },
             };
+            if is_own {
+                filter.insert("name", doc! { "$gte": own::METRICS, "$lt": OWN_END });
+            } else {
+                filter.insert(
+                    "$or",
+                    [doc! { "name": { "$lt": own::METRICS } }, doc! { "name": { "$gte": OWN_END } }].to_vec(),
+                );
+            }
             let all = self.store().collection(COUNTERS);
             let count = || async { all.count_documents(filter.clone()).await };
             let count = self.store().again("count", count).await?;
-            room = limits::METRIC_SERIES.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
+            let most = if is_own { limits::METRIC_OWN_SERIES } else { limits::METRIC_SERIES };
+            room = most.saturating_sub(usize::try_from(count).unwrap_or(usize::MAX));
         }
         let (mut admitted, mut refused) = (Vec::with_capacity(sums.len()), 0.0);
         for (series, amount) in sums {

@@ -240,6 +240,10 @@ impl StreamStore for MongoStreams {
         self.put_positions(tenant, to).await
     }
 
+    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<(), Error> {
+        self.end(tenant, operator).await
+    }
+
     async fn published(&self, tenant: &Tenant, topic: &str, offset: u64, limit: u32) -> Result<Vec<Published>, Error> {
         self.messages(tenant, topic, offset, limit).await
     }

@@ -9,11 +9,11 @@ use bson::{Bson, Document, doc, oid::ObjectId};
 use funnelweb_factor_events::store::{Error, Position, Tenant};
 use funnelweb_stream::{
     key,
-    store::{MAIN, Place, Progress, Step},
+    store::{ENDED, MAIN, Place, Progress, Step},
 };
 use mongodb::options::ReturnDocument;
 
-use super::{MongoStreams, PROGRESS, STEPS, Stored, before, signed, written::Written};
+use super::{DUE, MongoStreams, PANES, PROGRESS, STEPS, Stored, before, signed, written::Written};
 use crate::{call::Find, codec::date, documents::binary, state::integer};
 
 /// Age after which parts are of a step that was never made.
@@ -240,7 +240,7 @@ impl MongoStreams {
         }
         let all = self.all_progress(tenant).await?;
         let mut positions: BTreeMap<String, Position> = BTreeMap::new();
-        for (place, found) in all {
+        for (place, found) in all.into_iter().filter(|(_, found)| !has_ended(found)) {
             let Progress { next, newest_ms, .. } = progress(&found);
             let new = || Position { operator: place.operator.clone(), next: 0, newest_ms: 0 };
             let position = positions.entry(place.operator.clone()).or_insert_with(new);
@@ -258,8 +258,8 @@ impl MongoStreams {
         let store = self.store();
         let all = store.collection(PROGRESS);
         let others = to.get("").cloned();
-        for (place, _) in self.all_progress(tenant).await? {
-            if place.shard != MAIN {
+        for (place, found) in self.all_progress(tenant).await? {
+            if place.shard != MAIN || has_ended(&found) {
                 continue;
             }
             let position = to.remove(&place.operator);
@@ -290,6 +290,26 @@ impl MongoStreams {
             // What is imported is in no shard, and what shards have of before is in it. Last:
             // nothing of it is read from where operators were before.
             self.read_itself(tenant, self.events.last_given(tenant).await?).await?;
+        }
+        Ok(())
+    }
+
+    /// Has an operator take nothing any more, and deletes what it keeps. It has no shards.
+    pub(super) async fn end(&self, tenant: &Tenant, operator: &str) -> Result<(), Error> {
+        let (store, place) = (self.store(), Place::main(tenant, operator));
+        let _held = store.locks.streams.hold(place.id()).await;
+        if self.find_progress(&place).await?.is_none() {
+            self.begin(&place).await?;
+        }
+        self.complete(&place).await?;
+        let all = store.collection(PROGRESS);
+        let set = doc! { "next": signed(ENDED), "newest_ms": 0_i64, "fired_ms": 0_i64, "firing": Bson::Null };
+        let change = doc! { "$set": set, "$inc": { "number": 1_i64 } };
+        let filter = doc! { "_id": place.id() };
+        store.again("end an operator", || async { all.update_one(filter.clone(), change.clone()).await }).await?;
+        for collection in [PANES, DUE] {
+            let (kept, filter) = (store.collection(collection), place.all());
+            store.again("delete", || async { kept.delete_many(filter.clone()).await }).await?;
         }
         Ok(())
     }
@@ -374,6 +394,10 @@ pub(super) fn progress(found: &Document) -> Progress {
         firing: firing.and_then(|firing| Some((number(firing, "end_ms"), key::values(firing.get_str("key").ok()?)))),
         fence: number(found, "number"),
     }
+}
+
+fn has_ended(found: &Document) -> bool {
+    integer(found, "next") == Some(signed(ENDED))
 }
 
 fn gone(place: &Place) -> Error {

@@ -134,6 +134,7 @@ impl Suite<'_> {
         self.topics_grow().await;
         self.dead_letters_are_newest_first().await;
         self.positions_are_kept_and_set().await;
+        self.an_operator_may_end().await;
         self.what_is_deleted_stays_deleted().await;
         self.tenants_and_operators_are_apart().await;
     }
@@ -423,6 +424,34 @@ impl Suite<'_> {
         assert!(self.store.commit(&Place::main(t, "one"), before, step).await.unwrap());
         let found = self.store.accumulators(&Place::main(t, "one"), vec![pane(&["a"], SECOND)]).await.unwrap();
         assert_eq!(found, [Some(b"y".to_vec())]);
+    }
+
+    async fn an_operator_may_end(&self) {
+        let t = &self.tenant("ended");
+        for operator in ["one", "other"] {
+            let main = Place::main(t, operator);
+            let before = self.store.progress(&main).await.unwrap();
+            let progress = Progress { next: 5, ..before.clone() };
+            let put = vec![(pane(&["a"], SECOND), b"x".to_vec())];
+            let due = vec![(owned(&["a"]), 2 * SECOND)];
+            assert!(self.store.commit(&main, before, Step { progress, put, due, ..Step::default() }).await.unwrap());
+        }
+        let (one, other) = (Place::main(t, "one"), Place::main(t, "other"));
+        let before = self.store.progress(&one).await.unwrap();
+        for operator in ["one", "unheard"] {
+            self.store.end_operator(t, operator).await.unwrap();
+        }
+        // A step that was being made comes to nothing, and no other one begins at the start.
+        let late = Step { progress: Progress { next: 6, ..before.clone() }, ..Step::default() };
+        assert!(!self.store.commit(&one, before, late).await.unwrap());
+        for operator in ["one", "unheard"] {
+            assert_eq!(self.store.progress(&Place::main(t, operator)).await.unwrap().next, ENDED);
+        }
+        assert_eq!(self.store.first_pane(&one, 0).await.unwrap(), None);
+        assert!(self.store.due(&one, SECOND, EVER).await.unwrap().is_empty());
+        assert_eq!(self.store.first_pane(&other, 0).await.unwrap(), Some(SECOND));
+        let positions = self.store.positions(t).await.unwrap();
+        assert_eq!(positions.iter().map(|position| position.operator.as_str()).collect::<Vec<_>>(), ["other"]);
     }
 
     async fn what_is_deleted_stays_deleted(&self) {

@@ -2,6 +2,7 @@
 
 mod changes;
 mod faults;
+mod own;
 mod state;
 mod windows;
 
@@ -32,11 +33,13 @@ use crate::{
     operator::{
         Aggregated, Batch, Change, Declaration, Event, Failure, Field, Message, Metric, Operator, Output, Topic, Window,
     },
-    store::{Place, Series, StreamStore},
+    store::{Place, Series, Step, StreamStore},
 };
 
 /// Counts events, their seconds, and says both of each window; some it cannot take.
 struct Counting {
+    name: String,
+    begins: u64,
     declaration: Declaration,
     poison: fn(&Event) -> bool,
     /// Fails with whatever it is given while this is above 0.
@@ -56,6 +59,8 @@ impl Counting {
         let key = vec![Field::Scenario, Field::Item];
         let declaration = Declaration { key, window: Window { size_ms, slide_ms }, allowed_lateness_ms };
         Self {
+            name: "counting".to_owned(),
+            begins: 0,
             declaration,
             poison: |_| false,
             broken: AtomicUsize::new(0),
@@ -82,7 +87,11 @@ fn read(accumulator: &[u8]) -> Result<(u64, f64), Failure> {
 #[async_trait]
 impl Operator for Counting {
     fn name(&self) -> &str {
-        "counting"
+        &self.name
+    }
+
+    fn begins(&self) -> u64 {
+        self.begins
     }
 
     fn declaration(&self) -> &Declaration {

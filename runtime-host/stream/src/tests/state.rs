@@ -137,6 +137,24 @@ async fn a_file_that_cannot_be_read_hides_no_other_s_counters() {
 }
 
 #[tokio::test]
+async fn own_operators_have_counters_beside_the_others() {
+    let world = World::new();
+    let series = |name: &str, at: usize| {
+        (Series { name: name.to_owned(), labels: vec![("item".to_owned(), format!("i{at}"))] }, 1.0)
+    };
+    let commit = async |counts: Vec<(Series, f64)>| {
+        let before = world.store.progress(&world.place()).await.unwrap();
+        let step = Step { progress: before.clone(), counts, ..Step::default() };
+        assert!(world.store.commit(&world.place(), before, step).await.unwrap());
+    };
+    commit((0..=limits::METRIC_OWN_SERIES).map(|at| series("own_seen_total", at)).collect()).await;
+    assert_eq!(world.counted("own_seen_total").await.len(), limits::METRIC_OWN_SERIES);
+    assert_eq!(world.counted("metric_series_refused_total").await[""], 1.0);
+    commit(vec![series("seen_total", 0), series("own_seen_total", 0)]).await;
+    assert_eq!((world.counted("seen_total").await["i0"], world.counted("own_seen_total").await["i0"]), (1.0, 2.0));
+}
+
+#[tokio::test]
 async fn a_tenant_has_so_many_counters() {
     let (world, operator) = (World::new(), Counting::new(SECOND, SECOND, 0));
     let items: Vec<String> = (0..limits::METRIC_SERIES).map(|at| format!("i{at}")).collect();

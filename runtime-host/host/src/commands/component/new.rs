@@ -28,7 +28,7 @@ pub(super) fn new(args: &New) -> anyhow::Result<()> {
     let places = [("{{name}}", name.as_str()), ("{{tenant}}", tenant.as_str())];
     write(&folder, &template, &places)?;
     println!(
-        "{name}/ is a `{world}` in {lang}. Next:\n\n  cd {name}\n  funnelweb component build\n  funnelweb component test"
+        "{name}/ is for `{world}`, in {lang}. Next:\n\n  cd {name}\n  funnelweb component build\n  funnelweb component test"
     );
     Ok(())
 }

@@ -1,20 +1,21 @@
 //! `funnelweb component test`: what was built, over the samples of its project.
 
-use std::{fs, path::Path, sync::Arc};
+use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use flate2::read::GzDecoder;
-use funnelweb::{app::ADMIT, sample::Sample};
+use funnelweb::{app::ADMIT, sample::Sample, sample_events::EventSample};
 use funnelweb_admission::{Compiler, Error, World};
 use funnelweb_bindings::Recorded;
 use funnelweb_core::{limits, scenario::Scenario};
 use funnelweb_engine::{ComponentCache, Engines};
 use funnelweb_factor_components::{
-    Sandbox,
+    OwnOperator, Sandbox,
     certify::{self, Certificate, Source, Subject, Trial},
+    certify_operator,
     record::Version,
     samples,
-    sandbox::{Ran, Stage},
+    sandbox::{Ran, Spent, Stage},
 };
 use serde::Serialize;
 use serde_json::{Map, Value};
@@ -30,9 +31,8 @@ const TESTED: &str = "tested";
 pub(super) struct Report {
     /// By name.
     pub(super) samples: Vec<Outcome>,
-    /// What certification would say of it with requests of the demo; none of a stream
-    /// operator, which takes none.
-    pub(super) certificate: Option<Certificate>,
+    /// What certification would say of it with requests of the demo, or events.
+    pub(super) certificate: Certificate,
 }
 
 /// What came of a sample.
@@ -64,7 +64,7 @@ pub(super) fn run(args: &Test) -> anyhow::Result<()> {
     if failed > 0 {
         bail!("{failed} of {} samples failed", report.samples.len());
     }
-    if report.certificate.is_some_and(|certificate| !certificate.passed) {
+    if !report.certificate.passed {
         bail!("it would not be certified");
     }
     Ok(())
@@ -86,17 +86,15 @@ fn recorded(path: &Path) -> anyhow::Result<Vec<Arc<Recorded>>> {
 fn test(folder: &Path, scenario: Option<&Scenario>, requests: &[Arc<Recorded>]) -> anyhow::Result<Report> {
     let project = Project::load(folder)?;
     let wasm = project.component()?;
-    // Samples of a stream operator are events; it is admitted, and no more.
-    let samples = match project.manifest.world {
-        World::Aggregate => Vec::new(),
-        _ => Sample::all(&folder.join("samples"), &project.manifest.reads)?,
-    };
+    let (folder, is_operator) = (folder.join("samples"), project.manifest.world == World::Aggregate);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    if is_operator {
+        let samples = EventSample::all(&folder)?;
+        return runtime.block_on(async { Tested::admit(&wasm).await?.operate(&samples).await });
+    }
+    let samples = Sample::all(&folder, &project.manifest.reads)?;
     runtime.block_on(async {
         let tested = Tested::admit(&wasm).await?;
-        if tested.version.world == World::Aggregate {
-            return Ok(Report { samples: Vec::new(), certificate: None });
-        }
         let mut outcomes = Vec::with_capacity(samples.len());
         let mut params = None;
         for (name, sample) in &samples {
@@ -105,14 +103,14 @@ fn test(folder: &Path, scenario: Option<&Scenario>, requests: &[Arc<Recorded>]) 
             params.get_or_insert(given);
         }
         let certificate = tested.certify(&params.unwrap_or_default(), requests).await;
-        Ok(Report { samples: outcomes, certificate: Some(certificate) })
+        Ok(Report { samples: outcomes, certificate })
     })
 }
 
 /// A component that is ready to be called.
 struct Tested {
-    sandbox: Sandbox,
-    stage: Stage,
+    sandbox: Arc<Sandbox>,
+    stage: Arc<Stage>,
     version: Version,
     /// Holds its machine code.
     _folder: tempfile::TempDir,
@@ -135,6 +133,7 @@ impl Tested {
         let version = Version::new(admitted, String::new(), wasm.len() as u64);
         let sandbox = Sandbox::new(engines.tenants()).map_err(|error| anyhow!("{error:#}"))?;
         let stage = certify::stage(&sandbox, version.world, &component).map_err(|reason| anyhow!(reason))?;
+        let (sandbox, stage) = (Arc::new(sandbox), Arc::new(stage));
         Ok(Self { sandbox, stage, version, _folder: folder, _engines: engines })
     }
 
@@ -163,6 +162,28 @@ impl Tested {
         };
         let time_us = u64::try_from(spent.busy.as_micros()).unwrap_or(u64::MAX);
         Outcome { failure, time_us, fuel: spent.fuel, printed: spent.printed, ..failed(String::new()) }
+    }
+
+    /// What comes of a stream operator.
+    async fn operate(&self, samples: &[(String, EventSample)]) -> anyhow::Result<Report> {
+        let operator = OwnOperator::tried(Arc::clone(&self.sandbox), Arc::clone(&self.stage)).await;
+        let operator = operator.map_err(|fault| anyhow!("declare: {}", fault.reason))?;
+        let mut outcomes = Vec::with_capacity(samples.len());
+        for (name, sample) in samples {
+            let before = operator.spent().len();
+            let failure = sample.run(&operator).await.err();
+            let spent: Vec<Spent> = operator.spent().split_off(before);
+            let busy: Duration = spent.iter().map(|spent| spent.busy).sum();
+            outcomes.push(Outcome {
+                sample: name.clone(),
+                failure,
+                time_us: u64::try_from(busy.as_micros()).unwrap_or(u64::MAX),
+                fuel: spent.iter().map(|spent| spent.fuel).sum(),
+                printed: spent.iter().map(|spent| spent.printed.as_str()).collect(),
+            });
+        }
+        let certificate = certify_operator::certify(&operator, "", Source::Samples, &samples::events()).await;
+        Ok(Report { samples: outcomes, certificate })
     }
 
     async fn certify(&self, params: &Map<String, Value>, requests: &[Arc<Recorded>]) -> Certificate {
@@ -197,18 +218,18 @@ fn shown(report: &Report) -> String {
         }
     };
     let mut text: String = report.samples.iter().map(line).collect();
-    if let Some(certificate) = &report.certificate {
-        let Certificate { requests, time_us, fuel, memory_bytes, .. } = certificate;
-        text.push_str(&format!(
-            "{requests} recorded requests: p50 {} µs, p99 {} µs, p99 {} fuel, {} KiB of memory\n",
-            time_us.p50,
-            time_us.p99,
-            fuel.p99,
-            memory_bytes / 1024
-        ));
-        for check in certificate.checks.iter().filter(|check| !check.passed) {
-            text.push_str(&format!("  {}: FAILED: {}\n", check.check, check.detail));
-        }
+    let Certificate { requests, time_us, fuel, memory_bytes, checks, effect, .. } = &report.certificate;
+    // Events have none.
+    let of = if effect.is_some() { "recorded requests" } else { "events" };
+    text.push_str(&format!(
+        "{requests} {of}: p50 {} µs, p99 {} µs, p99 {} fuel, {} KiB of memory\n",
+        time_us.p50,
+        time_us.p99,
+        fuel.p99,
+        memory_bytes / 1024
+    ));
+    for check in checks.iter().filter(|check| !check.passed) {
+        text.push_str(&format!("  {}: FAILED: {}\n", check.check, check.detail));
     }
     text
 }
@@ -227,7 +248,28 @@ mod tests {
             printed: if failure.is_some() { "hm".to_owned() } else { String::new() },
         };
         let samples = vec![outcome("a", None), outcome("b", Some("it removed i1"))];
-        let report = Report { samples, certificate: None };
-        assert_eq!(shown(&report), "a: ok, 7 µs, 9 fuel\nb: FAILED: it removed i1\n  | hm\n");
+        let check = |name: &str, passed| certify::Check {
+            check: name.to_owned(),
+            passed,
+            detail: if passed { String::new() } else { "too slow".to_owned() },
+        };
+        let certificate = Certificate {
+            passed: false,
+            at: String::new(),
+            scenario_id: String::new(),
+            params: Map::new(),
+            requests: 3,
+            source: Source::Samples,
+            checks: vec![check("answers", true), check("time", false)],
+            time_us: certify::Spread { p50: 1, p99: 2, max: 2 },
+            fuel: certify::Spread { p50: 3, p99: 4, max: 4 },
+            memory_bytes: 2048,
+            effect: None,
+        };
+        assert_eq!(
+            shown(&Report { samples, certificate }),
+            "a: ok, 7 µs, 9 fuel\nb: FAILED: it removed i1\n  | hm\n\
+             3 events: p50 1 µs, p99 2 µs, p99 4 fuel, 2 KiB of memory\n  time: FAILED: too slow\n"
+        );
     }
 }

@@ -1,0 +1,155 @@
+//! Which stream operators follow a tenant's log.
+
+use std::{
+    sync::Arc,
+    time::{Instant, SystemTime},
+};
+
+use async_trait::async_trait;
+use funnelweb_admission::World;
+use funnelweb_core::limits;
+use funnelweb_factor_events::store::Events;
+use funnelweb_stream::{
+    Windows,
+    operator::{Event, Operator, event},
+    own::{self, Own, OwnOperators},
+    store::StreamStore,
+};
+use funnelweb_tenant_store::{Error as StoreError, Tenant};
+
+use crate::{
+    Components, Fault, Missing, Refusal,
+    certificate::{Certificate, Source},
+    certify_operator,
+    components::{RECORDED, STALE},
+    operator::OwnOperator,
+    record::{Declared, Follows, Head, Version},
+    samples,
+};
+
+/// Events that an operator is certified with, the newest of the scenario.
+const EVENTS: usize = 500;
+
+/// What operators follow, and where they keep what they aggregate.
+#[derive(Clone)]
+pub struct Logs {
+    /// The tenants' logs.
+    pub events: Arc<dyn Events>,
+    /// Beside them.
+    pub state: Arc<dyn StreamStore>,
+}
+
+/// What follows from a version's activation.
+#[derive(Clone)]
+pub(crate) struct Begins {
+    pub(crate) declared: Declared,
+    pub(crate) at: u64,
+    pub(crate) now_ms: u64,
+}
+
+impl Begins {
+    /// Has an operator go on, or begin anew when it cannot go on with what it kept: then what
+    /// it was called before.
+    pub(crate) fn follow(self, head: &mut Head) -> Option<String> {
+        let before = head.follows.take_if(|follows| follows.declared != self.declared);
+        head.follows.get_or_insert(Follows { begins: self.at, since_ms: self.now_ms, declared: self.declared });
+        before.map(|before| own::name(&head.name, before.since_ms))
+    }
+}
+
+impl Components {
+    fn followed(&self) -> Result<&Logs, Refusal> {
+        let none = "another program keeps the logs here: there are none that an operator could follow";
+        self.logs.as_ref().ok_or_else(|| Refusal::NotCertified(none.to_owned()))
+    }
+
+    /// Where an operator begins that is activated now; nothing for any other component.
+    pub(crate) async fn begins(&self, tenant: &Tenant, version: &Version) -> Result<Option<Begins>, Refusal> {
+        if version.world != World::Aggregate {
+            return Ok(None);
+        }
+        let logs = self.followed()?;
+        let declared = self.declared(tenant, version).await?;
+        let at = logs.events.last_offset(tenant).await?.saturating_add(1);
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let now_ms = u64::try_from(now.as_millis()).unwrap_or_default();
+        Ok(Some(Begins { declared, at, now_ms }))
+    }
+
+    /// Has what an operator was called take nothing any more.
+    pub(crate) async fn end_operator(&self, tenant: &Tenant, name: Option<String>) -> Result<(), Refusal> {
+        if let (Some(name), Some(logs)) = (name, &self.logs) {
+            logs.state.end_operator(tenant, &name).await?;
+        }
+        Ok(())
+    }
+
+    /// A version to be tried, unless it does not say what it declares.
+    async fn tried(&self, tenant: &Tenant, version: &Version) -> Result<Result<OwnOperator, Fault>, Refusal> {
+        let ready = self.ready_now(tenant, version).await?;
+        Ok(OwnOperator::tried(Arc::clone(&self.serving.sandbox), Arc::clone(&ready.stage)).await)
+    }
+
+    /// What a version declares, if that can be.
+    async fn declared(&self, tenant: &Tenant, version: &Version) -> Result<Declared, Refusal> {
+        let operator = self.tried(tenant, version).await?;
+        let operator = operator.map_err(|fault| Refusal::NotCertified(format!("declare: {}", fault.reason)))?;
+        Windows::new(operator.declaration()).map_err(|rule| Refusal::NotCertified(format!("declare: {rule}")))?;
+        Ok(operator.declaration().clone().into())
+    }
+
+    /// Tries an operator out with events of a scenario.
+    pub(crate) async fn try_operator(
+        &self,
+        tenant: &Tenant,
+        version: &Version,
+        scenario_id: &str,
+    ) -> Result<Certificate, Refusal> {
+        let logs = self.followed()?;
+        let operator = match self.tried(tenant, version).await? {
+            Ok(operator) => operator,
+            Err(fault) => return Ok(certify_operator::undeclared(scenario_id, &fault)),
+        };
+        let last = logs.events.last_offset(tenant).await?;
+        let from = last.saturating_sub(u64::from(limits::STREAM_EVENTS) - 1);
+        let stored = logs.events.read(tenant, from, limits::STREAM_EVENTS).await?;
+        let of_scenario: Vec<Event> =
+            stored.iter().filter(|stored| stored.event.scenario_id == scenario_id).map(event).collect();
+        let newest = of_scenario.get(of_scenario.len().saturating_sub(EVENTS)..).unwrap_or_default();
+        Ok(if newest.len() < RECORDED {
+            certify_operator::certify(&operator, scenario_id, Source::Samples, &samples::events()).await
+        } else {
+            certify_operator::certify(&operator, scenario_id, Source::Recorded, newest).await
+        })
+    }
+
+    /// The components whose operators follow the tenant's log.
+    async fn following(&self, tenant: &Tenant) -> Result<Arc<Vec<Head>>, StoreError> {
+        if let Some((heads, _)) = self.following.get(tenant).filter(|(_, since)| since.elapsed() < STALE) {
+            return Ok(heads);
+        }
+        let since = Instant::now();
+        let (mut heads, _) = self.files.records(tenant).await?;
+        heads.retain(|head| head.world == World::Aggregate && !head.disabled && head.active.is_some());
+        let heads = Arc::new(heads);
+        self.following.insert(tenant.clone(), (Arc::clone(&heads), since));
+        Ok(heads)
+    }
+}
+
+#[async_trait]
+impl OwnOperators for Components {
+    async fn of(&self, tenant: &Tenant) -> Result<Own, StoreError> {
+        let mut own = Own::default();
+        for head in self.following(tenant).await?.iter() {
+            let Some((version, follows)) = head.active.as_deref().zip(head.follows.as_ref()) else { continue };
+            match self.picked(tenant, &head.name, version).await {
+                Ok(picked) => own.operators.push(Arc::new(OwnOperator::following(picked, follows))),
+                Err(Missing::Store(error)) => return Err(error),
+                Err(Missing::NotReady { .. }) => own.waits = true,
+                Err(missing) => tracing::debug!(%tenant, %missing, "an operator does not follow the log"),
+            }
+        }
+        Ok(own)
+    }
+}
