@@ -11,17 +11,13 @@ use crate::{
     Fault,
     certificate::{Certificate, Check, Source, Spread},
     certify::said,
-    operator::OwnOperator,
+    operator::{OwnOperator, STEP_EVENTS},
     sandbox::Spent,
 };
 
-/// Events of one step of the engine's here; where it follows a log there are as many as
-/// there are to be taken.
-const A_STEP: usize = 50;
-
 /// Tries an operator out with these events.
 pub async fn certify(operator: &OwnOperator, scenario_id: &str, source: Source, events: &[Event]) -> Certificate {
-    let trial = try_out(operator, events, A_STEP).await;
+    let trial = try_out(operator, events, STEP_EVENTS as usize).await;
     let spent = operator.spent();
     let times = Spread::of(spent.iter().map(Spent::micros).collect());
     let most = u64::try_from(limits::COMPONENT_TIMEOUT.as_micros() / 2).unwrap_or(u64::MAX);

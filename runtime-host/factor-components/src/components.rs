@@ -192,8 +192,14 @@ impl Components {
         }
         let (heads, versions) = self.files.records(tenant).await?;
         if let Some(same) = there_already(&versions, &version)? {
-            // Its file may have been lost.
+            // Its file may have been lost, or its head by a deletion that was cut off.
             self.files.put(tenant, &version.sha256, wasm).await?;
+            if !heads.iter().any(|head| head.name == version.name) {
+                let head = Head::new(&version.name, version.world);
+                let new = vec![document(head.key(), &head)];
+                self.files.documents.insert_many(tenant, Collection::Components, new, false).await?;
+                self.forget(tenant, &version.name, None);
+            }
             return Ok(same.clone());
         }
         check_room(&heads, &versions, &version)?;
@@ -336,15 +342,15 @@ impl Components {
         self.allow(tenant, name, version, override_token).await?;
         let stored = self.stored(tenant, name, version).await?;
         let begins = self.begins(tenant, &stored).await?;
-        let mut ended = None;
         let head = self
             .change_head(tenant, name, |head| {
                 head.activate(version);
-                ended = begins.clone().and_then(|begins| begins.follow(head));
+                if let Some(begins) = begins.clone() {
+                    begins.follow(head);
+                }
                 Ok(())
             })
             .await?;
-        self.end_operator(tenant, ended).await?;
         // Ready before the next request asks, if it can be.
         if let Err(reason) = self.serving.get(tenant, &stored).await {
             tracing::info!(%tenant, component = %name, version, %reason, "component is activated");
@@ -425,21 +431,19 @@ impl Components {
             return Err(Refusal::InUse(format!("no version of `{name}` was active before")));
         };
         let begins = self.begins(tenant, before).await?;
-        let mut ended = None;
-        let head = self
-            .change_head(tenant, name, |head| {
-                let Some(at) = head.previous.iter().rposition(|version| *version == before.version) else {
-                    return Err(contended());
-                };
-                head.previous.truncate(at);
-                head.active = Some(before.version.clone());
-                head.canary = None;
-                ended = begins.clone().and_then(|begins| begins.follow(head));
-                Ok(())
-            })
-            .await?;
-        self.end_operator(tenant, ended).await?;
-        Ok(head)
+        self.change_head(tenant, name, |head| {
+            let Some(at) = head.previous.iter().rposition(|version| *version == before.version) else {
+                return Err(contended());
+            };
+            head.previous.truncate(at);
+            head.active = Some(before.version.clone());
+            head.canary = None;
+            if let Some(begins) = begins.clone() {
+                begins.follow(head);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Has none of its versions run, or again.
@@ -477,8 +481,6 @@ impl Components {
         if version.is_none() {
             let as_read = Precondition::Version(head.document_version);
             self.files.documents.delete(tenant, Collection::Components, head.key(), as_read).await.map_err(conflict)?;
-            let operator = head.follows.as_ref().map(|follows| funnelweb_stream::own::name(name, follows.since_ms));
-            self.end_operator(tenant, operator).await?;
         }
         for version in of {
             let any = Precondition::None;
@@ -487,6 +489,10 @@ impl Components {
             self.at_work.remove(&(tenant.clone(), at_work_key(name, &version.version)));
         }
         self.forget(tenant, name, None);
+        if version.is_none() {
+            // Last: of what is left then nobody asks it any more.
+            self.end_operator(tenant, &head).await?;
+        }
         Ok(self.files.sweep(tenant).await?)
     }
 
@@ -675,7 +681,7 @@ impl Components {
         &self,
         tenant: &Tenant,
         name: &str,
-        mut change: impl FnMut(&mut Head) -> Result<(), Refusal>,
+        change: impl Fn(&mut Head) -> Result<(), Refusal>,
     ) -> Result<Head, Refusal> {
         for _ in 0..ATTEMPTS {
             let head = self.files.head(tenant, name).await?;
@@ -683,6 +689,7 @@ impl Components {
             change(&mut head)?;
             if self.replace(tenant, head.key(), &head, head.document_version).await? {
                 self.forget(tenant, name, None);
+                self.wake(tenant, &head);
                 let written = self.files.head(tenant, name).await?;
                 return written.ok_or_else(|| Refusal::NoComponent(name.to_owned()));
             }

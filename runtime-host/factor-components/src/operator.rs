@@ -23,6 +23,12 @@ use crate::{
     sandbox::{Guest, Ran, Spent, Stage},
 };
 
+/// Events of a step, in which it is certified as well: a step that costs more than its tenant
+/// may spend at once would never be made.
+pub(crate) const STEP_EVENTS: u32 = 50;
+/// Calls of a step that may fail, for the same reason.
+const FAILURES: usize = 8;
+
 /// See the module.
 pub struct OwnOperator {
     name: String,
@@ -49,11 +55,11 @@ struct Tried {
 impl OwnOperator {
     /// One that follows its tenant's log.
     #[must_use]
-    pub(crate) fn following(picked: Picked, follows: &Follows) -> Self {
+    pub(crate) fn following(picked: Picked, follows: &Follows, begins: u64) -> Self {
         Self {
             name: own::name(&picked.version.name, follows.since_ms),
             declaration: follows.declared.clone().into(),
-            begins: follows.begins,
+            begins,
             via: Via::Picked(Box::new(picked)),
         }
     }
@@ -134,6 +140,14 @@ impl Operator for OwnOperator {
 
     fn begins(&self) -> u64 {
         self.begins
+    }
+
+    fn step_events(&self) -> u32 {
+        STEP_EVENTS
+    }
+
+    fn failures(&self) -> usize {
+        FAILURES
     }
 
     async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {

@@ -10,10 +10,10 @@ use funnelweb_admission::World;
 use funnelweb_core::limits;
 use funnelweb_factor_events::store::Events;
 use funnelweb_stream::{
-    Windows,
+    Grown, Windows,
     operator::{Event, Operator, event},
     own::{self, Own, OwnOperators},
-    store::StreamStore,
+    store::{ENDED, Place, StreamStore},
 };
 use funnelweb_tenant_store::{Error as StoreError, Tenant};
 
@@ -23,8 +23,9 @@ use crate::{
     certify_operator,
     components::{RECORDED, STALE},
     operator::OwnOperator,
-    record::{Declared, Follows, Head, Version},
+    record::{Before, Declared, Follows, Head, Version},
     samples,
+    serving::PREPARING,
 };
 
 /// Events that an operator is certified with, the newest of the scenario.
@@ -37,6 +38,8 @@ pub struct Logs {
     pub events: Arc<dyn Events>,
     /// Beside them.
     pub state: Arc<dyn StreamStore>,
+    /// Who follows them.
+    pub grown: Arc<Grown>,
 }
 
 /// What follows from a version's activation.
@@ -48,12 +51,13 @@ pub(crate) struct Begins {
 }
 
 impl Begins {
-    /// Has an operator go on, or begin anew when it cannot go on with what it kept: then what
-    /// it was called before.
-    pub(crate) fn follow(self, head: &mut Head) -> Option<String> {
+    /// Has an operator go on, or begin anew when it cannot go on with what it kept: behind
+    /// what it took before.
+    pub(crate) fn follow(self, head: &mut Head) {
         let before = head.follows.take_if(|follows| follows.declared != self.declared);
-        head.follows.get_or_insert(Follows { begins: self.at, since_ms: self.now_ms, declared: self.declared });
-        before.map(|before| own::name(&head.name, before.since_ms))
+        let after = before.map(|before| Before { since_ms: before.since_ms, begins: before.begins });
+        let new = Follows { begins: self.at, since_ms: self.now_ms, after, declared: self.declared };
+        head.follows.get_or_insert(new);
     }
 }
 
@@ -76,12 +80,35 @@ impl Components {
         Ok(Some(Begins { declared, at, now_ms }))
     }
 
-    /// Has what an operator was called take nothing any more.
-    pub(crate) async fn end_operator(&self, tenant: &Tenant, name: Option<String>) -> Result<(), Refusal> {
-        if let (Some(name), Some(logs)) = (name, &self.logs) {
-            logs.state.end_operator(tenant, &name).await?;
+    /// Has an operator take nothing any more.
+    pub(crate) async fn end_operator(&self, tenant: &Tenant, head: &Head) -> Result<(), StoreError> {
+        if let (Some(follows), Some(logs)) = (&head.follows, &self.logs) {
+            logs.state.end_operator(tenant, &own::name(&head.name, follows.since_ms)).await?;
         }
         Ok(())
+    }
+
+    /// Where an operator begins: if it comes after another, where that one ended, which it
+    /// does now if it has not. So nothing is taken twice or by none of them.
+    async fn begin(&self, tenant: &Tenant, head: &Head, follows: &Follows) -> Result<u64, StoreError> {
+        let (Some(before), Some(logs)) = (&follows.after, &self.logs) else { return Ok(follows.begins) };
+        let name = own::name(&head.name, before.since_ms);
+        let progress = logs.state.progress(&Place::main(tenant, &name)).await?;
+        let ended =
+            if progress.next == ENDED { progress.newest_ms } else { logs.state.end_operator(tenant, &name).await? };
+        Ok(ended.max(before.begins))
+    }
+
+    /// Has an operator's turn come: what runs of a tenant's is another than before. Once more
+    /// when whoever asked just before has forgotten it.
+    pub(crate) fn wake(&self, tenant: &Tenant, head: &Head) {
+        let Some(logs) = self.logs.as_ref().filter(|_| head.world == World::Aggregate) else { return };
+        logs.grown.add(tenant);
+        let (grown, tenant) = (Arc::clone(&logs.grown), tenant.clone());
+        tokio::spawn(async move {
+            tokio::time::sleep(STALE * 2).await;
+            grown.add(&tenant);
+        });
     }
 
     /// A version to be tried, unless it does not say what it declares.
@@ -144,9 +171,12 @@ impl OwnOperators for Components {
         for head in self.following(tenant).await?.iter() {
             let Some((version, follows)) = head.active.as_deref().zip(head.follows.as_ref()) else { continue };
             match self.picked(tenant, &head.name, version).await {
-                Ok(picked) => own.operators.push(Arc::new(OwnOperator::following(picked, follows))),
+                Ok(picked) => {
+                    let begins = self.begin(tenant, head, follows).await?;
+                    own.operators.push(Arc::new(OwnOperator::following(picked, follows, begins)));
+                }
                 Err(Missing::Store(error)) => return Err(error),
-                Err(Missing::NotReady { .. }) => own.waits = true,
+                Err(Missing::NotReady { reason, .. }) if reason == PREPARING => own.waits = true,
                 Err(missing) => tracing::debug!(%tenant, %missing, "an operator does not follow the log"),
             }
         }

@@ -56,8 +56,20 @@ pub struct Follows {
     pub begins: u64,
     /// When it began, in milliseconds since 1970.
     pub since_ms: u64,
+    /// The one before it, which declared something else: it begins where that ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub after: Option<Before>,
     /// What its versions declare.
     pub declared: Declared,
+}
+
+/// An operator that has ended, or is about to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Before {
+    /// When it began, in milliseconds since 1970.
+    pub since_ms: u64,
+    /// The offset of the first event that it was to take.
+    pub begins: u64,
 }
 
 /// What a stream operator declares.

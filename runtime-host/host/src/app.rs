@@ -273,10 +273,11 @@ fn components(
     let program = std::env::current_exe().context("this program's own file")?;
     let compiler = Compiler::new(program, [ADMIT]);
     let (files, recorder) = (Arc::clone(&stores.components), Arc::clone(&stores.recorder));
-    let logs = stores
-        .streams
-        .as_ref()
-        .map(|streams| Logs { events: Arc::clone(&stores.events), state: Arc::clone(&streams.state) });
+    let logs = stores.streams.as_ref().map(|StreamStores { state, grown, .. }| Logs {
+        events: Arc::clone(&stores.events),
+        state: Arc::clone(state),
+        grown: Arc::clone(grown),
+    });
     let parts = Parts { files, sources: stores.sources(), recorder, cache, compiler, logs };
     Components::new(engines, parts, settings).map_err(|error| anyhow!("{error:#}"))
 }

@@ -154,7 +154,7 @@ async fn everything_moves_and_moves_back() {
     assert_eq!(imported.different(), []);
     let counts: Vec<u64> = imported.kinds.iter().map(|kind| kind.stores.count).collect();
     // Of exposures those of ann's that soon expire are not looked at.
-    assert_eq!(counts, [1, 1, 8, 1, 1, 1400, 50, 2, 50, 2]);
+    assert_eq!(counts, [1, 1, 8, 1, 1, 1, 1400, 50, 2, 50, 2]);
     let back = place.at("back.ndjson");
     let exported = export(to.of(&other), &back, NOW_MS, &mut |_| {}).await.unwrap();
     assert_eq!(

@@ -129,7 +129,7 @@ impl StreamStore for Timed<dyn StreamStore> {
     async fn set_positions(&self, tenant: &Tenant, to: Result<Vec<Position>, u64>) -> Result<(), Error> {
         self.1.set_positions(tenant, to).await
     }
-    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<(), Error> {
+    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<u64, Error> {
         self.1.end_operator(tenant, operator).await
     }
     async fn published(&self, tenant: &Tenant, topic: &str, offset: u64, limit: u32) -> Result<Vec<Published>, Error> {

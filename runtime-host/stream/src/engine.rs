@@ -190,7 +190,7 @@ impl Engine {
         // Before it is read: what is there by now is in it.
         let is_open = self.shards.is_some() && self.log.is_on_its_way(tenant, until).await?;
         let from = turn.before.next.max(turn.operator.begins());
-        let mut events = self.log.read(tenant, from, limits::STREAM_EVENTS).await?;
+        let mut events = self.log.read(tenant, from, turn.operator.step_events()).await?;
         events.retain(|stored| stored.offset <= until);
         if !events.is_empty() {
             return Ok(Ok(turn.take(&events, now_ms).await?));

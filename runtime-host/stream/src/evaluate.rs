@@ -61,7 +61,7 @@ impl Evaluated {
 
 /// Adds events to their panes. An operator that fails is asked again with fewer events
 /// at a time, until those are found that it fails with. After
-/// [`limits::STREAM_FAILURES`], those that are left are passed over together.
+/// [`Operator::failures`], those that are left are passed over together.
 ///
 /// # Errors
 /// When it fails without events, or could not be asked: then nothing is the events'
@@ -83,7 +83,7 @@ pub(crate) async fn evaluate(operator: &dyn Operator, groups: Vec<Group>) -> Res
             Err(failure) => {
                 alive(operator, &failure).await?;
                 failures += 1;
-                if failures > limits::STREAM_FAILURES {
+                if failures > operator.failures() {
                     let offsets = groups.into_iter().flat_map(|group| group.offsets);
                     done.dead.extend(offsets.map(|offset| (offset, failure.to_string())));
                     continue;

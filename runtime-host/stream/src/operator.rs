@@ -5,7 +5,7 @@ pub use funnelweb_bindings::stages::aggregate::{
     Aggregated, Batch, Change, Count, Declaration, Event, Field, Heat, Message, Metric, Output, Signal, Span, Taste,
     Topic, Window,
 };
-use funnelweb_core::time;
+use funnelweb_core::{limits, time};
 use funnelweb_factor_events::{effects::Details, store::StoredEvent};
 
 /// Aggregates events. Pure: it answers the same whenever it is asked the same.
@@ -20,6 +20,16 @@ pub trait Operator: Send + Sync + 'static {
     /// The offset of the first event that it is to take.
     fn begins(&self) -> u64 {
         0
+    }
+
+    /// How many events it is given in a step.
+    fn step_events(&self) -> u32 {
+        limits::STREAM_EVENTS
+    }
+
+    /// How many calls of a step may fail; what fails then is passed over together.
+    fn failures(&self) -> usize {
+        limits::STREAM_FAILURES
     }
 
     /// An accumulator of each batch's events alone, in order.

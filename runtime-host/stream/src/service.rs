@@ -245,17 +245,25 @@ impl Streams {
                 }
                 Some(done) = turns.join_next_with_id() => {
                     let (id, turn) = match done {
-                        Ok((id, turn)) => (id, turn),
-                        // It panicked, and said so.
-                        Err(error) => (error.id(), Turn { next: Next::At(now_ms() + RETRY_MS), left: true }),
+                        Ok((id, turn)) => (id, Some(turn)),
+                        Err(error) => (error.id(), None),
                     };
                     let Some((tenant, side)) = of_turns.remove(&id) else { continue };
+                    let turn = turn.unwrap_or_else(|| {
+                        // It panicked, and said so.
+                        self.led.rest(&tenant, side);
+                        Turn { next: Next::At(now_ms() + RETRY_MS), left: true }
+                    });
                     let line = lines.of(side);
                     // On tenants' own nobody waits.
                     if side == Side::Application && !turn.left && !line.waiting.contains(&tenant) {
                         self.grown.taken(&tenant);
                     }
-                    line.done(tenant, turn.next);
+                    line.done(tenant.clone(), turn.next);
+                    // Where others have logs grow, the application's are who looks.
+                    if side == Side::Application && self.own.is_some() && self.store().is_shared() {
+                        lines.own.add(tenant);
+                    }
                 }
             }
         }
@@ -264,7 +272,7 @@ impl Streams {
     /// Has all operators go on with a tenant's log, side by side, each for a while, if it
     /// is ours to follow.
     async fn turn(self: Arc<Self>, tenant: Tenant) -> Turn {
-        if let Some((later, another)) = self.led.wait(&tenant).await {
+        if let Some((later, another)) = self.led.wait(&tenant, Side::Application).await {
             return Turn { next: later, left: !another };
         }
         let mut at_once = JoinSet::new();
@@ -277,8 +285,7 @@ impl Streams {
             // One that panicked said so.
             all.add(went.unwrap_or_else(|_| (0, Went::Wrong(now_ms() + RETRY_MS))));
         }
-        let next = all.next();
-        let next = if all.failed { next } else { self.led.after(&tenant, Side::Application, all.steps, next).await };
+        let next = self.led.after(&tenant, Side::Application, all.steps, all.next(), all.failed).await;
         Turn { next, left: all.more || all.failed }
     }
 
@@ -293,9 +300,10 @@ impl Streams {
             }
         };
         if operators.is_empty() && !waits {
+            self.led.rest(tenant, Side::Own);
             return Turn { next: Next::Rests, left: false };
         }
-        if let Some((later, _)) = self.led.wait(tenant).await {
+        if let Some((later, _)) = self.led.wait(tenant, Side::Own).await {
             return Turn { next: later, left: true };
         }
         // Of shards they know nothing.
@@ -307,7 +315,8 @@ impl Streams {
         if waits {
             all.add((0, Went::ToTheEnd(Some(now_ms() + SOON_MS))));
         }
-        let next = self.led.after(tenant, Side::Own, all.steps, all.next()).await;
+        // One that fails holds nobody's lease.
+        let next = self.led.after(tenant, Side::Own, all.steps, all.next(), false).await;
         Turn { next, left: all.more || all.failed || waits }
     }
 }

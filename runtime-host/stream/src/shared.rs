@@ -3,7 +3,7 @@
 //! the same step does no harm, so this only saves work.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -37,6 +37,8 @@ pub(crate) struct Led {
 struct AtWork {
     /// When one of them made a step last.
     last: Option<Instant>,
+    /// Those that have a turn.
+    busy: HashSet<Side>,
     /// When there is something to do again, by side, in milliseconds since 1970.
     wakes: HashMap<Side, u64>,
 }
@@ -48,12 +50,15 @@ impl Led {
 
     /// When to try again, if it cannot be followed here, and whether another process
     /// leads.
-    pub(crate) async fn wait(&self, tenant: &Tenant) -> Option<(Next, bool)> {
+    pub(crate) async fn wait(&self, tenant: &Tenant, side: Side) -> Option<(Next, bool)> {
         if !self.store.is_shared() {
             return None;
         }
         let another = match self.store.lead(tenant).await {
-            Ok(true) => return None,
+            Ok(true) => {
+                lock(&self.at_work).entry(tenant.clone()).or_default().busy.insert(side);
+                return None;
+            }
             Ok(false) => true,
             Err(error) => {
                 tracing::warn!(tenant = tenant.as_str(), %error, "nobody may follow the log");
@@ -64,25 +69,42 @@ impl Led {
         Some((Next::At(now_ms() + TRY_MS), another))
     }
 
+    /// Those of a side have nothing to do, and no time at which they will; or panicked.
+    pub(crate) fn rest(&self, tenant: &Tenant, side: Side) {
+        if let Some(of) = lock(&self.at_work).get_mut(tenant) {
+            of.busy.remove(&side);
+            of.wakes.remove(&side);
+        }
+    }
+
     /// What comes after a turn of so many steps that came to `next`. The tenant is left
-    /// when neither side has had a step for a while.
-    pub(crate) async fn after(&self, tenant: &Tenant, side: Side, steps: usize, next: Next) -> Next {
-        if !self.store.is_shared() || next == Next::Now {
+    /// when neither side has had a step for a while, has a turn, or has `failed`.
+    pub(crate) async fn after(&self, tenant: &Tenant, side: Side, steps: usize, next: Next, failed: bool) -> Next {
+        if !self.store.is_shared() {
             return next;
         }
         let wake_ms = if let Next::At(at_ms) = next { Some(at_ms) } else { None };
         let (is_active, first_ms) = {
             let mut at_work = lock(&self.at_work);
             let of = at_work.entry(tenant.clone()).or_default();
-            if steps > 0 {
+            of.busy.remove(&side);
+            if steps > 0 || next == Next::Now {
                 of.last = Some(Instant::now());
             }
             match wake_ms {
                 Some(at_ms) => drop(of.wakes.insert(side, at_ms)),
                 None => drop(of.wakes.remove(&side)),
             }
-            (of.last.is_some_and(|last| last.elapsed() < IDLE), of.wakes.values().min().copied())
+            let is_active = !of.busy.is_empty() || of.last.is_some_and(|last| last.elapsed() < IDLE);
+            let first_ms = of.wakes.values().min().copied();
+            if !is_active && !failed {
+                at_work.remove(tenant);
+            }
+            (is_active, first_ms)
         };
+        if failed || next == Next::Now {
+            return next;
+        }
         if is_active {
             let look_ms = now_ms() + POLL_MS;
             return Next::At(wake_ms.map_or(look_ms, |at_ms| at_ms.min(look_ms)));

@@ -209,15 +209,19 @@ impl StreamStore for SqliteStreams {
         .await
     }
 
-    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<(), Error> {
+    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<u64, Error> {
         let file = self.stores.open(tenant).await?;
         let operator = operator.to_owned();
         file.write(Durability::Durable, move |write| {
+            let Progress { next, newest_ms, .. } = progress(write, &operator)?;
+            if next == ENDED {
+                return Ok(newest_ms);
+            }
             write.execute("DELETE FROM stream_panes WHERE operator = ?", [&operator])?;
             write.execute("DELETE FROM stream_due WHERE operator = ?", [&operator])?;
-            let sql = "INSERT OR REPLACE INTO stream_progress VALUES (?, ?, 0, 0, NULL, NULL)";
-            write.execute(sql, params![operator, clamp(ENDED)])?;
-            Ok(())
+            let sql = "INSERT OR REPLACE INTO stream_progress VALUES (?, ?, ?, 0, NULL, NULL)";
+            write.execute(sql, params![operator, clamp(ENDED), clamp(next)])?;
+            Ok(next)
         })
         .await
     }

@@ -223,8 +223,9 @@ pub trait StreamStore: Send + Sync + 'static {
     async fn set_positions(&self, tenant: &Tenant, to: Result<Vec<Position>, u64>) -> Result<(), Error>;
 
     /// Has an operator take nothing any more, whoever still asks it, and deletes what it
-    /// keeps. What it changed elsewhere stays.
-    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<(), Error>;
+    /// keeps. What it changed elsewhere stays. Returns the offset of the first event that it
+    /// did not take, however often it is ended; its progress has that as its `newest_ms`.
+    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<u64, Error>;
 
     /// Messages of a topic from `offset` on.
     async fn published(&self, tenant: &Tenant, topic: &str, offset: u64, limit: u32) -> Result<Vec<Published>, Error>;

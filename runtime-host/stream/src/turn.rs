@@ -251,7 +251,12 @@ impl Turn<'_> {
             Ok(messages) => said.messages = messages,
             Err(failure) => {
                 alive(self.operator, &failure).await.map_err(|failure| self.broken(failure))?;
+                let mut failures = 0;
                 for window in &windows {
+                    if failures > self.operator.failures() {
+                        said.dead.push(self.dead_window(&window.0.0, window.1, &failure));
+                        continue;
+                    }
                     let mut summed = self.summed(std::slice::from_ref(window)).await;
                     if let Err(Failure::Late(_)) = summed {
                         summed = self.summed(std::slice::from_ref(window)).await;
@@ -259,7 +264,10 @@ impl Turn<'_> {
                     match summed {
                         Ok(messages) => said.messages.extend(messages),
                         Err(failure @ Failure::Host(_)) => return Err(self.broken(failure)),
-                        Err(failure) => said.dead.push(self.dead_window(&window.0.0, window.1, &failure)),
+                        Err(failure) => {
+                            failures += 1;
+                            said.dead.push(self.dead_window(&window.0.0, window.1, &failure));
+                        }
                     }
                 }
             }

@@ -41,7 +41,8 @@ struct Behind {
 }
 
 impl Grown {
-    pub(crate) fn add(&self, tenant: &Tenant) {
+    /// The tenant's log has, or who follows it is another.
+    pub fn add(&self, tenant: &Tenant) {
         let mut behind = lock(&self.behind);
         behind.since.entry(tenant.clone()).or_insert_with(Instant::now);
         if behind.new.insert(tenant.clone()) {

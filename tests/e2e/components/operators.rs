@@ -1,7 +1,7 @@
 //! Stream operators that tenants upload: they follow the tenant's log, each event once, from
 //! their activation on, and hold up nobody.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, thread, time::Duration};
 
 use serde_json::json;
 
@@ -11,6 +11,9 @@ use crate::{
     harness::{Client, eventually},
     streams::counters,
 };
+
+/// Time in which whatever is wrong would have happened.
+const A_WHILE: Duration = Duration::from_secs(3);
 
 /// The product's own operator for metrics, as a tenant's.
 fn tally(version: &str) -> Vec<u8> {
@@ -69,8 +72,10 @@ fn an_operator_counts_from_its_activation_on_whatever_happens() {
     counted(&client, 7.0, 9.0);
     post(&client, "tally/disable").expect(200);
     watch(&client, 1);
+    thread::sleep(A_WHILE);
     counted(&client, 7.0, 10.0);
     post(&client, "tally/enable").expect(200);
+    counted(&client, 8.0, 10.0);
     watch(&client, 1);
     counted(&client, 9.0, 11.0);
     server.kill9();
@@ -90,6 +95,7 @@ fn an_operator_counts_from_its_activation_on_whatever_happens() {
     post(&client, "tally/disable").expect(200);
     client.delete("/api/v1/components/tally").expect(204);
     watch(&client, 1);
+    thread::sleep(A_WHILE);
     counted(&client, 11.0, 14.0);
 }
 

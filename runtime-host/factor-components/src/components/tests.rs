@@ -6,14 +6,20 @@ use funnelweb_factor_events::SqliteEvents;
 use funnelweb_factor_learned::LearnedModels;
 use funnelweb_factor_live::SqliteLive;
 use funnelweb_factor_vectors::EmbeddedVectors;
-use funnelweb_stream::{SqliteStreams, operator::Failure, own::OwnOperators};
+use funnelweb_stream::{
+    SqliteStreams,
+    operator::Failure,
+    own::OwnOperators,
+    store::{Place, Progress, Step},
+};
 use funnelweb_tenant_store::TenantStores;
 
 use super::*;
 use crate::{
     NoAnswer, certify,
+    operator::STEP_EVENTS,
     operators::Begins,
-    record::{Declared, Follows, ShareOf, tests::version},
+    record::{Before, Declared, Follows, ShareOf, tests::version},
     recorder::tests::request,
     sandbox::{Fault, FaultKind, Ran},
     usage::Skip,
@@ -36,7 +42,7 @@ impl Setup {
         let live = Arc::new(SqliteLive::new(Arc::clone(&files)).unwrap());
         let events = SqliteEvents::new(Arc::clone(&files), &documents, &live).unwrap();
         let state = Arc::new(SqliteStreams::new(files, &events).unwrap());
-        let logs = Some(Logs { events: Arc::new(events), state });
+        let logs = Some(Logs { events: Arc::new(events), state, grown: Arc::default() });
         let blobs = Arc::new(FileBlobs::new(folder.path()).unwrap());
         let learned = Arc::new(LearnedModels::new(blobs.clone(), Arc::new(EmbeddedVectors::new(folder.path()))));
         let sources = Sources { documents: documents.clone(), live, learned };
@@ -313,7 +319,7 @@ async fn an_operator_follows_from_its_activation_on() {
     components.set_disabled(acme, &name, true).await.unwrap();
     assert!(components.of(acme).await.unwrap().operators.is_empty());
     components.delete(acme, &name, None).await.unwrap();
-    let place = funnelweb_stream::store::Place::main(acme, operator.name());
+    let place = Place::main(acme, operator.name());
     let ended = components.logs.as_ref().unwrap().state.progress(&place).await.unwrap();
     assert_eq!(ended.next, funnelweb_stream::store::ENDED);
 }
@@ -323,11 +329,39 @@ async fn an_operator_that_declares_something_else_begins_anew() {
     let of = |window_ms| Declared { key: Vec::new(), window_ms, slide_ms: window_ms, allowed_lateness_ms: 0 };
     let mut head = Head::new("tally", World::Aggregate);
     let begins = |window_ms, at, now_ms| Begins { declared: of(window_ms), at, now_ms };
-    assert_eq!(begins(1000, 5, 10).follow(&mut head), None);
-    assert_eq!(begins(1000, 8, 20).follow(&mut head), None);
-    assert_eq!(head.follows, Some(Follows { begins: 5, since_ms: 10, declared: of(1000) }));
-    assert_eq!(begins(2000, 9, 30).follow(&mut head), Some(funnelweb_stream::own::name("tally", 10)));
-    assert_eq!(head.follows, Some(Follows { begins: 9, since_ms: 30, declared: of(2000) }));
+    begins(1000, 5, 10).follow(&mut head);
+    begins(1000, 8, 20).follow(&mut head);
+    assert_eq!(head.follows, Some(Follows { begins: 5, since_ms: 10, after: None, declared: of(1000) }));
+    begins(2000, 9, 30).follow(&mut head);
+    let after = Some(Before { since_ms: 10, begins: 5 });
+    assert_eq!(head.follows, Some(Follows { begins: 9, since_ms: 30, after, declared: of(2000) }));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_operator_that_begins_anew_takes_what_the_one_before_it_did_not() {
+    let setup = Setup::new();
+    let (components, acme) = (&setup.components, &setup.acme);
+    let name = setup.with("plain-aggregate").await;
+    let first = components.activate(acme, &name, "1", None).await.unwrap().follows.unwrap();
+    // It was of another declaration, and took events up to 6 while this one was activated.
+    let state = &components.logs.as_ref().unwrap().state;
+    let main = Place::main(acme, &funnelweb_stream::own::name(&name, first.since_ms));
+    let before = state.progress(&main).await.unwrap();
+    let progress = Progress { next: 7, ..before.clone() };
+    assert!(state.commit(&main, before.clone(), Step { progress, ..Step::default() }).await.unwrap());
+    let anew = |head: &mut Head| {
+        let after = Some(Before { since_ms: first.since_ms, begins: first.begins });
+        let declared = first.declared.clone();
+        head.follows = Some(Follows { begins: 3, since_ms: first.since_ms + 1, after, declared });
+        Ok(())
+    };
+    components.change_head(acme, &name, anew).await.unwrap();
+    for _ in 0..2 {
+        let operator = components.of(acme).await.unwrap().operators.pop().unwrap();
+        assert_eq!((operator.begins(), operator.step_events()), (7, STEP_EVENTS));
+    }
+    let late = Progress { next: 7, ..before };
+    assert!(!state.commit(&main, late.clone(), Step { progress: late, ..Step::default() }).await.unwrap());
 }
 
 #[tokio::test(flavor = "multi_thread")]

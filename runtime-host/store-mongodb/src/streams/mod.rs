@@ -240,7 +240,7 @@ impl StreamStore for MongoStreams {
         self.put_positions(tenant, to).await
     }
 
-    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<(), Error> {
+    async fn end_operator(&self, tenant: &Tenant, operator: &str) -> Result<u64, Error> {
         self.end(tenant, operator).await
     }
 

@@ -234,7 +234,7 @@ impl MongoStreams {
 
     pub(super) async fn all_positions(&self, tenant: &Tenant) -> Result<Vec<Position>, Error> {
         // What is written down is taken, and so has to be applied.
-        for (place, _) in self.all_progress(tenant).await? {
+        for (place, _) in self.all_progress(tenant).await?.into_iter().filter(|(_, found)| !has_ended(found)) {
             let _held = self.store().locks.streams.hold(place.id()).await;
             self.complete(&place).await?;
         }
@@ -295,23 +295,34 @@ impl MongoStreams {
     }
 
     /// Has an operator take nothing any more, and deletes what it keeps. It has no shards.
-    pub(super) async fn end(&self, tenant: &Tenant, operator: &str) -> Result<(), Error> {
+    pub(super) async fn end(&self, tenant: &Tenant, operator: &str) -> Result<u64, Error> {
         let (store, place) = (self.store(), Place::main(tenant, operator));
         let _held = store.locks.streams.hold(place.id()).await;
         if self.find_progress(&place).await?.is_none() {
             self.begin(&place).await?;
         }
-        self.complete(&place).await?;
         let all = store.collection(PROGRESS);
-        let set = doc! { "next": signed(ENDED), "newest_ms": 0_i64, "fired_ms": 0_i64, "firing": Bson::Null };
-        let change = doc! { "$set": set, "$inc": { "number": 1_i64 } };
-        let filter = doc! { "_id": place.id() };
-        store.again("end an operator", || async { all.update_one(filter.clone(), change.clone()).await }).await?;
+        let next = loop {
+            let found = self.complete(&place).await?;
+            let Progress { next, newest_ms, .. } = progress(&found);
+            if has_ended(&found) {
+                break newest_ms;
+            }
+            let set =
+                doc! { "next": signed(ENDED), "newest_ms": signed(next), "fired_ms": 0_i64, "firing": Bson::Null };
+            let change = doc! { "$set": set, "$inc": { "number": 1_i64 } };
+            // Another process may make a step meanwhile.
+            let filter = doc! { "_id": place.id(), "number": integer(&found, "number") };
+            let work = || async { all.update_one(filter.clone(), change.clone()).await };
+            if store.again("end an operator", work).await?.matched_count > 0 {
+                break next;
+            }
+        };
         for collection in [PANES, DUE] {
             let (kept, filter) = (store.collection(collection), place.all());
             store.again("delete", || async { kept.delete_many(filter.clone()).await }).await?;
         }
-        Ok(())
+        Ok(next)
     }
 
     /// The next number of a progress, so that no step that has begun is written down.
@@ -396,7 +407,7 @@ pub(super) fn progress(found: &Document) -> Progress {
     }
 }
 
-fn has_ended(found: &Document) -> bool {
+pub(super) fn has_ended(found: &Document) -> bool {
     integer(found, "next") == Some(signed(ENDED))
 }
 

@@ -4,7 +4,9 @@ use bson::{Document, doc};
 use funnelweb_factor_events::store::{Error, Tenant};
 use funnelweb_stream::{key, operator::Topic, topic_name};
 
-use super::{COUNTERS, DEAD, DUE, MongoStreams, PANES, Place, Stored, Subject, TOPICS, apply::gone};
+use super::{
+    COUNTERS, DEAD, DUE, MongoStreams, PANES, Place, Stored, Subject, TOPICS, apply::gone, progress::has_ended,
+};
 
 /// Whose traces go.
 #[derive(Debug, Clone, Copy)]
@@ -26,7 +28,8 @@ impl MongoStreams {
             Deleted::Scenario(id) => Subject::Scenario(id.to_owned()),
         };
         self.mark_deleted(tenant, &subject).await?;
-        for (place, _) in self.all_progress(tenant).await? {
+        // Of what has ended nothing is left.
+        for (place, _) in self.all_progress(tenant).await?.into_iter().filter(|(_, found)| !has_ended(found)) {
             let _held = self.store().locks.streams.hold(place.id()).await;
             let number = self.next_number(&place).await?;
             self.complete(&place).await?;

@@ -438,8 +438,10 @@ impl Suite<'_> {
         }
         let (one, other) = (Place::main(t, "one"), Place::main(t, "other"));
         let before = self.store.progress(&one).await.unwrap();
-        for operator in ["one", "unheard"] {
-            self.store.end_operator(t, operator).await.unwrap();
+        for _ in 0..2 {
+            // Where it was, however often it is ended.
+            assert_eq!(self.store.end_operator(t, "one").await.unwrap(), 5);
+            assert_eq!(self.store.end_operator(t, "unheard").await.unwrap(), 0);
         }
         // A step that was being made comes to nothing, and no other one begins at the start.
         let late = Step { progress: Progress { next: 6, ..before.clone() }, ..Step::default() };
@@ -447,6 +449,7 @@ impl Suite<'_> {
         for operator in ["one", "unheard"] {
             assert_eq!(self.store.progress(&Place::main(t, operator)).await.unwrap().next, ENDED);
         }
+        assert_eq!(self.store.progress(&one).await.unwrap().newest_ms, 5);
         assert_eq!(self.store.first_pane(&one, 0).await.unwrap(), None);
         assert!(self.store.due(&one, SECOND, EVER).await.unwrap().is_empty());
         assert_eq!(self.store.first_pane(&other, 0).await.unwrap(), Some(SECOND));
