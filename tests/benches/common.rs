@@ -32,6 +32,11 @@ pub fn scenario(world: &World, exposure: bool) -> Value {
         {"name": "content_based", "weight": 0.5, "limit": 200},
         {"name": "latest", "weight": 0.2, "limit": 200},
     ]);
+    // What is derived of the other channels is not there either.
+    scenario["config"]["features"]["derived_features"].as_array_mut().unwrap().retain(|feature| {
+        let channel = feature.as_str().unwrap().strip_prefix("recall:").and_then(|rest| rest.split_once(':'));
+        channel.is_none_or(|(channel, _)| channel == "hot_items")
+    });
     scenario["config"]["rank"] = json!({"model": "linear", "objective": "watch_time"});
     // What is shown is remembered and logged, or neither.
     let log_share = if exposure { 1.0 } else { 0.0 };

@@ -27,9 +27,8 @@ impl Connection {
     /// Sends JSON, waits for the whole response, and says whether its status is
     /// the expected one.
     pub fn post(&mut self, path: &str, user: &str, body: &[u8], expected: u16) -> bool {
-        self.send("POST", path, user, body);
-        let response = self.read();
-        let as_expected = status(response) == expected;
+        let (status, response) = self.exchange("POST", path, user, body);
+        let as_expected = status == expected;
         if !as_expected {
             eprintln!("{path}: {}", String::from_utf8_lossy(response));
         }
@@ -38,11 +37,17 @@ impl Connection {
 
     /// The status and the body of an answer, of known length.
     pub fn ask(&mut self, method: &str, path: &str, user: &str, body: &[u8]) -> (u16, String) {
-        self.send(method, path, user, body);
-        let response = self.read();
+        let (status, response) = self.exchange(method, path, user, body);
         let text = String::from_utf8_lossy(response);
         let (_, body) = text.split_once("\r\n\r\n").unwrap();
-        (status(response), body.to_owned())
+        (status, body.to_owned())
+    }
+
+    /// The status and the whole of an answer, its head too.
+    pub fn exchange(&mut self, method: &str, path: &str, user: &str, body: &[u8]) -> (u16, &[u8]) {
+        self.send(method, path, user, body);
+        let response = self.read();
+        (status(response), response)
     }
 
     fn send(&mut self, method: &str, path: &str, user: &str, body: &[u8]) {
@@ -100,6 +105,9 @@ impl End {
     /// None before the head is there.
     fn of(response: &[u8]) -> Option<Self> {
         let head = response.windows(4).position(|window| window == b"\r\n\r\n")?;
+        if status(response) == 204 {
+            return Some(Self::At(head + 4));
+        }
         let head_text = std::str::from_utf8(&response[..head]).unwrap().to_ascii_lowercase();
         let length = head_text.lines().find_map(|line| line.strip_prefix("content-length:"));
         Some(length.map_or(Self::LastChunk, |length| Self::At(head + 4 + length.trim().parse::<usize>().unwrap())))

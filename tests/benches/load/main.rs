@@ -24,6 +24,7 @@
 mod common;
 #[allow(dead_code, reason = "what the benches share")]
 mod http;
+#[allow(dead_code, reason = "what the benches share")]
 mod server;
 
 use std::{

@@ -28,6 +28,7 @@ pub struct Server {
     folder: TempDir,
     running: Option<Running>,
     remote: Option<Remote>,
+    config: Option<PathBuf>,
 }
 
 /// The servers of the remote stores.
@@ -49,6 +50,10 @@ impl Remote {
     }
 }
 
+fn folder() -> TempDir {
+    tempfile::Builder::new().prefix("funnelweb-load-").tempdir().unwrap()
+}
+
 struct Running {
     child: Child,
     address: SocketAddr,
@@ -60,9 +65,18 @@ struct Running {
 impl Server {
     /// Starts it on a new data directory and a free port.
     pub fn start(stores: Stores) -> Self {
-        let folder = tempfile::Builder::new().prefix("funnelweb-load-").tempdir().unwrap();
         let remote = matches!(stores, Stores::Remote).then(Remote::start);
-        let mut server = Self { folder, running: None, remote };
+        let mut server = Self { folder: folder(), running: None, remote, config: None };
+        server.spawn();
+        server
+    }
+
+    /// The same with embedded stores and a runtime configuration.
+    pub fn start_with(config: &str) -> Self {
+        let folder = folder();
+        let path = folder.path().join("runtime.toml");
+        fs::write(&path, config).unwrap();
+        let mut server = Self { folder, running: None, remote: None, config: Some(path) };
         server.spawn();
         server
     }
@@ -92,6 +106,9 @@ impl Server {
         let mut command = Command::new(binary);
         command.current_dir(root).args(["up", "--listen", "127.0.0.1:0", "--data-dir"]);
         command.arg(self.folder.path().join("data")).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
+        if let Some(config) = &self.config {
+            command.arg("--runtime-config").arg(config);
+        }
         if let Some(remote) = &self.remote {
             command.args(["--runtime-config", "runtime-host/config/remote.toml"]);
             command.env("FUNNELWEB_MONGODB_URL", &remote.mongodb_url);
