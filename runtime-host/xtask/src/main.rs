@@ -31,7 +31,7 @@ usage: cargo xtask <command>
   build                     set up, then build the components and the host
   up [arguments]            build, load the demo, serve; arguments go to `funnelweb up`
   test [--only <step>]      everything CI runs, or one step of it
-  templates                 build and test a project of each template; the host must be built
+  templates [--fast]        build and test a project of each template; the host must be built
   bench [arguments]         build, then run the benches; arguments go to `cargo bench`
 ";
 
@@ -59,7 +59,8 @@ fn run() -> Result<()> {
         ("kafka", []) => kafka::setup(&root),
         ("build", []) => build::all(&root),
         ("up", _) => build::all(&root).and_then(|()| build::up(&root, &rest)),
-        ("templates", []) => templates::test(&root),
+        ("templates", []) => templates::test(&root, templates::Extent::All),
+        ("templates", ["--fast"]) => templates::test(&root, templates::Extent::Fast),
         ("test", []) => test::all(&root),
         ("test", ["--only", step]) => test::only(&root, step),
         ("bench", _) => build::all(&root).and_then(|()| build::bench(&root, &rest)),

@@ -1,50 +1,65 @@
 //! The templates that `funnelweb component new` begins projects from, in
-//! `runtime-host/templates`: each is made a project under `target/templates`, built by its
-//! own command, tested in its own language, and tried on its samples by
-//! `funnelweb component test`.
+//! `runtime-host/templates`: of each a project is begun under `target/templates`, tested in
+//! its own language, built, and tried on its samples by `funnelweb component test`, under
+//! the limits of production.
 //!
-//! What a project's tools fetch stays in its folder, so that it is fetched once; those in
-//! Rust share a folder of what was compiled, and what this workspace is locked to.
+//! What a project's tools fetch and compile stays in its folder, so that it is there the
+//! next time; projects of a language have it together, where the tools let them.
 
 use std::{
+    ffi::OsStr,
     fs, io,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context, Result, bail, ensure};
-use serde_json::Value;
+use anyhow::{Context, Result, ensure};
 
 use crate::{
     setup::install,
     shell::{capture, exists, run},
 };
 
-/// What is said instead of the templates' placeholders.
+/// Whose components they are.
 const TENANT: &str = "acme";
-/// Names in a project's folder that its tools made, and need again.
-const KEPT: [&str; 4] = ["target", "Cargo.lock", "node_modules", ".venv"];
-/// The folders of the WIT packages that a project is given, and where they lie in its own.
-const PACKAGES: [(&str, &str); 3] = [("tenant", ""), ("pipeline", "deps/pipeline"), ("stream", "deps/stream")];
+/// Of which `--fast` tests the logic alone: CPython is compiled for half a minute each time.
+const SLOW: [(&str, &str); 2] = [("python", "rank"), ("python", "recall")];
 
-/// A language, and how its projects test their logic.
+/// How much is done.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Extent {
+    /// All of all templates.
+    All,
+    /// Less of those that take long.
+    Fast,
+}
+
+/// A language, and how its projects are tested.
 struct Language {
     name: &'static str,
+    /// What its tools make in a project, and need again.
+    made: &'static str,
+    /// Whether projects may have that together.
+    is_shared: bool,
+    /// Tests the logic.
     tests: &'static str,
 }
 
 const LANGUAGES: [Language; 3] = [
     Language {
         name: "rust",
+        made: "target",
+        is_shared: true,
         tests: "cargo fmt --check && cargo clippy --release --all-targets --target-dir target -- --deny warnings \
                 && cargo test --release --target-dir target",
     },
-    Language { name: "javascript", tests: "npm test" },
-    Language { name: "python", tests: "python3 -m unittest discover -s tests" },
+    // npm replaces a link by a folder.
+    Language { name: "javascript", made: "node_modules", is_shared: false, tests: "npm test" },
+    Language { name: "python", made: ".venv", is_shared: true, tests: "python3 -m unittest discover -s tests" },
 ];
 
-/// Tests all of them; the host must be built.
-pub fn test(root: &Path) -> Result<()> {
+/// Tests them; the host must be built.
+pub fn test(root: &Path, extent: Extent) -> Result<()> {
     if !exists("npm") {
         install("Node.js", &["nodejs", "npm"])?;
     }
@@ -52,89 +67,80 @@ pub fn test(root: &Path) -> Result<()> {
         install("Python", &["python3", "python3-venv"])?;
     }
     for language in &LANGUAGES {
-        let worlds = entries(&root.join("runtime-host/templates").join(language.name))?;
-        ensure!(!worlds.is_empty(), "there is no template in {}", language.name);
-        for world in worlds.iter().filter_map(|template| template.file_name()?.to_str()) {
-            let what = format!("{}/{world}", language.name);
-            println!("==> template {what}");
-            test_one(root, language, world).with_context(|| format!("template {what}"))?;
+        let templates = entries(&root.join("runtime-host/templates").join(language.name))?;
+        ensure!(!templates.is_empty(), "there is no template in {}", language.name);
+        let mut first: Option<PathBuf> = None;
+        for world in templates.iter().filter_map(|template| template.file_name()?.to_str()) {
+            println!("==> template {}/{world}", language.name);
+            let is_built = extent == Extent::All || !SLOW.contains(&(language.name, world));
+            let tested = begin(root, language, world, first.as_deref()).and_then(|project| {
+                test_one(root, language, &project, is_built)?;
+                Ok(project)
+            });
+            first.get_or_insert(tested.with_context(|| format!("template {}/{world}", language.name))?);
         }
     }
     Ok(())
 }
 
-fn test_one(root: &Path, language: &Language, world: &str) -> Result<()> {
+/// Begins a project anew, but for what its tools made before; returns its folder. `first` is
+/// that of the language's first.
+fn begin(root: &Path, language: &Language, world: &str, first: Option<&Path>) -> Result<PathBuf> {
+    let projects = root.join("target/templates");
     let name = format!("{}-{world}", language.name);
-    let project = root.join("target/templates").join(&name);
-    make(root, language, world, &project)?;
-    shell(&project, language.tests)?;
-    let manifest: Value = serde_json::from_slice(&fs::read(project.join("component.json"))?)?;
-    let says = |path: &str| {
-        let text = manifest.pointer(path).and_then(Value::as_str);
-        text.with_context(|| format!("component.json does not say {path}"))
-    };
-    ensure!(says("/name")? == name && says("/world")? == world, "component.json is of another component");
-    shell(&project, says("/build/command")?)?;
-    let output = project.join(says("/build/output")?);
-    ensure!(output.is_file(), "the build made no {}", output.display());
-    run(Command::new(root.join("target/release/funnelweb")).args(["component", "test"]).arg(&project))
-}
-
-/// Makes a project of a template: its files with their placeholders filled in, and the
-/// WIT packages.
-fn make(root: &Path, language: &Language, world: &str, project: &Path) -> Result<()> {
-    fs::create_dir_all(project)?;
-    for entry in entries(project)? {
-        let kept = KEPT.iter().any(|kept| entry.ends_with(kept));
-        match (kept, entry.is_dir()) {
-            (true, _) => {}
-            (false, true) => fs::remove_dir_all(&entry)?,
-            (false, false) => fs::remove_file(&entry)?,
-        }
+    let (project, begun) = (projects.join(&name), projects.join("begun"));
+    if begun.exists() {
+        fs::remove_dir_all(&begun)?;
     }
-    let name = format!("{}-{world}", language.name);
-    let fill = |text: &str| text.replace("{{name}}", &name).replace("{{tenant}}", TENANT);
-    copy(&root.join("runtime-host/templates").join(language.name).join(world), project, &fill)?;
-    for (package, to) in PACKAGES {
-        copy(&root.join("wit").join(package), &project.join("wit").join(to), &str::to_owned)?;
+    for folder in [&begun, &project] {
+        fs::create_dir_all(folder)?;
+    }
+    for entry in entries(&project)?.iter().filter(|entry| !entry.ends_with(language.made)) {
+        if entry.is_dir() { fs::remove_dir_all(entry)? } else { fs::remove_file(entry)? }
+    }
+    let new = ["component", "new", &name, "--lang", language.name, "--world", world, "--tenant", TENANT];
+    run(within(&begun, funnelweb(root)).args(new))?;
+    for entry in entries(&begun.join(&name))? {
+        fs::rename(&entry, project.join(entry.file_name().unwrap_or_default()))?;
     }
     if language.name == "rust" {
+        // What this workspace is locked to.
         fs::copy(root.join("Cargo.lock"), project.join("Cargo.lock"))?;
-        share(&root.join("target/templates/cargo"), &project.join("target"))?;
+    }
+    if let Some(first) = first.filter(|_| language.is_shared) {
+        // Crates of all are called the same there; that the sources are new tells them apart.
+        share(&first.join(language.made), &project.join(language.made))?;
+    }
+    Ok(project)
+}
+
+/// Tests the logic of a project, and the component.
+fn test_one(root: &Path, language: &Language, project: &Path, is_built: bool) -> Result<()> {
+    run(within(project, "sh").args(["-c", language.tests]))?;
+    for command in ["build", "test"].iter().filter(|_| is_built) {
+        run(within(project, funnelweb(root)).args(["component", command]))?;
     }
     Ok(())
 }
 
-/// Copies a folder of texts.
-fn copy(from: &Path, to: &Path, fill: &dyn Fn(&str) -> String) -> Result<()> {
-    fs::create_dir_all(to)?;
-    for entry in entries(from)? {
-        let to = to.join(entry.file_name().unwrap_or_default());
-        if entry.is_dir() {
-            copy(&entry, &to, fill)?;
-            continue;
-        }
-        let text = fs::read_to_string(&entry).with_context(|| format!("cannot read {}", entry.display()))?;
-        let text = fill(&text);
-        if let Some((before, _)) = text.split_once("{{") {
-            bail!("{}:{}: a placeholder that is not known", entry.display(), before.lines().count().max(1));
-        }
-        fs::write(&to, text)?;
-    }
-    Ok(())
+fn funnelweb(root: &Path) -> PathBuf {
+    root.join("target/release/funnelweb")
+}
+
+/// A program in a folder, as it runs outside of this repository, whose flags for components
+/// cargo would find otherwise.
+fn within(folder: &Path, program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(folder).env("CARGO_ENCODED_RUSTFLAGS", "");
+    command
 }
 
 /// Has `link` lead to `folder`.
 fn share(folder: &Path, link: &Path) -> Result<()> {
-    fs::create_dir_all(folder)?;
     match std::os::unix::fs::symlink(folder, link) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error.into()),
         _ => Ok(()),
     }
-}
-
-fn shell(project: &Path, command: &str) -> Result<()> {
-    run(Command::new("sh").args(["-c", command]).current_dir(project))
 }
 
 /// What is in a folder, by name.

@@ -20,14 +20,14 @@ export const rank = {
     const weights = read(params);
     const columns = COLUMNS.map((name) => ({ weight: weights[name], values: column(items, name) }));
     columns.push({ weight: weights.recall, values: candidates.scores });
-    return weigh(candidates.scores.length, columns);
+    return weigh(items.rows, columns);
   },
 };
 
-/** The cells of a column, row by row. */
-function column({ numericNames, numeric }, name) {
-  const at = numericNames.indexOf(name);
-  return numeric.filter((_, index) => index % numericNames.length === at);
+/** The cells of a column, row by row; all missing (NaN) where there is no such column. */
+function column({ rows, numericNames, numeric }, name) {
+  const [width, at] = [numericNames.length, numericNames.indexOf(name)];
+  return Array.from({ length: rows }, (_, row) => (at < 0 ? NaN : numeric[row * width + at]));
 }
 
 function read(params) {

@@ -20,7 +20,8 @@ export const rerank = {
     const { boost } = read(params);
     const width = items.categoricalNames.length;
     const column = items.categoricalNames.indexOf(COLUMN);
-    const categories = Array.from(rows, (row) => items.categorical[row * width + column]);
+    // 0, no category, where there is no such column.
+    const categories = Array.from(rows, (row) => (column < 0 ? 0 : items.categorical[row * width + column]));
     const preferences = context.user.preferences.filter(({ field }) => field === COLUMN);
     const hashes = hash(preferences.map(({ value }) => value));
     const preferred = new Map(preferences.map(({ score }, index) => [hashes[index], score]));

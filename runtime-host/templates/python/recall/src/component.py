@@ -50,9 +50,10 @@ def hot_items() -> list[Hot]:
     except Err as error:
         message = error.value.value
         raise Err(StageError(StageErrorCode.UNAVAILABLE, message)) from error
+    # Without cells where there is no such column.
     return [
         Hot(hot.handles[at], hot.scores[at], category)
-        for at, category in zip(rows.found, rows.table.categorical, strict=True)
+        for at, category in zip(rows.found, rows.table.categorical, strict=False)
     ]
 
 

@@ -48,18 +48,18 @@ impl Guest for Component {
 
     fn rank(request: RankRequest) -> Result<Vec<f32>, StageError> {
         let params = read(&request.params).map_err(invalid)?;
-        let (quality, price) = (column(&request.items, QUALITY)?, column(&request.items, PRICE)?);
+        let (quality, price) = (column(&request.items, QUALITY), column(&request.items, PRICE));
         let fields = quality.zip(price).map(|(quality, price)| [(params.quality, quality), (params.price, price)]);
         let terms = request.candidates.scores.iter().zip(fields);
         Ok(weigh(terms.map(|(score, [quality, price])| [(params.recall, *score), quality, price])))
     }
 }
 
-/// The cells of a column, row by row.
-fn column<'a>(table: &'a Table, name: &str) -> Result<impl Iterator<Item = f32> + 'a, StageError> {
+/// The cells of a column, row by row; all missing (NaN) where there is no such column.
+fn column(table: &Table, name: &str) -> impl Iterator<Item = f32> {
+    let width = table.numeric_names.len();
     let at = table.numeric_names.iter().position(|one| one == name);
-    let at = at.ok_or_else(|| invalid(format!("the column `{name}` is missing")))?;
-    Ok(table.numeric.chunks(table.numeric_names.len()).map(move |row| row[at]))
+    (0..table.rows as usize).map(move |row| at.map_or(f32::NAN, |at| table.numeric[row * width + at]))
 }
 
 fn read(params: &str) -> Result<Params, String> {

@@ -56,9 +56,9 @@ impl Guest for Component {
         let (table, candidates) = (&request.items, &request.candidates);
         let width = table.categorical_names.len();
         let column = table.categorical_names.iter().position(|name| name == COLUMN);
-        let column = column.ok_or_else(|| invalid("the column is missing".to_owned()))?;
-        let categories: Vec<u32> =
-            request.rows.iter().map(|row| table.categorical[*row as usize * width + column]).collect();
+        // 0, no category, where there is no such column.
+        let category = |row: &u32| column.map_or(0, |column| table.categorical[*row as usize * width + column]);
+        let categories: Vec<u32> = request.rows.iter().map(category).collect();
         let preferences = request.context.user.preferences.iter().filter(|preference| preference.field == COLUMN);
         let (names, likings): (Vec<_>, Vec<_>) =
             preferences.map(|preference| (preference.value.clone(), preference.score)).unzip();
