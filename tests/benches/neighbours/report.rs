@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use crate::{common::quantile, tenants::Taken, traffic::Answers};
+use crate::{common::quantile, machine::OTHERS, tenants::Taken, traffic::Answers};
 
 /// The three stretches of a component.
 pub struct Row {
@@ -11,6 +11,8 @@ pub struct Row {
     pub is_taken: bool,
     /// Of each stretch.
     pub time: Duration,
+    /// The share of the processors that other processes had meanwhile.
+    pub others: f64,
     /// What B was answered.
     pub silent: Answers,
     pub sound: Answers,
@@ -37,7 +39,7 @@ impl Row {
         let rate = |answers: &Answers| answers.times.len() as f64 / self.time.as_secs_f64();
         let list = |counts: Vec<String>| counts.join(", ");
         println!(
-            "| {}{} | {} | {} | {} | {:.2} | {:.0} → {:.0} | {} | {}; {:.2} s |",
+            "| {}{} | {} | {} | {} | {:.2} | {:.0} → {:.0} | {} | {}; {:.2} s | {:.0} % |",
             self.name,
             if self.is_taken { "" } else { " (written)" },
             of(&self.silent),
@@ -49,6 +51,7 @@ impl Row {
             list(self.of_hostile.statuses.iter().map(|(status, count)| format!("{status}: {count}")).collect()),
             list(self.taken.calls.iter().map(|(outcome, count)| format!("{count} {outcome}")).collect()),
             self.taken.seconds,
+            100.0 * self.others,
         );
     }
 
@@ -57,13 +60,21 @@ impl Row {
         ratio(at(&self.hostile.times, 0.99), at(&self.sound.times, 0.99))
     }
 
-    /// Requests that were not answered as they should be.
-    fn failed(&self) -> usize {
-        let of_neighbour = |answers: &Answers| answers.without(200) + answers.degraded;
-        // Of a scenario that is refused, A is told that it is.
+    /// Whether what was measured may be the work of others.
+    pub fn is_disturbed(&self) -> bool {
+        self.others > OTHERS
+    }
+
+    /// Requests of B that were not answered by all stages.
+    fn neighbour_failed(&self) -> usize {
+        [&self.silent, &self.sound, &self.hostile].map(|answers| answers.without(200) + answers.degraded).iter().sum()
+    }
+
+    /// Requests of A that were not answered as they should be: of a scenario that is refused
+    /// it is told that it is.
+    fn villain_failed(&self) -> usize {
         let of_hostile = if self.is_taken { self.of_hostile.without(200) } else { self.of_hostile.without(422) };
-        let neighbour = [&self.silent, &self.sound, &self.hostile].map(of_neighbour).iter().sum::<usize>();
-        neighbour + self.of_sound.without(200) + of_hostile
+        self.of_sound.without(200) + of_hostile
     }
 
     /// Components of a kind have names that begin alike.
@@ -82,84 +93,87 @@ impl Report {
         if self.rows.is_empty() {
             println!(
                 "| component | B p50 / p99 ms, A silent | sound | hostile | p99 hostile to sound | A req/s sound → hostile | \
-                 A's answers | its calls, processor time |\n|---|---|---|---|---|---|---|---|"
+                 A's answers | its calls, processor time | others |\n|---|---|---|---|---|---|---|---|---|"
             );
         }
         row.print();
         self.rows.push(row);
     }
 
+    /// Requests, of both.
     pub fn failed(&self) -> usize {
-        self.rows.iter().map(Row::failed).sum()
+        self.rows.iter().map(|row| row.neighbour_failed() + row.villain_failed()).sum()
     }
 
-    /// All together.
+    /// All together, but for what others disturbed.
     pub fn print(&self) {
-        if self.rows.is_empty() {
-            println!("nothing was admitted");
+        let sum = |count: fn(&Row) -> usize| self.rows.iter().map(count).sum::<usize>();
+        println!("\n{} uploads were not admitted", self.refused);
+        println!("B: {} requests not answered by all stages", sum(Row::neighbour_failed));
+        println!("A: {} requests not answered as they should be", sum(Row::villain_failed));
+        println!("A: {} slates that its sound components had no part in", sum(|row| row.of_sound.degraded));
+        let quiet: Vec<&Row> = self.rows.iter().filter(|row| !row.is_disturbed()).collect();
+        println!("{} components disturbed by other processes and left out", self.rows.len() - quiet.len());
+        if quiet.is_empty() {
             return;
         }
-        self.kinds();
-        let (taken, written): (Vec<&Row>, Vec<&Row>) = self.rows.iter().partition(|row| row.is_taken);
+        kinds(&quiet);
+        let (taken, written): (Vec<&Row>, Vec<&Row>) = quiet.iter().partition(|row| row.is_taken);
         for (what, rows) in [("that requests run", &taken), ("that no scenario takes", &written)] {
             if !rows.is_empty() {
                 println!("\n{} components {what}, B in all stretches together, ms:\n", rows.len());
                 together(rows);
             }
         }
-        self.spread();
-        println!("\n{} uploads were not admitted", self.refused);
-        let degraded: usize = self.rows.iter().map(|row| row.of_sound.degraded).sum();
-        println!("slates of A that its sound components had no part in: {degraded}");
+        spread(&quiet);
     }
+}
 
-    fn kinds(&self) {
-        let mut kinds: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
-        self.rows.iter().for_each(|row| kinds.entry(row.kind()).or_default().push(row));
+fn kinds(rows: &[&Row]) {
+    let mut kinds: BTreeMap<&str, Vec<&Row>> = BTreeMap::new();
+    rows.iter().for_each(|row| kinds.entry(row.kind()).or_default().push(row));
+    println!(
+        "\n| kind | components | B p99 ms, A silent | sound | hostile | hostile to sound |\n|---|---|---|---|---|---|"
+    );
+    for (kind, rows) in kinds {
+        let of = |answers: fn(&Row) -> &Answers| at(&times(&rows, answers), 0.99);
+        let (silent, sound, hostile) = (of(|row| &row.silent), of(|row| &row.sound), of(|row| &row.hostile));
         println!(
-            "\n| kind | components | B p99 ms, A silent | sound | hostile | hostile to sound |\n|---|---|---|---|---|---|"
+            "| {kind} | {} | {:.1} | {:.1} | {:.1} | {:.2} |",
+            rows.len(),
+            millis(silent),
+            millis(sound),
+            millis(hostile),
+            ratio(hostile, sound),
         );
-        for (kind, rows) in kinds {
-            let of = |answers: fn(&Row) -> &Answers| at(&times(&rows, answers), 0.99);
-            let (silent, sound, hostile) = (of(|row| &row.silent), of(|row| &row.sound), of(|row| &row.hostile));
-            println!(
-                "| {kind} | {} | {:.1} | {:.1} | {:.1} | {:.2} |",
-                rows.len(),
-                millis(silent),
-                millis(sound),
-                millis(hostile),
-                ratio(hostile, sound),
-            );
-        }
     }
+}
 
-    /// How far apart single components are, and how far they would be if all were sound.
-    fn spread(&self) {
-        let mut moved: Vec<(f64, &str)> = self.rows.iter().map(|row| (row.moved(), row.name)).collect();
-        moved.sort_by(|one, other| one.0.total_cmp(&other.0));
-        let p99 = |row: &Row| at(&row.sound.times, 0.99);
-        let mut chance: Vec<f64> = self.rows.windows(2).map(|two| ratio(p99(&two[1]), p99(&two[0]))).collect();
-        chance.sort_by(f64::total_cmp);
-        let of = |sorted: &[f64], share: f64| {
-            sorted.get(((sorted.len().max(1) - 1) as f64 * share).round() as usize).copied().unwrap_or(1.0)
-        };
-        let ratios: Vec<f64> = moved.iter().map(|(ratio, _)| *ratio).collect();
-        println!("\np99 of single components, hostile to sound, and of one sound stretch to the one before:\n");
-        println!("| | 5 % | 50 % | 95 % | most |\n|---|---|---|---|---|");
-        for (what, ratios) in [("hostile to sound", &ratios), ("sound to sound", &chance)] {
-            let [low, middle, high, most] = [0.05, 0.5, 0.95, 1.0].map(|share| of(ratios, share));
-            println!("| {what} | {low:.2} | {middle:.2} | {high:.2} | {most:.2} |");
-        }
-        let worst: Vec<String> =
-            moved.iter().rev().take(10).map(|(ratio, name)| format!("{name} {ratio:.2}")).collect();
-        println!("\nmost: {}", worst.join(", "));
-        let every_other = |first: usize| {
-            let rows: Vec<&Row> = self.rows.iter().skip(first).step_by(2).collect();
-            at(&times(&rows, |row| &row.sound), 0.99)
-        };
-        if self.rows.len() > 1 {
-            println!("every other sound stretch to the others, p99: {:.2}", ratio(every_other(1), every_other(0)));
-        }
+/// How far apart single components are, and how far they would be if all were sound.
+fn spread(rows: &[&Row]) {
+    let mut moved: Vec<(f64, &str)> = rows.iter().map(|row| (row.moved(), row.name)).collect();
+    moved.sort_by(|one, other| one.0.total_cmp(&other.0));
+    let p99 = |row: &Row| at(&row.sound.times, 0.99);
+    let mut chance: Vec<f64> = rows.windows(2).map(|two| ratio(p99(&two[1]), p99(&two[0]))).collect();
+    chance.sort_by(f64::total_cmp);
+    let of = |sorted: &[f64], share: f64| {
+        sorted.get(((sorted.len().max(1) - 1) as f64 * share).round() as usize).copied().unwrap_or(1.0)
+    };
+    let ratios: Vec<f64> = moved.iter().map(|(ratio, _)| *ratio).collect();
+    println!("\np99 of single components, hostile to sound, and of one sound stretch to the one before:\n");
+    println!("| | 5 % | 50 % | 95 % | most |\n|---|---|---|---|---|");
+    for (what, ratios) in [("hostile to sound", &ratios), ("sound to sound", &chance)] {
+        let [low, middle, high, most] = [0.05, 0.5, 0.95, 1.0].map(|share| of(ratios, share));
+        println!("| {what} | {low:.2} | {middle:.2} | {high:.2} | {most:.2} |");
+    }
+    let worst: Vec<String> = moved.iter().rev().take(10).map(|(ratio, name)| format!("{name} {ratio:.2}")).collect();
+    println!("\nmost: {}", worst.join(", "));
+    let every_other = |first: usize| {
+        let rows: Vec<&Row> = rows.iter().copied().skip(first).step_by(2).collect();
+        at(&times(&rows, |row| &row.sound), 0.99)
+    };
+    if rows.len() > 1 {
+        println!("every other sound stretch to the others, p99: {:.2}", ratio(every_other(1), every_other(0)));
     }
 }
 

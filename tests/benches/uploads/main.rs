@@ -166,7 +166,7 @@ fn identity() -> Vec<u8> {
     let cases = funnelweb_corpus::cases();
     cases
         .into_iter()
-        .find(|case| case.name == "harmless-composition")
+        .find(|case| case.name == "plain-rerank")
         .map_or_else(|| built("rerank_freshness"), |case| case.upload)
 }
 

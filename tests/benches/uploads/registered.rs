@@ -57,7 +57,7 @@ impl Registered {
         let tenant = Tenant::new("acme").unwrap();
         let wasm = match Manifest::read(wasm) {
             Ok(_) => wasm.to_vec(),
-            Err(_) => Manifest::embed(wasm, &manifest("uploaded")).unwrap(),
+            Err(_) => Manifest::embed(wasm, &manifest(&format!("uploaded-{}", wasm.len()))).unwrap(),
         };
         let version = self.components.add(&tenant, wasm.into()).await.unwrap();
         let name = version.name.clone();
