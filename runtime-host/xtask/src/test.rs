@@ -11,6 +11,7 @@ use anyhow::{Context, Result};
 use crate::{
     build, flink, kafka, models, redis_servers, setup,
     shell::{cargo, run},
+    templates,
 };
 
 /// The package of the end-to-end suites, which need everything to be built.
@@ -32,6 +33,7 @@ const STEPS: &[Step] = &[
     Step { name: "components", run: build::components },
     Step { name: "test-guests", run: build::test_guests },
     Step { name: "host", run: |root| run(workspace(root, "build").arg("--bins")) },
+    Step { name: "templates", run: |root| templates::test(root, templates::Extent::Fast) },
     Step { name: "ferretdb", run: ferretdb },
     Step { name: "milvus", run: milvus },
     Step { name: "kafka", run: kafka::setup },

@@ -154,7 +154,7 @@ fn spread(rows: &[&Row]) {
     let mut moved: Vec<(f64, &str)> = rows.iter().map(|row| (row.moved(), row.name)).collect();
     moved.sort_by(|one, other| one.0.total_cmp(&other.0));
     let p99 = |row: &Row| at(&row.sound.times, 0.99);
-    let mut chance: Vec<f64> = rows.windows(2).map(|two| ratio(p99(&two[1]), p99(&two[0]))).collect();
+    let mut chance: Vec<f64> = rows.windows(2).map(|two| ratio(p99(two[1]), p99(two[0]))).collect();
     chance.sort_by(f64::total_cmp);
     let of = |sorted: &[f64], share: f64| {
         sorted.get(((sorted.len().max(1) - 1) as f64 * share).round() as usize).copied().unwrap_or(1.0)
