@@ -14,6 +14,7 @@ pub mod cron;
 pub mod decay;
 pub mod derived;
 pub mod error;
+pub mod experiment;
 pub mod handles;
 pub mod id;
 pub mod job;

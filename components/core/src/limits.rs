@@ -164,6 +164,21 @@ pub const EXPOSURES: usize = 10_000;
 /// further ones are not counted.
 pub const SERVED_ITEMS: usize = 50_000;
 
+// --- experiments ---
+
+/// Experiments of one scenario that run at once.
+pub const EXPERIMENTS_RUNNING: usize = 16;
+/// Groups of one experiment; there are two at least.
+pub const EXPERIMENT_GROUPS: usize = 8;
+/// Bytes of one group's `config`, as JSON.
+pub const EXPERIMENT_OVERLAY_BYTES: usize = 16 * 1024;
+/// Conditions of one experiment's `targeting`.
+pub const EXPERIMENT_CONDITIONS: usize = 16;
+/// Values of one condition's `in` or `not_in`.
+pub const EXPERIMENT_VALUES: usize = 256;
+/// Bytes in what is expected of an experiment.
+pub const HYPOTHESIS_BYTES: usize = 4096;
+
 // --- stages ---
 
 /// Stage calls that one tenant has at work at once; further ones wait, within

@@ -13,11 +13,12 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use self::check::{check_range, check_text, config, field};
+use self::check::check_range;
+pub(crate) use self::check::{check_text, config, field};
 
 use crate::{
     error::{ApiError, Code},
-    id,
+    experiment, id,
     job::Kind,
     limits, wording,
 };
@@ -43,6 +44,9 @@ pub struct Scenario {
     /// Only an active scenario answers `recommend`.
     #[serde(default)]
     pub status: Status,
+    /// Experiments that were started; set by the server.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub experiments: Vec<experiment::Running>,
     /// Set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
@@ -92,6 +96,9 @@ pub struct Config {
     /// What components of the tenant's own are given.
     #[serde(default)]
     pub components: Components,
+    /// Who is in experiments at all.
+    #[serde(default)]
+    pub experiments: experiment::Settings,
 }
 
 /// What components of the tenant's own are given of a request, of what they ask for.

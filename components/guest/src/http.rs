@@ -27,6 +27,7 @@
 //! `x-request-id` on every response.
 
 mod body;
+pub mod config;
 pub mod csv;
 pub mod elements;
 pub mod json;

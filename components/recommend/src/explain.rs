@@ -67,6 +67,19 @@ impl Trace {
         self.reports.push(report);
     }
 
+    /// Notes that the configs of experiments' groups do not count.
+    pub(crate) fn without_experiments(&mut self, fault: &str) {
+        self.reports.push(StageReport {
+            stage: "experiments".to_owned(),
+            component: "recommend".to_owned(),
+            status: StageStatus::Failed,
+            reason: fault.to_owned(),
+            elapsed_us: 0,
+            candidates_in: 0,
+            candidates_out: 0,
+        });
+    }
+
     pub(crate) fn recalled(&mut self, outcomes: &[RecallOutcome]) {
         self.reports.extend(outcomes.iter().map(|outcome| outcome.report.clone()));
         if let Some(lists) = &mut self.lists {

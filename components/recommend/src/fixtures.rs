@@ -38,9 +38,14 @@ impl Host {
     }
 
     /// The scenario `s`.
-    pub(crate) fn with_scenario(mut self, config: &serde_json::Value) -> Self {
+    pub(crate) fn with_scenario(self, config: &serde_json::Value) -> Self {
         let body = serde_json::json!({"scenario_id": "s", "scenario_type": "t", "config": config});
-        self.documents.push((Collection::Scenarios, "s".to_owned(), body.to_string()));
+        self.with_document(&body)
+    }
+
+    /// The same, as it is stored.
+    pub(crate) fn with_document(mut self, scenario: &serde_json::Value) -> Self {
+        self.documents.push((Collection::Scenarios, "s".to_owned(), scenario.to_string()));
         self
     }
 

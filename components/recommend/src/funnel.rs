@@ -1,5 +1,7 @@
 //! The funnel itself.
 
+use std::rc::Rc;
+
 use funnelweb_core::{
     error::ApiError,
     id,
@@ -20,9 +22,10 @@ use crate::{
     explain::Trace,
     exploration,
     merge::merge,
-    plan::Plan,
+    plan::{Chosen, Plan, Plans},
     session::{self, SessionRequest},
     slate::{Item, Response, remember, respond, slate},
+    subject::Asking,
 };
 
 /// What a request is beside its body.
@@ -46,15 +49,17 @@ pub struct Call<'a> {
 /// not active, a store that does not answer. Never a stage's failure.
 pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -> Result<Response, ApiError> {
     let asked = request.check()?;
-    let plan = Plan::load(host, &request.scenario_id)?;
-    let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
+    let plans = Plans::load(host, &request.scenario_id)?;
+    let user = load_user(host, &request.scenario_id, call.user_id, plans.config())?;
+    let chosen = plans.choose(&Asking::user(&user, &asked.context), call.now_ms);
+    let plan = &chosen.plan;
     let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
     let stages = host.stages(&context, &plan.allowance);
-    let Run { items, rows, trace } = run(host, &stages, call, request, &plan, &context, &exclude)?;
+    let Run { items, rows, trace } = run(host, &stages, call, request, &chosen, &context, &exclude)?;
     remember(host, call.user_id, request, &plan.config, &items)?;
     log(&stages, call, &plan.config, &items, &rows);
-    respond(host, call, request, &plan.config, items, trace)
+    respond(host, call, request, &chosen, items, trace)
 }
 
 /// Recommends to whoever did what the request lists. `call.user_id` is empty.
@@ -68,29 +73,33 @@ pub fn recommend_to_session(
 ) -> Result<Response, ApiError> {
     let (request, done) = request.check(call.now_ms)?;
     let asked = request.check()?;
-    let plan = Plan::load(host, &request.scenario_id)?;
-    let user = session::user(host, &request.scenario_id, &done, &plan.config.behaviors)?;
+    let plans = Plans::load(host, &request.scenario_id)?;
+    let user = session::user(host, &request.scenario_id, &done, &plans.config().behaviors)?;
+    let chosen = plans.choose(&Asking::session(&user, &asked.context), call.now_ms);
+    let plan = &chosen.plan;
     let context = request_context(call, &request, user, asked.context);
     let stages = host.stages(&context, &plan.allowance);
     // It is nobody's: what they do next cannot be told to be theirs, so nothing is logged.
-    let Run { items, trace, .. } = run(host, &stages, call, &request, &plan, &context, &asked.exclude)?;
+    let Run { items, trace, .. } = run(host, &stages, call, &request, &chosen, &context, &asked.exclude)?;
     remember(host, call.user_id, &request, &plan.config, &items)?;
-    respond(host, call, &request, &plan.config, items, trace)
+    respond(host, call, &request, &chosen, items, trace)
 }
 
-/// What the user would be recommended by this plan; it is neither noted nor answered.
+/// What the user would be recommended by this plan, outside of experiments; it is neither
+/// noted nor answered.
 pub(crate) fn offline(
     host: &impl Capabilities,
     call: &Call<'_>,
     request: &Request,
-    plan: &Plan,
+    plan: Rc<Plan>,
 ) -> Result<(Vec<Item>, Trace), ApiError> {
     let asked = request.check()?;
+    let chosen = Chosen { plan: Rc::clone(&plan), assigned: Vec::new(), fault: None };
     let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
     let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);
     let Run { items, trace, .. } =
-        run(host, &host.stages(&context, &plan.allowance), call, request, plan, &context, &exclude)?;
+        run(host, &host.stages(&context, &plan.allowance), call, request, &chosen, &context, &exclude)?;
     Ok((items, trace))
 }
 
@@ -108,12 +117,16 @@ fn run(
     stages: &impl Stages,
     call: &Call<'_>,
     request: &Request,
-    plan: &Plan,
+    chosen: &Chosen,
     context: &RequestContext,
     exclude: &[Handle],
 ) -> Result<Run, ApiError> {
+    let plan = &*chosen.plan;
     let needs = needs(host, plan);
     let mut trace = Trace::new(call.explain);
+    if let Some(fault) = &chosen.fault {
+        trace.without_experiments(fault);
+    }
     let recalled = recall(stages, exclude, plan, &mut trace);
     let candidates = combine(&recalled, exclude, plan, &needs, &mut trace);
     let evidence = evidence::of(&plan.evidence, &recalled, &candidates);

@@ -22,6 +22,7 @@ mod plan;
 mod request;
 mod session;
 mod slate;
+mod subject;
 #[cfg(test)]
 mod tests;
 

@@ -45,7 +45,7 @@ pub fn slate(host: &impl Capabilities, call: &Call<'_>, request: OfflineRequest)
     let OfflineRequest { scenario_id, count, config } = request;
     let request =
         Request { scenario_id, count, context: Map::new(), exclude_items: Vec::new(), return_metadata: false };
-    let (items, trace) = funnel::offline(host, call, &request, &*Plan::read(&config)?)?;
+    let (items, trace) = funnel::offline(host, call, &request, Plan::read(&config)?)?;
     let failed = |report: &&StageReport| matches!(report.status, StageStatus::Failed | StageStatus::TimedOut);
     Ok(Slate { items, failed: trace.reports().iter().filter(failed).map(Degraded::of).collect() })
 }

@@ -1,10 +1,12 @@
 //! A scenario's config as the calls it makes of the stages: what depends on the
-//! config alone, made once for as long as the config stays as it is.
+//! config alone, made once for as long as the config stays as it is; and the same as
+//! experiments change it.
 
-use std::{cell::RefCell, rc::Rc};
+use std::{cell::RefCell, rc::Rc, thread::LocalKey};
 
 use funnelweb_core::{
     error::{ApiError, Code},
+    experiment::{Group, Subject, overlaid},
     scenario::{Config, Feature, FeatureKind, Scenario, Status},
 };
 use funnelweb_guest::{
@@ -14,19 +16,47 @@ use funnelweb_guest::{
     params::personal,
     types::{ColumnKind, FeatureSpec},
 };
+use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{capabilities::Capabilities, evidence};
+use crate::{capabilities::Capabilities, evidence, slate::Assigned};
 
-/// Plans that an instance keeps; the oldest goes first.
+/// Scenarios, and configs of requests, that an instance keeps; the oldest goes first.
 const KEPT: usize = 8;
+/// Plans of a scenario that an instance keeps: of that many combinations of groups.
+const KEPT_COMBINATIONS: usize = 32;
 
 thread_local! {
-    /// By the text of the scenario or config, so that a plan can never be an old one.
+    /// By the text of the scenario, so that a plan can never be an old one.
+    static SCENARIOS: RefCell<Vec<(String, Rc<Plans>)>> = const { RefCell::new(Vec::new()) };
+    /// By the text of the config.
     static PLANS: RefCell<Vec<(String, Rc<Plan>)>> = const { RefCell::new(Vec::new()) };
 }
 
-/// An active scenario.
+/// An active scenario, with the experiments in it.
+pub(crate) struct Plans {
+    scenario: Scenario,
+    /// As it is without experiments.
+    plan: Rc<Plan>,
+    /// The config's own text, where there are experiments to change it.
+    config: Value,
+    /// By the groups that have a config of their own.
+    combinations: RefCell<Vec<(Vec<Place>, Result<Rc<Plan>, String>)>>,
+}
+
+/// A group: the place of its experiment, and its own.
+type Place = (usize, usize);
+
+/// What one request goes by.
+pub(crate) struct Chosen {
+    pub(crate) plan: Rc<Plan>,
+    /// The groups that the user is in.
+    pub(crate) assigned: Vec<Assigned>,
+    /// Why the groups' configs do not count, if they do not.
+    pub(crate) fault: Option<String>,
+}
+
+/// What a config comes to.
 pub(crate) struct Plan {
     pub(crate) config: Config,
     pub(crate) recall: Vec<RecallCall>,
@@ -45,8 +75,8 @@ pub(crate) struct Plan {
     pub(crate) allowance: Allowance,
 }
 
-impl Plan {
-    /// The plan of a scenario as it is stored now.
+impl Plans {
+    /// A scenario as it is stored now.
     ///
     /// # Errors
     /// When it does not exist or is not active, or the store does not answer.
@@ -55,31 +85,91 @@ impl Plan {
         let body = host.document(Collection::Scenarios, &key)?.ok_or_else(|| {
             ApiError::field(Code::ScenarioNotFound, "scenario_id", format!("no scenario `{scenario_id}`"))
         })?;
-        if let Some(plan) = kept(&body) {
-            return Ok(plan);
+        if let Some(plans) = kept(&SCENARIOS, &body) {
+            return Ok(plans);
         }
         // It was checked when it was written.
-        let scenario: Scenario = serde_json::from_str(&body)
-            .map_err(|error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}")))?;
+        let unreadable =
+            |error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}"));
+        let scenario: Scenario = serde_json::from_str(&body).map_err(unreadable)?;
         if scenario.status != Status::Active {
             let message = format!("the scenario `{scenario_id}` is inactive");
             return Err(ApiError::field(Code::ScenarioInactive, "scenario_id", message));
         }
-        Ok(keep(body, Self::of(scenario.config)))
+        let config = if scenario.experiments.is_empty() {
+            Value::Null
+        } else {
+            serde_json::from_str::<Document>(&body).map_err(unreadable)?.config
+        };
+        let plan = Rc::new(Plan::of(scenario.config.clone()));
+        Ok(keep(&SCENARIOS, body, Self { scenario, plan, config, combinations: RefCell::default() }))
     }
 
-    /// The plan of a config that a request brings along. No text is both a config and a
-    /// scenario.
+    /// The config without experiments.
+    pub(crate) fn config(&self) -> &Config {
+        &self.plan.config
+    }
+
+    /// What a request of this user goes by.
+    pub(crate) fn choose(&self, subject: &impl Subject, now_ms: u64) -> Chosen {
+        let places = self.scenario.assign(subject, now_ms);
+        let assigned = places.iter().filter_map(|place| {
+            let experiment = self.scenario.experiments.get(place.0)?;
+            let group_id = experiment.groups.get(place.1)?.group_id.clone();
+            Some(Assigned { experiment_id: experiment.experiment_id.clone(), group_id })
+        });
+        let assigned = assigned.collect();
+        let changing: Vec<Place> =
+            places.into_iter().filter(|place| self.group(*place).is_some_and(|group| !group.config.is_empty())).collect();
+        match self.combined(changing) {
+            Ok(plan) => Chosen { plan, assigned, fault: None },
+            Err(fault) => Chosen { plan: Rc::clone(&self.plan), assigned: Vec::new(), fault: Some(fault) },
+        }
+    }
+
+    fn group(&self, (experiment, group): Place) -> Option<&Group> {
+        self.scenario.experiments.get(experiment)?.groups.get(group)
+    }
+
+    /// The plan of these groups. That it keeps every rule was checked when the experiments
+    /// were started and when the scenario was changed, for each two of them.
+    fn combined(&self, places: Vec<Place>) -> Result<Rc<Plan>, String> {
+        if places.is_empty() {
+            return Ok(Rc::clone(&self.plan));
+        }
+        if let Some((_, known)) = self.combinations.borrow().iter().find(|(of, _)| *of == places) {
+            return known.clone();
+        }
+        let overlays: Vec<_> = places.iter().filter_map(|place| Some(&self.group(*place)?.config)).collect();
+        let plan = match overlaid(&self.config, &overlays) {
+            Ok(config) => Ok(Rc::new(Plan::of(config))),
+            Err(error) => Err(format!("{}: {}", error.field.unwrap_or_default(), error.message)),
+        };
+        let mut combinations = self.combinations.borrow_mut();
+        combinations.truncate(KEPT_COMBINATIONS - 1);
+        combinations.insert(0, (places, plan.clone()));
+        plan
+    }
+}
+
+/// Of a scenario's document, what groups' configs are laid over.
+#[derive(Deserialize)]
+struct Document {
+    config: Value,
+}
+
+impl Plan {
+    /// The plan of a config that a request brings along.
     ///
     /// # Errors
     /// `invalid_field` or `invalid_config` with the path, which begins with `config`.
     pub(crate) fn read(config: &RawValue) -> Result<Rc<Self>, ApiError> {
-        if let Some(plan) = kept(config.get()) {
+        if let Some(plan) = kept(&PLANS, config.get()) {
             return Ok(plan);
         }
         let read: Config = json::part("config", config)?;
         read.check()?;
-        Ok(keep(config.get().to_owned(), Self::of(read)))
+        Ok(keep(&PLANS, config.get().to_owned(), Self::of(read)))
     }
 
     fn of(config: Config) -> Self {
@@ -115,17 +205,20 @@ impl Plan {
     }
 }
 
-fn kept(text: &str) -> Option<Rc<Plan>> {
-    PLANS.with_borrow(|plans| plans.iter().find(|(of, _)| of == text).map(|(_, plan)| Rc::clone(plan)))
+/// What an instance keeps, the newest first.
+type Kept<T> = LocalKey<RefCell<Vec<(String, Rc<T>)>>>;
+
+fn kept<T>(among: &'static Kept<T>, text: &str) -> Option<Rc<T>> {
+    among.with_borrow(|all| all.iter().find(|(of, _)| of == text).map(|(_, it)| Rc::clone(it)))
 }
 
-fn keep(text: String, plan: Plan) -> Rc<Plan> {
-    let plan = Rc::new(plan);
-    PLANS.with_borrow_mut(|plans| {
-        plans.truncate(KEPT - 1);
-        plans.insert(0, (text, Rc::clone(&plan)));
+fn keep<T>(among: &'static Kept<T>, text: String, it: T) -> Rc<T> {
+    let it = Rc::new(it);
+    among.with_borrow_mut(|all| {
+        all.truncate(KEPT - 1);
+        all.insert(0, (text, Rc::clone(&it)));
     });
-    plan
+    it
 }
 
 fn specs(features: &[Feature]) -> Vec<FeatureSpec> {

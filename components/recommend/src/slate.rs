@@ -17,6 +17,7 @@ use crate::{
     explain::{Explain, Trace},
     funnel::Call,
     merge::PINNED,
+    plan::Chosen,
 };
 
 /// The response.
@@ -29,10 +30,20 @@ pub struct Response {
     user_id: String,
     /// Best first, but for what is explored.
     items: Vec<Item>,
+    /// The groups of experiments that the slate was made for.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    experiments: Vec<Assigned>,
     /// Stages that did not do their part.
     degraded: Vec<Degraded>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Explain>,
+}
+
+/// A group that the user is in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(crate) struct Assigned {
+    pub(crate) experiment_id: String,
+    pub(crate) group_id: String,
 }
 
 /// One item of the slate.
@@ -117,10 +128,11 @@ pub(crate) fn respond(
     host: &impl Capabilities,
     call: &Call<'_>,
     request: &Request,
-    config: &Config,
+    chosen: &Chosen,
     mut items: Vec<Item>,
     trace: Trace,
 ) -> Result<Response, ApiError> {
+    let config = &chosen.plan.config;
     if request.return_metadata {
         add_metadata(host, &request.scenario_id, &mut items)?;
     }
@@ -131,6 +143,7 @@ pub(crate) fn respond(
         scenario_id: request.scenario_id.clone(),
         user_id: call.user_id.to_owned(),
         items,
+        experiments: chosen.assigned.clone(),
         degraded,
         explain: trace.explain(host, &request.scenario_id, |bits| sources(config, bits))?,
     })

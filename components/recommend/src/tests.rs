@@ -141,3 +141,115 @@ fn a_config_that_is_brought_along_is_checked() {
     let many = json!({"scenario_id": "s", "count": 201, "config": {"recall": {"strategies": [{"name": "latest"}]}}});
     assert_eq!(refused(many), (Code::InvalidField, path("count")));
 }
+
+/// Two channels, and an experiment that turns to the second for one of two groups.
+fn in_experiments(experiments: &Value) -> Host {
+    let scenario = json!({
+        "scenario_id": "s", "scenario_type": "t",
+        "config": {"recall": {"strategies": [{"name": "latest"}]}},
+        "experiments": experiments,
+    });
+    Host::default().with_document(&scenario).with_channel("latest", &["a", "b"]).with_channel("hot_items", &["c", "d"])
+}
+
+fn experiment(name: &str, layer: &str, config: &Value) -> Value {
+    json!({
+        "experiment_id": name, "layer": layer, "buckets": [[0, 1_000_000]], "start_ms": 0,
+        "groups": [
+            {"group_id": "control", "traffic_ratio": 0.5},
+            {"group_id": "new", "traffic_ratio": 0.5, "config": config},
+        ],
+    })
+}
+
+#[test]
+fn a_group_gets_its_own_config_and_the_answer_names_it() {
+    let hot = json!({"recall": {"strategies": [{"name": "hot_items"}]}});
+    let host = in_experiments(&json!([experiment("exp", "default", &hot)]));
+    let mut seen = [0; 2];
+    for user in 0..40 {
+        let user = format!("user-{user}");
+        let response = recommend(&host, &user, false);
+        let first = response["items"][0]["item_id"].as_str().unwrap();
+        let group = response["experiments"][0]["group_id"].as_str().unwrap();
+        assert_eq!(response["experiments"], json!([{"experiment_id": "exp", "group_id": group}]));
+        assert_eq!(first, if group == "new" { "c" } else { "a" });
+        assert_eq!(response["items"][0]["sources"], json!([if group == "new" { "hot_items" } else { "latest" }]));
+        assert_eq!(recommend(&host, &user, false), response, "it stays so");
+        seen[usize::from(group == "new")] += 1;
+    }
+    assert!(seen.iter().all(|count| *count > 8), "{seen:?}");
+}
+
+#[test]
+fn groups_of_different_layers_come_together() {
+    let hot = json!({"recall": {"strategies": [{"name": "hot_items"}]}});
+    let merge = json!({"recall": {"merge": {"method": "score"}}});
+    let host = in_experiments(&json!([experiment("one", "recall", &hot), experiment("two", "merge", &merge)]));
+    let mut seen = std::collections::BTreeSet::new();
+    for user in 0..60 {
+        let response = recommend(&host, &format!("user-{user}"), false);
+        let groups: Vec<&Value> =
+            response["experiments"].as_array().unwrap().iter().map(|assigned| &assigned["group_id"]).collect();
+        // The last is 0 by score, and not by its place.
+        let by_score = response["items"][1]["score"] == 0.0;
+        assert_eq!([response["items"][0]["item_id"] == "c", by_score], [*groups[0] == "new", *groups[1] == "new"]);
+        seen.insert(format!("{groups:?}"));
+    }
+    assert_eq!(seen.len(), 4, "{seen:?}");
+}
+
+#[test]
+fn groups_that_do_not_go_together_leave_the_config_as_it_is() {
+    // Neither does harm alone; it is refused where it is written.
+    let hot = json!({"recall": {"merge": {"method": "score"}}});
+    let merge = json!({"recall": {"merge": {"k": 7}}});
+    let host = in_experiments(&json!([experiment("one", "recall", &hot), experiment("two", "merge", &merge)]));
+    let mut seen = 0;
+    for user in 0..60 {
+        let response = recommend(&host, &format!("user-{user}"), false);
+        assert_eq!(response["items"][0]["item_id"], "a");
+        let Some(degraded) = response["degraded"].get(0) else { continue };
+        assert_eq!(degraded["stage"], "experiments");
+        assert_eq!(degraded["reason"], "config.recall.merge.k: is for the method `rrf`");
+        assert!(response.get("experiments").is_none(), "{response}");
+        seen += 1;
+    }
+    assert!(seen > 5, "{seen}");
+}
+
+#[test]
+fn whom_no_id_tells_apart_a_device_or_a_session_does() {
+    let hot = json!({"recall": {"strategies": [{"name": "hot_items"}]}});
+    let host = in_experiments(&json!([experiment("exp", "default", &hot)]));
+    let group = |context: Value| {
+        let body = json!({"scenario_id": "s", "behaviors": [], "context": context});
+        session(&host, body).unwrap().get("experiments").map(|assigned| assigned[0]["group_id"].clone())
+    };
+    assert_eq!(group(json!({})), None);
+    let user = |user: &str| recommend(&host, user, false)["experiments"][0]["group_id"].clone();
+    for unit in ["u1", "u2", "u3", "u4", "u5"] {
+        let expected = Some(user(unit));
+        assert_eq!(group(json!({"device_id": unit})), expected);
+        assert_eq!(group(json!({"device": {"id": unit}, "session_id": "other"})), expected);
+        assert_eq!(group(json!({"session_id": unit})), expected);
+    }
+}
+
+#[test]
+fn targeting_reads_the_profile_and_the_context() {
+    let hot = json!({"recall": {"strategies": [{"name": "hot_items"}]}});
+    let mut only = experiment("exp", "default", &hot);
+    only["targeting"] = json!([{"field": "user.country", "in": ["se"]}, {"field": "context.device.type", "not_in": ["tv"]}]);
+    let host = in_experiments(&json!([only])).with_profile("ann", r#"{"features":{"country":"se"}}"#);
+    let takes_part = |user: &str, context: Value| {
+        let request: Request =
+            serde_json::from_value(json!({"scenario_id": "s", "context": context})).unwrap();
+        let response = funnel::recommend(&host, &call(user, false), &request).unwrap();
+        serde_json::to_value(response).unwrap().get("experiments").is_some()
+    };
+    assert!(takes_part("ann", json!({})));
+    assert!(takes_part("ann", json!({"device": {"type": "mobile"}})));
+    assert!(!takes_part("ann", json!({"device": {"type": "tv"}})));
+    assert!(!takes_part("bob", json!({})));
+}

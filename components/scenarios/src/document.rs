@@ -4,24 +4,33 @@
 
 use funnelweb_core::{
     error::{ApiError, Code},
+    experiment::merge,
     limits,
     scenario::Scenario,
 };
-use funnelweb_guest::http::json;
+use funnelweb_guest::http::{
+    config::{self, Ask},
+    json,
+};
 use serde_json::{Map, Value};
 
-use crate::check::{self, Ask};
-
 /// The times that the store sets.
-const SET_BY_SERVER: [&str; 2] = ["created_at", "updated_at"];
+const TIMES: [&str; 2] = ["created_at", "updated_at"];
+/// The experiments that were started: they stay as they are.
+const EXPERIMENTS: &str = "experiments";
 
-/// The document that a client's body makes. The id may stand in the path (`id`),
-/// in the body, or in both if it is the same. Times are left out: what was read
-/// can be written back.
-pub(crate) fn complete(body: &[u8], id: Option<&str>) -> Result<String, ApiError> {
+/// The document that a client's body makes of the stored one, if there is one. The id may
+/// stand in the path (`id`), in the body, or in both if it is the same. What the server sets
+/// is left out: what was read can be written back.
+pub(crate) fn complete(body: &[u8], id: Option<&str>, stored: Option<&str>) -> Result<String, ApiError> {
     let mut document: Map<String, Value> = json::parse(body)?;
-    for name in SET_BY_SERVER {
+    for name in TIMES {
         document.remove(name);
+    }
+    document.remove(EXPERIMENTS);
+    if let Some(stored) = stored {
+        let stored: Map<String, Value> = json::parse(stored.as_bytes())?;
+        document.extend(stored.into_iter().filter(|(name, _)| name == EXPERIMENTS));
     }
     if let Some(id) = id {
         same_id(document.get("scenario_id"), id)?;
@@ -34,7 +43,7 @@ pub(crate) fn complete(body: &[u8], id: Option<&str>) -> Result<String, ApiError
 /// A merge patch (RFC 7386) that may be applied to the scenario `id`.
 pub(crate) fn patch(body: &[u8], id: &str) -> Result<Map<String, Value>, ApiError> {
     let patch: Map<String, Value> = json::parse(body)?;
-    for name in SET_BY_SERVER {
+    for name in TIMES.into_iter().chain([EXPERIMENTS]) {
         if patch.contains_key(name) {
             return Err(ApiError::field(Code::InvalidField, name, format!("`{name}` is set by the server")));
         }
@@ -50,14 +59,18 @@ pub(crate) fn merged(stored: &str, patch: &Map<String, Value>, id: &str) -> Resu
     let text = document.to_string();
     // A merge can add levels.
     json::check(text.as_bytes())?;
-    complete(text.as_bytes(), Some(id))
+    complete(text.as_bytes(), Some(id), Some(stored))
 }
 
-/// Reads a document and checks everything about it.
+/// Reads a document and checks everything about it, also what experiments make of it.
 pub(crate) fn checked(text: &str, ask: &dyn Ask) -> Result<Scenario, ApiError> {
     let scenario =
         Scenario::parse(text.as_bytes()).map_err(|error| json::explain::<Scenario>(text.as_bytes(), error))?;
-    check::all(&scenario.config, ask)?;
+    config::all(&scenario.config, ask)?;
+    if !scenario.experiments.is_empty() {
+        let document: Value = json::parse(text.as_bytes())?;
+        config::with_experiments(&document["config"], &scenario.experiments, ask)?;
+    }
     Ok(scenario)
 }
 
@@ -80,25 +93,6 @@ fn text(document: &Map<String, Value>) -> Result<String, ApiError> {
         return Err(ApiError::new(Code::BodyTooLarge, message));
     }
     Ok(text)
-}
-
-/// RFC 7386, section 2.
-fn merge(target: &mut Value, patch: &Value) {
-    let Value::Object(changes) = patch else {
-        *target = patch.clone();
-        return;
-    };
-    if !target.is_object() {
-        *target = Value::Object(Map::new());
-    }
-    let Value::Object(fields) = target else { return };
-    for (name, change) in changes {
-        if change.is_null() {
-            fields.remove(name);
-        } else {
-            merge(fields.entry(name.as_str()).or_insert(Value::Null), change);
-        }
-    }
 }
 
 #[cfg(test)]
@@ -136,18 +130,18 @@ mod tests {
     #[test]
     fn the_id_stands_in_the_path_or_the_body() {
         let without = BODY.replace(r#""scenario_id":"s1","#, "");
-        assert!(complete(without.as_bytes(), Some("s1")).unwrap().contains(r#""scenario_id":"s1""#));
-        assert!(complete(BODY.as_bytes(), Some("s1")).is_ok());
+        assert!(complete(without.as_bytes(), Some("s1"), None).unwrap().contains(r#""scenario_id":"s1""#));
+        assert!(complete(BODY.as_bytes(), Some("s1"), None).is_ok());
         let field = (Code::InvalidField, "scenario_id".to_owned());
-        assert_eq!(refused(complete(BODY.as_bytes(), Some("s2"))), field);
-        assert_eq!(refused(complete(br#"{"scenario_id":1}"#, Some("s2"))), field);
-        assert_eq!(refused(checked(&complete(without.as_bytes(), None).unwrap(), &Willing)), field);
+        assert_eq!(refused(complete(BODY.as_bytes(), Some("s2"), None)), field);
+        assert_eq!(refused(complete(br#"{"scenario_id":1}"#, Some("s2"), None)), field);
+        assert_eq!(refused(checked(&complete(without.as_bytes(), None, None).unwrap(), &Willing)), field);
     }
 
     #[test]
     fn what_was_read_can_be_written_back() {
         let read = BODY.replacen('{', r#"{"created_at":"2026-01-01T00:00:00.000Z","updated_at":"x","#, 1);
-        let text = complete(read.as_bytes(), None).unwrap();
+        let text = complete(read.as_bytes(), None, None).unwrap();
         assert!(!text.contains("created_at") && !text.contains("updated_at"));
         assert!(text.contains(r#""status":"active""#));
         assert_eq!(checked(&text, &Willing).unwrap().scenario_id, "s1");
@@ -158,7 +152,7 @@ mod tests {
         let refused = |from: &str, to: &str| {
             let body = BODY.replacen(from, to, 1);
             assert_ne!(body, BODY);
-            refused(complete(body.as_bytes(), None).and_then(|text| checked(&text, &Willing)))
+            refused(complete(body.as_bytes(), None, None).and_then(|text| checked(&text, &Willing)))
         };
         let field = |path: &str| (Code::InvalidField, path.to_owned());
         let config = |path: &str| (Code::InvalidConfig, path.to_owned());
@@ -181,8 +175,8 @@ mod tests {
         assert_eq!(jobs(r#"{"similarities":{}}"#), config("config.jobs.similarities"));
         assert_eq!(refused("[{", "{"), (Code::InvalidJson, String::new()));
         let deep = format!("{{\"a\":{}{}}}", "[".repeat(40), "]".repeat(40));
-        assert_eq!(complete(deep.as_bytes(), None).unwrap_err().code, Code::InvalidField);
-        assert_eq!(complete(b"[]", None).unwrap_err().code, Code::InvalidField);
+        assert_eq!(complete(deep.as_bytes(), None, None).unwrap_err().code, Code::InvalidField);
+        assert_eq!(complete(b"[]", None, None).unwrap_err().code, Code::InvalidField);
     }
 
     #[test]
@@ -197,24 +191,28 @@ mod tests {
         assert_eq!(refused(checked(&text, &Willing)), (Code::InvalidConfig, "config.recall".into()));
         assert_eq!(refused(patch(r#"{"scenario_id":"s2"}"#)).1, "scenario_id");
         assert_eq!(refused(patch(r#"{"created_at":"x"}"#)).1, "created_at");
+        assert_eq!(refused(patch(r#"{"experiments":[]}"#)).1, "experiments");
         assert_eq!(refused(patch("[]")).0, Code::InvalidField);
     }
 
     #[test]
-    fn merge_is_the_rfc_s() {
-        // RFC 7386, appendix A.
-        for (mut target, patch, expected) in [
-            (json!({"a": "b"}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": "b", "b": "c"}), json!({"a": null}), json!({"b": "c"})),
-            (json!({"a": ["b"]}), json!({"a": "c"}), json!({"a": "c"})),
-            (json!({"a": {"b": "c"}}), json!({"a": {"b": "d", "c": null}}), json!({"a": {"b": "d"}})),
-            (json!(["a", "b"]), json!(["c", "d"]), json!(["c", "d"])),
-            (json!({"e": null}), json!({"a": 1}), json!({"e": null, "a": 1})),
-            (json!([1, 2]), json!({"a": "b", "c": null}), json!({"a": "b"})),
-            (json!({}), json!({"a": {"bb": {"ccc": null}}}), json!({"a": {"bb": {}}})),
-        ] {
-            merge(&mut target, &patch);
-            assert_eq!(target, expected);
-        }
+    fn experiments_stay_and_are_checked_with_the_config() {
+        let running = json!([{
+            "experiment_id": "exp", "layer": "default", "buckets": [[0, 1_000_000]], "start_ms": 0,
+            "groups": [
+                {"group_id": "a", "traffic_ratio": 0.5},
+                {"group_id": "b", "traffic_ratio": 0.5, "config": {"recall": {"merge": {"k": 7}}}},
+            ],
+        }]);
+        let stored = BODY.replacen('{', &format!("{{\"experiments\":{running},"), 1);
+        let written = BODY.replacen('{', "{\"experiments\":[],", 1);
+        let text = complete(written.as_bytes(), None, Some(&stored)).unwrap();
+        assert_eq!(checked(&text, &Willing).unwrap().experiments.len(), 1);
+        assert!(!complete(stored.as_bytes(), None, None).unwrap().contains("experiments"), "they are not a client's to set");
+        let by_score = json!({"config": {"recall": {"merge": {"method": "score"}}}});
+        let text = merged(&stored, by_score.as_object().unwrap(), "s1").unwrap();
+        let error = checked(&text, &Willing).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("config.recall.merge.k"));
+        assert!(error.message.ends_with("so it is in the group `b` of `exp`"), "{}", error.message);
     }
 }

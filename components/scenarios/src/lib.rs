@@ -2,7 +2,6 @@
 //! as a whole before it is written, the stages and jobs it names by
 //! themselves, so that what is stored can run; it takes effect at once.
 
-mod check;
 mod document;
 mod store;
 
@@ -11,8 +10,7 @@ use funnelweb_core::{
     limits,
 };
 use funnelweb_guest::{
-    documents::Collection,
-    http::{self as web, Body, Head, Outgoing, Reply, store::scenario_key, version},
+    http::{self as web, Body, Head, Outgoing, Reply, config, version},
 };
 use http::{StatusCode, header};
 
@@ -61,8 +59,8 @@ fn read(head: &Head, id: &str) -> Result<Reply, ApiError> {
 
 async fn create(head: &Head, body: Body) -> Result<Reply, ApiError> {
     head.query(&[])?;
-    let text = document::complete(&body.json(head, limits::DOCUMENT_BYTES).await?, None)?;
-    let scenario = document::checked(&text, &check::Host)?;
+    let text = document::complete(&body.json(head, limits::DOCUMENT_BYTES).await?, None, None)?;
+    let scenario = document::checked(&text, &config::Host)?;
     let id = scenario.scenario_id.as_str();
     if !store::create(id, text)? {
         let message = format!("the scenario `{id}` exists; PUT replaces it");
@@ -74,9 +72,12 @@ async fn create(head: &Head, body: Body) -> Result<Reply, ApiError> {
 async fn put(head: &Head, id: &str, body: Body) -> Result<Reply, ApiError> {
     head.query(&[])?;
     let when = version::precondition(head)?;
-    let text = document::complete(&body.json(head, limits::DOCUMENT_BYTES).await?, Some(id))?;
-    document::checked(&text, &check::Host)?;
-    let created = web::store::put(Collection::Scenarios, &scenario_key(id), &text, when)?;
+    let body = body.json(head, limits::DOCUMENT_BYTES).await?;
+    let created = store::put(id, when, |found| {
+        let text = document::complete(&body, Some(id), found)?;
+        document::checked(&text, &config::Host)?;
+        Ok(text)
+    })?;
     written(if created { StatusCode::CREATED } else { StatusCode::OK }, id)
 }
 
@@ -86,7 +87,7 @@ async fn patch(head: &Head, id: &str, body: Body) -> Result<Reply, ApiError> {
     let patch = document::patch(&body.json(head, limits::DOCUMENT_BYTES).await?, id)?;
     store::update(id, when, |found| {
         let text = document::merged(found, &patch, id)?;
-        document::checked(&text, &check::Host)?;
+        document::checked(&text, &config::Host)?;
         Ok(text)
     })?;
     written(StatusCode::OK, id)

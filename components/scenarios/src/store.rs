@@ -35,27 +35,39 @@ pub(crate) fn create(id: &str, text: String) -> Result<bool, ApiError> {
     }
 }
 
-/// Changes the scenario; `change` gets its text and gives the new one, and is
-/// called again when another write came between.
+/// Changes the scenario, which must exist; see [`put`].
 pub(crate) fn update(
     id: &str,
     when: Precondition,
     change: impl Fn(&str) -> Result<String, ApiError>,
 ) -> Result<(), ApiError> {
+    store::scenario(id)?;
+    put(id, when, |found| change(found.ok_or_else(|| no_scenario(id))?)).map(|_| ())
+}
+
+/// Writes the scenario, whether it exists or not; whether it is new. `make` gets its text and
+/// gives the new one, and is called again when another write came between.
+pub(crate) fn put(
+    id: &str,
+    when: Precondition,
+    make: impl Fn(Option<&str>) -> Result<String, ApiError>,
+) -> Result<bool, ApiError> {
     for _ in 0..ATTEMPTS {
-        let found = store::scenario(id)?;
+        let found = documents::get(Collection::Scenarios, &scenario_key(id))?;
+        let version = found.as_ref().map_or(0, |found| found.version);
         let holds = match when {
-            Precondition::Version(version) => version == found.version,
-            Precondition::Absent => false,
-            Precondition::None | Precondition::Exists => true,
+            Precondition::Version(wanted) => wanted == version,
+            Precondition::Absent => found.is_none(),
+            Precondition::Exists => found.is_some(),
+            Precondition::None => true,
         };
         if !holds {
-            return Err(version::conflict(found.version));
+            return Err(version::conflict(version));
         }
-        let text = change(&found.body)?;
-        match documents::replace(Collection::Scenarios, &scenario_key(id), &text, Precondition::Version(found.version))
-        {
-            Ok(_) => return Ok(()),
+        let text = make(found.as_ref().map(|found| found.body.as_str()))?;
+        let as_found = if found.is_some() { Precondition::Version(version) } else { Precondition::Absent };
+        match documents::replace(Collection::Scenarios, &scenario_key(id), &text, as_found) {
+            Ok(_) => return Ok(found.is_none()),
             Err(WriteError::Conflict(_)) => {}
             Err(other) => return Err(version::write_error(other, || no_scenario(id))),
         }

@@ -16,6 +16,7 @@
 mod registered;
 
 use std::{
+    fmt,
     path::{Path, PathBuf},
     time::{Duration, Instant},
 };
@@ -112,7 +113,7 @@ async fn density() {
     let mut registered = Registered::new();
     let all = registered.add_many(&built("rerank_diversity"), DISTINCT).await;
     registered.restart();
-    let before = resident_bytes();
+    let before = Resident::now();
     let mut request = request();
     let mut first = Vec::with_capacity(all.len());
     for (tenant, name) in &all {
@@ -143,7 +144,7 @@ async fn density() {
         micros(p50),
         micros(p99)
     );
-    println!("memory: {} MiB, {} MiB before the first call", resident_bytes() >> 20, before >> 20);
+    println!("memory: {}; before the first call {before}", Resident::now());
 }
 
 fn quantiles(mut times: Vec<Duration>) -> (Duration, Duration) {
@@ -155,10 +156,30 @@ fn micros(time: Duration) -> f64 {
     time.as_secs_f64() * 1e6
 }
 
-fn resident_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.trim().trim_end_matches("kB").trim().parse::<u64>().unwrap() * 1024
+/// What of the process is in memory, in MiB.
+struct Resident {
+    /// Nothing else has it.
+    own: u64,
+    /// Of files: the system takes it back when it needs it.
+    files: u64,
+}
+
+impl Resident {
+    fn now() -> Self {
+        let status = std::fs::read_to_string("/proc/self/status").unwrap();
+        let of = |field: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(field)).unwrap();
+            line.trim().trim_end_matches(" kB").parse::<u64>().unwrap() / 1024
+        };
+        Self { own: of("RssAnon:") + of("RssShmem:"), files: of("RssFile:") }
+    }
+}
+
+impl fmt::Display for Resident {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { own, files } = self;
+        write!(formatter, "{} MiB, of which {own} its own and {files} of mapped files", own + files)
+    }
 }
 
 /// A component of the corpus that behaves.

@@ -36,6 +36,7 @@ impl Config {
                 check_count(&format!("config.components.fields[{at}]"), name.len(), 1, limits::NAME_BYTES)?;
             }
         }
+        self.experiments.check()?;
         for (kind, job) in self.jobs.iter() {
             let path = format!("config.jobs.{}", kind.as_str());
             if let Some(schedule) = &job.schedule {
@@ -90,15 +91,15 @@ impl Rerank {
     }
 }
 
-pub(super) fn field(path: &str, error: impl ToString) -> ApiError {
+pub(crate) fn field(path: &str, error: impl ToString) -> ApiError {
     ApiError::field(Code::InvalidField, path, error.to_string())
 }
 
-pub(super) fn config(path: impl Into<String>, message: impl Into<String>) -> ApiError {
+pub(crate) fn config(path: impl Into<String>, message: impl Into<String>) -> ApiError {
     ApiError::field(Code::InvalidConfig, path, message)
 }
 
-pub(super) fn check_text(path: &str, text: &str, least: usize, most: usize) -> Result<(), ApiError> {
+pub(crate) fn check_text(path: &str, text: &str, least: usize, most: usize) -> Result<(), ApiError> {
     if (least..=most).contains(&text.len()) && !text.chars().any(char::is_control) {
         return Ok(());
     }

@@ -1,31 +1,40 @@
-//! Whether the stages and jobs that a config names exist and take their params. They
-//! are asked; this turns their answers into errors with JSON paths.
+//! Whether the stages and jobs that a config names exist and take their params, also as
+//! experiments change it. They are asked; this turns their answers into errors with JSON
+//! paths.
 
 use funnelweb_core::{
     error::{ApiError, Code},
+    experiment::{Running, overlaid},
     job::Kind,
     scenario::{Config, UserPart},
 };
-use funnelweb_guest::{
+use serde_json::{Map, Value};
+
+use crate::{
     dispatch::{self, CheckError, Role},
     jobs,
     params::{path_of_pointer, personal},
     types::Requirements,
 };
-use serde_json::{Map, Value};
 
 /// Who is asked.
-pub(crate) trait Ask {
+pub trait Ask {
     /// Whether a stage of a role takes these params (a JSON object).
+    ///
+    /// # Errors
+    /// Why it does not.
     fn stage(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError>;
 
-    /// Whether a job takes these params (a JSON object); else a JSON pointer and a
-    /// message.
+    /// Whether a job takes these params (a JSON object).
+    ///
+    /// # Errors
+    /// A JSON pointer and a message.
     fn job(&self, kind: Kind, params: &str) -> Result<(), (String, String)>;
 }
 
 /// Asks the host.
-pub(crate) struct Host;
+#[derive(Debug, Clone, Copy)]
+pub struct Host;
 
 impl Ask for Host {
     fn stage(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError> {
@@ -38,7 +47,10 @@ impl Ask for Host {
 }
 
 /// Checks every stage of a config, in the order of the funnel, and every job.
-pub(crate) fn all(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
+///
+/// # Errors
+/// `invalid_config` with the path, or that they cannot be asked.
+pub fn all(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
     for (at, strategy) in config.recall.strategies.iter().enumerate() {
         let path = format!("config.recall.strategies[{at}]");
         let needs = stage(ask, Role::Recall, (&path, "name"), &strategy.name, &strategy.params)?;
@@ -54,6 +66,32 @@ pub(crate) fn all(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
     }
     for (kind, said) in config.jobs.iter() {
         job(ask, kind, &said.params)?;
+    }
+    Ok(())
+}
+
+/// Checks the configs that the groups of experiments make of a scenario's, each as a whole,
+/// and each two that one request may have.
+///
+/// # Errors
+/// As [`all`]; the message says of which group.
+pub fn with_experiments(config: &Value, experiments: &[Running], ask: &dyn Ask) -> Result<(), ApiError> {
+    let check = |overlays: &[&Map<String, Value>], of: String| {
+        let config = overlaid(config, overlays).and_then(|config| all(&config, ask));
+        config.map_err(|error| ApiError { message: format!("{}; so it is in {of}", error.message), ..error })
+    };
+    for (at, one) in experiments.iter().enumerate() {
+        for group in one.groups.iter().filter(|group| !group.config.is_empty()) {
+            let named = format!("the group `{}` of `{}`", group.group_id, one.experiment_id);
+            check(&[&group.config], named.clone())?;
+            // Of those of one layer a request is in one.
+            for other in experiments.iter().skip(at + 1).filter(|other| other.layer != one.layer) {
+                for beside in other.groups.iter().filter(|group| !group.config.is_empty()) {
+                    let of = format!("{named} with the group `{}` of `{}`", beside.group_id, other.experiment_id);
+                    check(&[&group.config, &beside.config], of)?;
+                }
+            }
+        }
     }
     Ok(())
 }
@@ -125,9 +163,10 @@ fn word(role: Role) -> &'static str {
 mod tests {
     use std::cell::RefCell;
 
-    use funnelweb_guest::types::{ColumnKind, ParamError};
+    use serde_json::json;
 
     use super::*;
+    use crate::types::{ColumnKind, ParamError};
 
     fn config() -> Config {
         serde_json::from_str(
@@ -220,6 +259,42 @@ mod tests {
             (of_job("").field.unwrap(), of_job("").code),
             ("config.jobs.similarity.params".to_owned(), Code::InvalidConfig)
         );
+    }
+
+    #[test]
+    fn groups_are_checked_alone_and_with_those_of_other_layers() {
+        let running = |name: &str, layer: &str, config: Value| -> Running {
+            serde_json::from_value(json!({
+                "experiment_id": name, "layer": layer, "buckets": [[0, 1]], "start_ms": 0,
+                "groups": [
+                    {"group_id": "control", "traffic_ratio": 0.5},
+                    {"group_id": "new", "traffic_ratio": 0.5, "config": config},
+                ],
+            }))
+            .unwrap()
+        };
+        let base = json!({"recall": {"strategies": [{"name": "latest"}]}});
+        let ranker = running("one", "ranking", json!({"rank": {"model": "deepfm"}}));
+        let rule = running("two", "reranking", json!({"rerank": {"rules": [{"name": "diversity"}]}}));
+        let asked = Asked::default();
+        with_experiments(&base, &[ranker.clone(), rule.clone()], &asked).unwrap();
+        let expected = [
+            "latest {}", "deepfm {}", // The first alone.
+            "latest {}", "deepfm {}", "diversity {}", // Both.
+            "latest {}", "linear {}", "diversity {}", // The second.
+        ];
+        assert_eq!(*asked.0.borrow(), expected);
+        let asked = Asked::default();
+        let beside = Running { layer: "ranking".to_owned(), ..rule };
+        with_experiments(&base, &[ranker.clone(), beside], &asked).unwrap();
+        assert_eq!(asked.0.borrow().len(), 5, "nobody is in two experiments of a layer");
+
+        let refusing = Refusing("deepfm", CheckError::Unknown(vec!["linear".into()]));
+        let error = with_experiments(&base, &[ranker], &refusing).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("config.rank.model"));
+        assert_eq!(error.message, "no rank model is called `deepfm`; known: linear; so it is in the group `new` of `one`");
+        let broken = running("one", "ranking", json!({"recall": null}));
+        assert_eq!(with_experiments(&base, &[broken], &asked).unwrap_err().field.as_deref(), Some("config"));
     }
 
     /// A component that asks for a part of the user and a field.

@@ -1,0 +1,46 @@
+//! Who asks, as experiments tell users apart.
+
+use funnelweb_core::experiment::{Origin, Subject};
+use funnelweb_guest::types::{Attribute, User};
+
+/// Fields of the context that tell whom no id tells apart, the first that is there.
+const ANONYMOUS: [&str; 4] = ["device_id", "device.id", "session_id", "session.id"];
+
+/// Whose slate it is.
+pub(crate) struct Asking<'a> {
+    unit: &'a str,
+    user: &'a User,
+    context: &'a [Attribute],
+}
+
+impl<'a> Asking<'a> {
+    /// A user with an id.
+    pub(crate) fn user(user: &'a User, context: &'a [Attribute]) -> Self {
+        Self { unit: &user.id, user, context }
+    }
+
+    /// Somebody without one: a device, else a session.
+    pub(crate) fn session(user: &'a User, context: &'a [Attribute]) -> Self {
+        let named = |name: &&str| values(context, name)?.first();
+        let unit = ANONYMOUS.iter().find_map(named).map_or("", String::as_str);
+        Self { unit, user, context }
+    }
+}
+
+impl Subject for Asking<'_> {
+    fn unit(&self) -> &str {
+        self.unit
+    }
+
+    fn has(&self, origin: Origin, field: &str, among: &[String]) -> bool {
+        let attributes = match origin {
+            Origin::User => &self.user.attributes,
+            Origin::Context => self.context,
+        };
+        values(attributes, field).is_some_and(|values| values.iter().any(|value| among.contains(value)))
+    }
+}
+
+fn values<'a>(attributes: &'a [Attribute], name: &str) -> Option<&'a [String]> {
+    attributes.iter().find(|attribute| attribute.name == name).map(|attribute| attribute.values.as_slice())
+}
