@@ -35,6 +35,8 @@ pub enum Code {
     ModelNotFound,
     /// The component, or this version of it, does not exist.
     ComponentNotFound,
+    /// The experiment does not exist.
+    ExperimentNotFound,
     /// The route exists, not with this method.
     MethodNotAllowed,
     /// The document exists already.
@@ -70,6 +72,14 @@ pub enum Code {
     ComponentInUse,
     /// The tenant has as many components or versions of one as it may have.
     TooManyComponents,
+    /// An experiment that was started, or stopped, cannot be changed so.
+    ExperimentStatus,
+    /// The layer has fewer users left than the experiment takes.
+    LayerFull,
+    /// The experiment changes what another changes for the same users.
+    ExperimentsInterfere,
+    /// As many experiments run in the scenario as may.
+    TooManyExperiments,
     /// More requests than the host takes at once.
     Overloaded,
     /// A store did not answer.
@@ -82,7 +92,7 @@ pub enum Code {
 
 impl Code {
     /// Every code with its HTTP status and its meaning, for the documentation.
-    pub const TABLE: [(Self, u16, &'static str); 35] = [
+    pub const TABLE: [(Self, u16, &'static str); 40] = [
         (Self::MissingHeader, 400, "a gateway header is absent"),
         (Self::InvalidHeader, 400, "a gateway header is malformed"),
         (Self::InvalidJson, 400, "the body is not JSON; the message gives line and column"),
@@ -97,6 +107,7 @@ impl Code {
         (Self::JobNotFound, 404, "the run of a job does not exist"),
         (Self::ModelNotFound, 404, "the model, or this version of it, does not exist"),
         (Self::ComponentNotFound, 404, "the component, or this version of it, does not exist"),
+        (Self::ExperimentNotFound, 404, "the experiment does not exist"),
         (Self::MethodNotAllowed, 405, "the route exists, not with this method"),
         (Self::AlreadyExists, 409, "a document with this id exists"),
         (Self::VersionConflict, 412, "the document is not at the version that If-Match names"),
@@ -118,6 +129,10 @@ impl Code {
         (Self::ComponentNotCertified, 409, "the version of the component has no certificate that it passed"),
         (Self::ComponentInUse, 409, "the version is active or in a canary, or none was active before it"),
         (Self::TooManyComponents, 409, "there are as many components, or versions of it, as there may be; delete one"),
+        (Self::ExperimentStatus, 409, "the experiment was started, or stopped, and cannot be changed so"),
+        (Self::LayerFull, 409, "the layer has fewer users left than the experiment takes; field is traffic"),
+        (Self::ExperimentsInterfere, 409, "another experiment changes the same for the same users; field is what"),
+        (Self::TooManyExperiments, 409, "as many experiments run in the scenario as may; stop one"),
         (Self::Overloaded, 503, "more requests than are taken at once; try again"),
         (Self::StoreUnavailable, 503, "a store did not answer; try again"),
         (Self::Timeout, 504, "the request took too long"),

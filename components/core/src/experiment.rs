@@ -7,6 +7,7 @@
 mod assignment;
 mod check;
 mod interference;
+mod layers;
 mod overlay;
 
 use serde::{Deserialize, Serialize};

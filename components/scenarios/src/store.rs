@@ -1,6 +1,6 @@
 //! Scenarios in the store of documents.
 
-use funnelweb_core::error::{ApiError, Code};
+use funnelweb_core::error::ApiError;
 use funnelweb_guest::{
     documents::{self, Collection, Page, Precondition, Query, Range, Sort, WriteError},
     http::{
@@ -8,9 +8,6 @@ use funnelweb_guest::{
         version,
     },
 };
-
-/// How often a change is tried again that another one came before.
-const ATTEMPTS: usize = 5;
 
 pub(crate) fn page(status: Option<&str>, cursor: Option<&str>, limit: u32) -> Result<Page, ApiError> {
     let query = Query {
@@ -45,34 +42,13 @@ pub(crate) fn update(
     put(id, when, |found| change(found.ok_or_else(|| no_scenario(id))?)).map(|_| ())
 }
 
-/// Writes the scenario, whether it exists or not; whether it is new. `make` gets its text and
-/// gives the new one, and is called again when another write came between.
+/// Writes the scenario, whether it exists or not; see [`store::rewrite`].
 pub(crate) fn put(
     id: &str,
     when: Precondition,
     make: impl Fn(Option<&str>) -> Result<String, ApiError>,
 ) -> Result<bool, ApiError> {
-    for _ in 0..ATTEMPTS {
-        let found = documents::get(Collection::Scenarios, &scenario_key(id))?;
-        let version = found.as_ref().map_or(0, |found| found.version);
-        let holds = match when {
-            Precondition::Version(wanted) => wanted == version,
-            Precondition::Absent => found.is_none(),
-            Precondition::Exists => found.is_some(),
-            Precondition::None => true,
-        };
-        if !holds {
-            return Err(version::conflict(version));
-        }
-        let text = make(found.as_ref().map(|found| found.body.as_str()))?;
-        let as_found = if found.is_some() { Precondition::Version(version) } else { Precondition::Absent };
-        match documents::replace(Collection::Scenarios, &scenario_key(id), &text, as_found) {
-            Ok(_) => return Ok(found.is_none()),
-            Err(WriteError::Conflict(_)) => {}
-            Err(other) => return Err(version::write_error(other, || no_scenario(id))),
-        }
-    }
-    Err(ApiError::new(Code::StoreUnavailable, "the scenario is being changed by others; try again"))
+    store::rewrite(Collection::Scenarios, &scenario_key(id), when, |found| make(found).map(Some))
 }
 
 /// Deletes the scenario and everything of it, in one step. Where there is a

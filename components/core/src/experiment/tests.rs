@@ -356,3 +356,87 @@ fn every_limit_is_what_still_fits() {
         with("/targeting", json!([{"field": "user.a", "in": [text(bytes)]}]))
     });
 }
+
+/// What beginning these, one after the other, comes to.
+fn begun(experiments: &[(&str, &str, f64)]) -> Result<Scenario, ApiError> {
+    let mut whole = scenario(Vec::new());
+    for (experiment_id, layer, traffic) in experiments {
+        let mut body = body();
+        (body["experiment_id"], body["layer"], body["traffic"]) = (json!(experiment_id), json!(layer), json!(traffic));
+        body["groups"][1]["config"] = json!({"rank": {"params": {*layer: 1}}});
+        whole.begin(&Experiment::parse(body.to_string().as_bytes()).unwrap(), 1000)?;
+    }
+    Ok(whole)
+}
+
+#[test]
+fn experiments_take_what_is_left_of_a_layer() {
+    let mut whole = begun(&[("a", "one", 0.3), ("b", "one", 0.3), ("c", "one", 0.4), ("d", "two", 1.0)]).unwrap();
+    let buckets = |whole: &Scenario, name: &str| whole.experiment(name).unwrap().buckets.clone();
+    assert_eq!(buckets(&whole, "a"), [(0, 300_000)]);
+    assert_eq!(buckets(&whole, "c"), [(600_000, 1_000_000)]);
+    assert_eq!(buckets(&whole, "d"), [(0, 1_000_000)]);
+    let full = begun(&[("a", "one", 0.3), ("b", "one", 0.5), ("c", "one", 0.3)]).unwrap_err();
+    assert_eq!((full.code, full.field.as_deref()), (Code::LayerFull, Some("traffic")));
+    assert_eq!(full.message, "the layer `one` has 0.2 of its users left, fewer than 0.3");
+    // Those that stay keep their users; who comes next takes the gaps.
+    whole.experiments.retain(|running| running.experiment_id != "a" && running.experiment_id != "c");
+    let mut next = body();
+    (next["layer"], next["traffic"]) = (json!("one"), json!(0.6));
+    next["groups"][1]["config"] = json!({});
+    whole.begin(&Experiment::parse(next.to_string().as_bytes()).unwrap(), 1000).unwrap();
+    assert_eq!(buckets(&whole, "exp_001"), [(0, 300_000), (600_000, 900_000)]);
+    assert_eq!(buckets(&whole, "b"), [(300_000, 600_000)]);
+}
+
+#[test]
+fn what_came_to_its_end_makes_room() {
+    let mut whole = begun(&[("a", "one", 1.0)]).unwrap();
+    whole.experiments[0].end_ms = Some(2000);
+    let mut next = body();
+    next["layer"] = json!("one");
+    let next = Experiment::parse(next.to_string().as_bytes()).unwrap();
+    assert_eq!(whole.clone().begin(&next, 1999).unwrap_err().code, Code::LayerFull);
+    whole.begin(&next, 2000).unwrap();
+    assert_eq!(whole.experiments.iter().map(|running| &*running.experiment_id).collect::<Vec<_>>(), ["exp_001"]);
+}
+
+#[test]
+fn experiments_that_interfere_share_a_layer_or_do_not_begin() {
+    let mut whole = scenario(vec![Running {
+        buckets: vec![(0, BUCKETS / 2)],
+        groups: with("/name", json!("x")).unwrap().groups,
+        ..running("other", "ranking", &[])
+    }]);
+    let beside = with("/layer", json!("reranking")).unwrap();
+    let error = whole.begin(&beside, 1000).unwrap_err();
+    assert_eq!((error.code, error.field.as_deref()), (Code::ExperimentsInterfere, Some("config.rank.model")));
+    let mut within = with("/layer", json!("ranking")).unwrap();
+    within.traffic = 0.5;
+    whole.begin(&within, 1000).unwrap();
+    assert_eq!(whole.experiment("exp_001").unwrap().buckets, [(BUCKETS / 2, BUCKETS)]);
+}
+
+#[test]
+fn an_experiment_begins_at_its_start_and_not_after_its_end() {
+    let mut timed = with("/start_time", json!("1970-01-01T00:00:05Z")).unwrap();
+    let begun = |experiment: &Experiment, now_ms| {
+        let mut whole = scenario(Vec::new());
+        whole.begin(experiment, now_ms).map(|()| (whole.experiments[0].start_ms, whole.experiments[0].end_ms))
+    };
+    assert_eq!(begun(&timed, 1000).unwrap(), (5000, None));
+    assert_eq!(begun(&timed, 7000).unwrap(), (7000, None));
+    timed.end_time = Some("1970-01-01T00:00:08Z".to_owned());
+    assert_eq!(begun(&timed, 7000).unwrap(), (7000, Some(8000)));
+    assert_eq!(begun(&timed, 8000).unwrap_err().field.as_deref(), Some("end_time"));
+}
+
+#[test]
+fn so_many_run_at_once() {
+    let names: Vec<String> = (0..=limits::EXPERIMENTS_RUNNING).map(|at| format!("e{at}")).collect();
+    let all: Vec<(&str, &str, f64)> = names.iter().map(|name| (name.as_str(), "one", 0.01)).collect();
+    assert_eq!(begun(&all[..limits::EXPERIMENTS_RUNNING]).unwrap().experiments.len(), limits::EXPERIMENTS_RUNNING);
+    let error = begun(&all).unwrap_err();
+    assert_eq!(error.code, Code::TooManyExperiments);
+    assert!(error.message.contains(&limits::EXPERIMENTS_RUNNING.to_string()), "{}", error.message);
+}

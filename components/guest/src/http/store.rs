@@ -11,6 +11,9 @@ use crate::{
     errors::Error,
 };
 
+/// How often a change is tried again that another one came before.
+const ATTEMPTS: usize = 5;
+
 /// The key of a scenario's config.
 #[must_use]
 pub fn scenario_key(scenario_id: &str) -> Key {
@@ -47,6 +50,41 @@ pub fn put(collection: Collection, key: &Key, text: &str, when: Precondition) ->
     }
     write(when).map_err(|error| version::write_error(error, || version::conflict(0)))?;
     Ok(false)
+}
+
+/// Writes a document, whether it exists or not, if the condition holds; whether it is new.
+/// `make` gets its text and gives the new one, or none for no change, and is called again when
+/// another write came between.
+///
+/// # Errors
+/// That of `make`, `version_conflict`, or that of the store.
+pub fn rewrite(
+    collection: Collection,
+    key: &Key,
+    when: Precondition,
+    make: impl Fn(Option<&str>) -> Result<Option<String>, ApiError>,
+) -> Result<bool, ApiError> {
+    for _ in 0..ATTEMPTS {
+        let found = documents::get(collection, key)?;
+        let version = found.as_ref().map_or(0, |found| found.version);
+        let holds = match when {
+            Precondition::Version(wanted) => wanted == version,
+            Precondition::Absent => found.is_none(),
+            Precondition::Exists => found.is_some(),
+            Precondition::None => true,
+        };
+        if !holds {
+            return Err(version::conflict(version));
+        }
+        let Some(text) = make(found.as_ref().map(|found| found.body.as_str()))? else { return Ok(false) };
+        let as_found = if found.is_some() { Precondition::Version(version) } else { Precondition::Absent };
+        match documents::replace(collection, key, &text, as_found) {
+            Ok(_) => return Ok(found.is_none()),
+            Err(WriteError::Conflict(_)) => {}
+            Err(other) => return Err(version::write_error(other, || version::conflict(0))),
+        }
+    }
+    Err(ApiError::new(Code::StoreUnavailable, "it is being changed by others; try again"))
 }
 
 /// The `metadata` of a stored item; None when it has none.

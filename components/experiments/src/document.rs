@@ -1,0 +1,306 @@
+//! An experiment's document: what a client wrote, with its ids and what the server sets.
+
+use funnelweb_core::{
+    error::{ApiError, Code},
+    experiment::{Experiment, Status, merge},
+    limits,
+    scenario::Scenario,
+};
+use funnelweb_guest::{documents::Key, http::json};
+use serde_json::{Map, Value};
+
+use crate::running::Step;
+
+/// What the server sets beside the status.
+const TIMES: [&str; 4] = ["created_at", "updated_at", "started_at", "stopped_at"];
+const STATUS: &str = "status";
+const STARTED: &str = "started_at";
+const STOPPED: &str = "stopped_at";
+
+/// What a client makes of an experiment that is there.
+pub(crate) enum Change<'a> {
+    /// All of it.
+    Whole(&'a [u8]),
+    /// A merge patch (RFC 7386).
+    Patch(&'a [u8]),
+}
+
+/// Experiments as they stand at a time, which their scenario tells.
+pub(crate) struct View {
+    scenario: Scenario,
+    now_ms: u64,
+}
+
+impl View {
+    pub(crate) fn new(scenario: Scenario, now_ms: u64) -> Self {
+        Self { scenario, now_ms }
+    }
+
+    /// Where an experiment stands, of this document if there is one.
+    pub(crate) fn status(&self, experiment_id: &str, stored: Option<&str>) -> Result<Status, ApiError> {
+        let stored = stored.map(read).transpose()?.map_or(Status::Draft, |stored| stored.status);
+        Ok(match self.scenario.experiment(experiment_id) {
+            Some(running) if running.end_ms.is_none_or(|end_ms| self.now_ms < end_ms) => Status::Running,
+            Some(_) => Status::Stopped,
+            // It came to its end, and made room.
+            None if stored == Status::Running => Status::Stopped,
+            None => stored,
+        })
+    }
+
+    /// The document as it is shown.
+    pub(crate) fn of(&self, stored: &str) -> Result<String, ApiError> {
+        let mut document: Map<String, Value> = json::parse(stored.as_bytes())?;
+        let id = document.get("experiment_id").and_then(Value::as_str).unwrap_or_default();
+        let status = self.status(id, Some(stored))?;
+        document.insert(STATUS.to_owned(), status.as_str().into());
+        if status == Status::Stopped && !document.contains_key(STOPPED) {
+            let end = document.get("end_time").cloned();
+            document.extend(end.map(|end| (STOPPED.to_owned(), end)));
+        }
+        text(&document)
+    }
+}
+
+/// The document that a client's body makes, of the scenario and, if the path has one, the id.
+pub(crate) fn new(body: &[u8], scenario_id: &str, id: Option<&str>) -> Result<(String, Experiment), ApiError> {
+    let mut document: Map<String, Value> = json::parse(body)?;
+    named(&mut document, "scenario_id", scenario_id)?;
+    if let Some(id) = id {
+        named(&mut document, "experiment_id", id)?;
+    }
+    finish(document, &Map::new())
+}
+
+/// What a change makes of a stored document.
+pub(crate) fn changed(stored: &str, key: &Key, change: &Change<'_>) -> Result<(String, Experiment), ApiError> {
+    let stored: Map<String, Value> = json::parse(stored.as_bytes())?;
+    let mut document = match change {
+        Change::Whole(body) => json::parse(body)?,
+        Change::Patch(body) => {
+            let patch: Map<String, Value> = json::parse(body)?;
+            if let Some(name) = TIMES.into_iter().find(|name| patch.contains_key(*name)) {
+                return Err(ApiError::field(Code::InvalidField, name, format!("`{name}` is set by the server")));
+            }
+            let mut document = Value::Object(stored.clone());
+            merge(&mut document, &Value::Object(patch));
+            // A merge can add levels.
+            json::parse(document.to_string().as_bytes())?
+        }
+    };
+    named(&mut document, "scenario_id", &key.scenario_id)?;
+    named(&mut document, "experiment_id", &key.id)?;
+    finish(document, &stored)
+}
+
+/// The document with what the server set of the stored one, checked.
+fn finish(mut document: Map<String, Value>, stored: &Map<String, Value>) -> Result<(String, Experiment), ApiError> {
+    for name in TIMES {
+        document.remove(name);
+        // The store sets the others.
+        if [STARTED, STOPPED].contains(&name) {
+            document.extend(stored.get(name).map(|value| (name.to_owned(), value.clone())));
+        }
+    }
+    let draft = Value::from(Status::Draft.as_str());
+    let status = stored.get(STATUS).unwrap_or(&draft);
+    match document.insert(STATUS.to_owned(), status.clone()) {
+        Some(given) if given != *status => {
+            let message = format!("is {status} until it is started or stopped, got {given}");
+            return Err(ApiError::field(Code::InvalidField, STATUS, message));
+        }
+        _ => {}
+    }
+    let text = text(&document)?;
+    let read = Experiment::parse(text.as_bytes());
+    let experiment = read.map_err(|error| json::explain::<Experiment>(text.as_bytes(), error))?;
+    Ok((text, experiment))
+}
+
+/// Puts an id into the document; one that is there must be the path's.
+fn named(document: &mut Map<String, Value>, field: &str, id: &str) -> Result<(), ApiError> {
+    match document.insert(field.to_owned(), id.into()) {
+        Some(given) if given != id => {
+            let message = format!("must be the `{id}` of the path, got {given}");
+            Err(ApiError::field(Code::InvalidField, field, message))
+        }
+        _ => Ok(()),
+    }
+}
+
+pub(crate) fn read(stored: &str) -> Result<Experiment, ApiError> {
+    serde_json::from_str(stored)
+        .map_err(|error| ApiError::new(Code::Internal, format!("the stored experiment does not read: {error}")))
+}
+
+/// The stored document after a step.
+pub(crate) fn stepped(stored: &str, step: Step, now: &str) -> Result<String, ApiError> {
+    let (status, time) = match step {
+        Step::Started => (Status::Running, STARTED),
+        Step::Stopped => (Status::Stopped, STOPPED),
+    };
+    let mut document: Map<String, Value> = json::parse(stored.as_bytes())?;
+    document.insert(STATUS.to_owned(), status.as_str().into());
+    document.insert(time.to_owned(), now.into());
+    text(&document)
+}
+
+/// An experiment that was started keeps what it splits by: what came of its users before
+/// would not be of the same groups as what comes after.
+pub(crate) fn check_change(stored: &str, changed: &Experiment, status: Status) -> Result<(), ApiError> {
+    if status == Status::Draft {
+        return Ok(());
+    }
+    let stored = read(stored)?;
+    let frozen = [
+        ("groups", stored.groups == changed.groups),
+        ("traffic", (stored.traffic - changed.traffic).abs() < f64::EPSILON),
+        ("layer", stored.layer == changed.layer),
+        ("targeting", stored.targeting == changed.targeting),
+        ("start_time", stored.start_time == changed.start_time),
+        ("end_time", status == Status::Running || stored.end_time == changed.end_time),
+    ];
+    match frozen.into_iter().find(|(_, same)| !same) {
+        None => Ok(()),
+        Some((field, _)) => {
+            let message = format!(
+                "the experiment is {}: {field} stays as it is; make another experiment of what is to be changed",
+                status.as_str()
+            );
+            Err(ApiError::field(Code::ExperimentStatus, field, message))
+        }
+    }
+}
+
+pub(crate) fn check_draft(experiment: &Experiment) -> Result<(), ApiError> {
+    refuse_unless(experiment.status == Status::Draft, &experiment.experiment_id, experiment.status, "cannot be started")
+}
+
+pub(crate) fn check_running(key: &Key, status: Status) -> Result<(), ApiError> {
+    refuse_unless(status == Status::Running, &key.id, status, "cannot be stopped")
+}
+
+pub(crate) fn check_deleted(key: &Key, status: Status) -> Result<(), ApiError> {
+    refuse_unless(status != Status::Running, &key.id, status, "is to be stopped first")
+}
+
+fn refuse_unless(holds: bool, id: &str, status: Status, what: &str) -> Result<(), ApiError> {
+    if holds {
+        return Ok(());
+    }
+    Err(ApiError::new(Code::ExperimentStatus, format!("the experiment `{id}` is {} and {what}", status.as_str())))
+}
+
+fn text(document: &Map<String, Value>) -> Result<String, ApiError> {
+    let text = serde_json::to_string(document).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
+    if text.len() > limits::DOCUMENT_BYTES {
+        let message =
+            format!("the experiment has {} bytes, more than the limit of {}", text.len(), limits::DOCUMENT_BYTES);
+        return Err(ApiError::new(Code::BodyTooLarge, message));
+    }
+    Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    const BODY: &str = r#"{"experiment_id":"exp","groups":[{"group_id":"a","traffic_ratio":0.5},
+        {"group_id":"b","traffic_ratio":0.5,"config":{"rank":{"model":"deepfm"}}}]}"#;
+
+    fn key() -> Key {
+        Key { scenario_id: "feed".to_owned(), id: "exp".to_owned() }
+    }
+
+    fn stored(step: Option<Step>) -> String {
+        let (text, _) = new(BODY.as_bytes(), "feed", None).unwrap();
+        step.map_or(text.clone(), |step| stepped(&text, step, "2026-01-01T00:00:00.000Z").unwrap())
+    }
+
+    fn scenario(experiments: &Value) -> Scenario {
+        let body = json!({"scenario_id": "feed", "scenario_type": "news",
+                          "config": {"recall": {"strategies": [{"name": "latest"}]}}, "experiments": experiments});
+        serde_json::from_value(body).unwrap()
+    }
+
+    fn refused(result: Result<impl Sized, ApiError>) -> (Code, String) {
+        let error = result.err().unwrap();
+        (error.code, error.field.unwrap_or_default())
+    }
+
+    #[test]
+    fn ids_stand_in_the_path_or_the_body_and_what_was_read_can_be_written_back() {
+        let (text, experiment) = new(BODY.as_bytes(), "feed", Some("exp")).unwrap();
+        assert_eq!((&*experiment.scenario_id, experiment.status), ("feed", Status::Draft));
+        assert_eq!(refused(new(BODY.as_bytes(), "feed", Some("other"))), (Code::InvalidField, "experiment_id".into()));
+        assert_eq!(refused(new(text.as_bytes(), "other", None)), (Code::InvalidField, "scenario_id".into()));
+        let shown = View::new(scenario(&json!([])), 0).of(&stored(Some(Step::Started))).unwrap();
+        let back = changed(&stored(None), &key(), &Change::Whole(shown.as_bytes()));
+        assert_eq!(refused(back), (Code::InvalidField, "status".into()), "it says what it is no more");
+        let draft = View::new(scenario(&json!([])), 0).of(&text).unwrap();
+        assert_eq!(changed(&text, &key(), &Change::Whole(draft.as_bytes())).unwrap().0, text);
+    }
+
+    #[test]
+    fn nobody_sets_what_the_server_sets() {
+        let with = |name: &str, value: Value| {
+            let mut body: Value = serde_json::from_str(BODY).unwrap();
+            body[name] = value;
+            new(body.to_string().as_bytes(), "feed", None)
+        };
+        assert_eq!(refused(with("status", json!("running"))), (Code::InvalidField, "status".into()));
+        assert!(!with("started_at", json!("2026-01-01")).unwrap().0.contains("started_at"));
+        let patch = br#"{"stopped_at":"2026-01-01"}"#;
+        assert_eq!(refused(changed(&stored(None), &key(), &Change::Patch(patch))), (Code::InvalidField, "stopped_at".into()));
+        let patch = br#"{"status":"stopped"}"#;
+        assert_eq!(refused(changed(&stored(None), &key(), &Change::Patch(patch))).1, "status");
+        let patch = br#"{"name":"New ranker"}"#;
+        let (text, _) = changed(&stored(Some(Step::Started)), &key(), &Change::Patch(patch)).unwrap();
+        let text: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!([&text["name"], &text["status"]], ["New ranker", "running"]);
+        assert_eq!(text["started_at"], "2026-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn what_it_splits_by_stays_once_it_was_started() {
+        let stored = stored(Some(Step::Started));
+        let change = |patch: Value, status| {
+            let (_, experiment) = changed(&stored, &key(), &Change::Patch(patch.to_string().as_bytes())).unwrap();
+            check_change(&stored, &experiment, status).map_err(|error| (error.code, error.field.unwrap()))
+        };
+        let frozen = |field: &str| Err((Code::ExperimentStatus, field.to_owned()));
+        let third = json!([{"group_id": "a", "traffic_ratio": 0.3}, {"group_id": "b", "traffic_ratio": 0.7}]);
+        for (field, value) in [
+            ("groups", third),
+            ("traffic", json!(0.5)),
+            ("layer", json!("other")),
+            ("targeting", json!([{"field": "user.country", "in": ["se"]}])),
+            ("start_time", json!("2026-01-01")),
+        ] {
+            assert_eq!(change(json!({field: value}), Status::Running), frozen(field));
+            assert_eq!(change(json!({field: value}), Status::Draft), Ok(()));
+        }
+        let end = json!({"end_time": "2126-01-01"});
+        assert_eq!(change(end.clone(), Status::Running), Ok(()));
+        assert_eq!(change(end, Status::Stopped), frozen("end_time"));
+        assert_eq!(change(json!({"name": "x", "control": "b", "hypothesis": "more"}), Status::Stopped), Ok(()));
+    }
+
+    #[test]
+    fn the_scenario_tells_where_it_stands() {
+        let running = json!([{"experiment_id": "exp", "layer": "default", "buckets": [[0, 1]], "groups": [],
+                              "start_ms": 0, "end_ms": 2000}]);
+        let at = |experiments: &Value, now_ms, step| {
+            View::new(scenario(experiments), now_ms).status("exp", Some(&stored(step))).unwrap()
+        };
+        // A crash came between the two writes.
+        assert_eq!(at(&running, 1999, None), Status::Running);
+        assert_eq!(at(&running, 1999, Some(Step::Started)), Status::Running);
+        assert_eq!(at(&running, 2000, Some(Step::Started)), Status::Stopped);
+        assert_eq!(at(&json!([]), 0, Some(Step::Started)), Status::Stopped);
+        assert_eq!(at(&json!([]), 0, None), Status::Draft);
+        assert_eq!(at(&json!([]), 0, Some(Step::Stopped)), Status::Stopped);
+    }
+}
