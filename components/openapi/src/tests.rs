@@ -85,7 +85,7 @@ fn every_operation_is_described() {
         assert!(operation["summary"].is_string(), "{name}: summary");
         assert!(tags.contains(&&operation["tags"][0]), "{name}: tags");
         // What is asked of a version stands in the path.
-        let words = ["rollback", "disable", "enable"];
+        let words = ["rollback", "disable", "enable", "start", "stop"];
         let is_asked = path.starts_with("/api/v1/models/") && path.ends_with("/activate")
             || words.iter().any(|word| path.ends_with(&format!("/{word}")));
         assert_eq!(
@@ -151,6 +151,14 @@ fn the_routes_are_those_of_the_components() {
         "post /api/v1/components/{name}/versions/{version}/certify",
         "get /api/v1/components/{name}/versions/{version}/logs",
         "get /api/v1/components/{name}/versions/{version}/usage",
+        "get /api/v1/experiments/{scenario_id}",
+        "post /api/v1/experiments/{scenario_id}",
+        "delete /api/v1/experiments/{scenario_id}/{experiment_id}",
+        "get /api/v1/experiments/{scenario_id}/{experiment_id}",
+        "patch /api/v1/experiments/{scenario_id}/{experiment_id}",
+        "put /api/v1/experiments/{scenario_id}/{experiment_id}",
+        "post /api/v1/experiments/{scenario_id}/{experiment_id}/start",
+        "post /api/v1/experiments/{scenario_id}/{experiment_id}/stop",
         "get /api/v1/items/{scenario_id}",
         "post /api/v1/items/{scenario_id}",
         "delete /api/v1/items/{scenario_id}/{item_id}",
@@ -235,6 +243,13 @@ fn the_limits_are_those_of_the_code() {
         ("/PredictRequest/properties/rows/maxItems", limits::PREDICT_ROWS),
         ("/Component/properties/name/maxLength", limits::COMPONENT_NAME_BYTES),
         ("/ComponentVersion/properties/version/maxLength", limits::COMPONENT_NAME_BYTES),
+        ("/Experiment/properties/name/maxLength", limits::NAME_BYTES),
+        ("/Experiment/properties/hypothesis/maxLength", limits::HYPOTHESIS_BYTES),
+        ("/Experiment/properties/groups/maxItems", limits::EXPERIMENT_GROUPS),
+        ("/Experiment/properties/targeting/maxItems", limits::EXPERIMENT_CONDITIONS),
+        ("/Condition/properties/in/maxItems", limits::EXPERIMENT_VALUES),
+        ("/Condition/properties/not_in/items/maxLength", limits::TERM_BYTES),
+        ("/Scenario/properties/experiments/maxItems", limits::EXPERIMENTS_RUNNING),
     ] {
         assert_eq!(schemas.pointer(pointer), Some(&json!(limit)), "{pointer}");
     }
@@ -263,6 +278,8 @@ fn the_limits_are_those_of_the_code() {
     assert_eq!(jobs["parameters"][4]["schema"]["maximum"], limits::PAGE_DOCUMENTS);
     let params = &schemas["JobRequest"]["properties"]["params"]["description"];
     assert!(params.as_str().unwrap().contains(&limits::PARAMS_BYTES.to_string()));
+    let overlay = &schemas["ExperimentGroup"]["properties"]["config"]["description"];
+    assert!(overlay.as_str().unwrap().contains(&limits::EXPERIMENT_OVERLAY_BYTES.to_string()));
     let page = &document["paths"]["/api/v1/scenarios"]["get"]["parameters"][1]["schema"];
     assert_eq!(page["maximum"], limits::PAGE_DOCUMENTS);
     assert_eq!(page["default"], limits::DEFAULT_PAGE_DOCUMENTS);
@@ -321,11 +338,11 @@ fn fits(document: &Value, schema: &Value, example: &Value) -> Result<(), String>
 }
 
 #[test]
-fn the_examples_of_components_are_as_they_are_described() {
+fn examples_are_as_they_are_described() {
     let document = document();
     let mut count = 0;
     for (path, method, operation) in operations(&document) {
-        if !path.starts_with("/api/v1/components") {
+        if !["/api/v1/components", "/api/v1/experiments"].iter().any(|begin| path.starts_with(begin)) {
             continue;
         }
         let bodies = operation.get("requestBody").into_iter();
