@@ -244,6 +244,7 @@ fn pages() {
     for (path, limit) in [
         ("/api/v1/items/feed?limit=", limits::PAGE_DOCUMENTS),
         ("/api/v1/scenarios?limit=", limits::PAGE_DOCUMENTS),
+        ("/api/v1/experiments/feed?limit=", limits::PAGE_DOCUMENTS),
         ("/api/v1/behaviors?user_id=ann&limit=", limits::HISTORY_EVENTS),
     ] {
         holds("invalid_parameter", "limit", limit as usize, |limit| client.get(&format!("{path}{limit}")));
@@ -276,10 +277,12 @@ fn bodies_are_as_long_as_their_limit() {
     let client = tenant("limits-bodies");
     let document = json!({"metadata": {"title": "x"}});
     let event = json!([{"scenario_id": FEED, "item_id": "i1", "action_type": "click"}]);
+    let groups = json!({"groups": [{"group_id": "a", "traffic_ratio": 0.5}, {"group_id": "b", "traffic_ratio": 0.5}]});
     let scenario = json!({"scenario_type": "test", "config": {"recall": {"strategies": [{"name": "latest"}]}, "rank": {"model": "linear"}}});
     for (method, path, body, limit) in [
         ("PUT", "/api/v1/scenarios/s", &scenario, limits::DOCUMENT_BYTES),
         ("PUT", "/api/v1/items/feed/i1", &document, limits::DOCUMENT_BYTES),
+        ("PUT", "/api/v1/experiments/feed/exp", &groups, limits::DOCUMENT_BYTES),
         ("PATCH", "/api/v1/items/feed/i1", &document, limits::DOCUMENT_BYTES),
         ("PUT", "/api/v1/profiles/feed/ann", &json!({}), limits::DOCUMENT_BYTES),
         ("POST", "/api/v1/recommend", &json!({"scenario_id": FEED}), limits::BODY_BYTES),

@@ -14,6 +14,7 @@ mod crash;
 mod drain;
 mod errors;
 mod evaluate;
+mod experiments;
 mod fixtures;
 mod funnel;
 mod goldens;

@@ -253,7 +253,10 @@ mod tests {
         assert_eq!(refused(with("status", json!("running"))), (Code::InvalidField, "status".into()));
         assert!(!with("started_at", json!("2026-01-01")).unwrap().0.contains("started_at"));
         let patch = br#"{"stopped_at":"2026-01-01"}"#;
-        assert_eq!(refused(changed(&stored(None), &key(), &Change::Patch(patch))), (Code::InvalidField, "stopped_at".into()));
+        assert_eq!(
+            refused(changed(&stored(None), &key(), &Change::Patch(patch))),
+            (Code::InvalidField, "stopped_at".into())
+        );
         let patch = br#"{"status":"stopped"}"#;
         assert_eq!(refused(changed(&stored(None), &key(), &Change::Patch(patch))).1, "status");
         let patch = br#"{"name":"New ranker"}"#;

@@ -100,11 +100,11 @@ fn with(text: &str, scenario: &Scenario) -> Result<String, ApiError> {
 
 #[cfg(test)]
 mod tests {
+    use funnelweb_core::job::Kind;
     use funnelweb_guest::{
         dispatch::{CheckError, Role},
         types::Requirements,
     };
-    use funnelweb_core::job::Kind;
     use serde_json::json;
 
     use super::*;
@@ -189,7 +189,8 @@ mod tests {
     #[test]
     fn a_scenario_that_grows_too_large_starts_nothing() {
         let mut text = SCENARIO.to_owned();
-        let large = json!({"rank": {"model": "linear", "params": {"x": "y".repeat(limits::EXPERIMENT_OVERLAY_BYTES - 64)}}});
+        let large =
+            json!({"rank": {"model": "linear", "params": {"x": "y".repeat(limits::EXPERIMENT_OVERLAY_BYTES - 64)}}});
         let mut count = 0;
         let error = loop {
             let mut experiment = experiment(&format!("e{count}"), &large);

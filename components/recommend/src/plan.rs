@@ -89,8 +89,7 @@ impl Plans {
             return Ok(plans);
         }
         // It was checked when it was written.
-        let unreadable =
-            |error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}"));
+        let unreadable = |error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}"));
         let scenario: Scenario = serde_json::from_str(&body).map_err(unreadable)?;
         if scenario.status != Status::Active {
             let message = format!("the scenario `{scenario_id}` is inactive");
@@ -119,8 +118,10 @@ impl Plans {
             Some(Assigned { experiment_id: experiment.experiment_id.clone(), group_id })
         });
         let assigned = assigned.collect();
-        let changing: Vec<Place> =
-            places.into_iter().filter(|place| self.group(*place).is_some_and(|group| !group.config.is_empty())).collect();
+        let changing: Vec<Place> = places
+            .into_iter()
+            .filter(|place| self.group(*place).is_some_and(|group| !group.config.is_empty()))
+            .collect();
         match self.combined(changing) {
             Ok(plan) => Chosen { plan, assigned, fault: None },
             Err(fault) => Chosen { plan: Rc::clone(&self.plan), assigned: Vec::new(), fault: Some(fault) },

@@ -240,11 +240,11 @@ fn whom_no_id_tells_apart_a_device_or_a_session_does() {
 fn targeting_reads_the_profile_and_the_context() {
     let hot = json!({"recall": {"strategies": [{"name": "hot_items"}]}});
     let mut only = experiment("exp", "default", &hot);
-    only["targeting"] = json!([{"field": "user.country", "in": ["se"]}, {"field": "context.device.type", "not_in": ["tv"]}]);
+    only["targeting"] =
+        json!([{"field": "user.country", "in": ["se"]}, {"field": "context.device.type", "not_in": ["tv"]}]);
     let host = in_experiments(&json!([only])).with_profile("ann", r#"{"features":{"country":"se"}}"#);
     let takes_part = |user: &str, context: Value| {
-        let request: Request =
-            serde_json::from_value(json!({"scenario_id": "s", "context": context})).unwrap();
+        let request: Request = serde_json::from_value(json!({"scenario_id": "s", "context": context})).unwrap();
         let response = funnel::recommend(&host, &call(user, false), &request).unwrap();
         serde_json::to_value(response).unwrap().get("experiments").is_some()
     };

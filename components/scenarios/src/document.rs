@@ -208,7 +208,10 @@ mod tests {
         let written = BODY.replacen('{', "{\"experiments\":[],", 1);
         let text = complete(written.as_bytes(), None, Some(&stored)).unwrap();
         assert_eq!(checked(&text, &Willing).unwrap().experiments.len(), 1);
-        assert!(!complete(stored.as_bytes(), None, None).unwrap().contains("experiments"), "they are not a client's to set");
+        assert!(
+            !complete(stored.as_bytes(), None, None).unwrap().contains("experiments"),
+            "they are not a client's to set"
+        );
         let by_score = json!({"config": {"recall": {"merge": {"method": "score"}}}});
         let text = merged(&stored, by_score.as_object().unwrap(), "s1").unwrap();
         let error = checked(&text, &Willing).unwrap_err();

@@ -9,9 +9,7 @@ use funnelweb_core::{
     error::{ApiError, Code},
     limits,
 };
-use funnelweb_guest::{
-    http::{self as web, Body, Head, Outgoing, Reply, config, version},
-};
+use funnelweb_guest::http::{self as web, Body, Head, Outgoing, Reply, config, version};
 use http::{StatusCode, header};
 
 /// The component's entry.

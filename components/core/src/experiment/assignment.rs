@@ -46,9 +46,8 @@ impl Scenario {
             return Vec::new();
         }
         let all = self.experiments.iter().enumerate();
-        let group = |(at, running): (usize, &Running)| {
-            Some((at, running.group_of(&self.scenario_id, subject, now_ms)?))
-        };
+        let group =
+            |(at, running): (usize, &Running)| Some((at, running.group_of(&self.scenario_id, subject, now_ms)?));
         all.filter_map(group).collect()
     }
 }

@@ -165,7 +165,8 @@ fn whom_it_is_not_for_takes_no_part() {
     let takes = |experiment: &Running, who: &Who, now_ms| experiment.group_of("feed", who, now_ms).is_some();
     assert_eq!([99, 100, 199, 200].map(|now_ms| takes(&experiment, &ann(), now_ms)), [false, true, true, false]);
     let condition = |field: &str, among: Option<&[&str]>, not_in: Option<&[&str]>| {
-        let list = |values: Option<&[&str]>| values.map(|values| values.iter().map(|&value| value.to_owned()).collect());
+        let list =
+            |values: Option<&[&str]>| values.map(|values| values.iter().map(|&value| value.to_owned()).collect());
         Condition { field: field.to_owned(), among: list(among), not_in: list(not_in) }
     };
     for (targeting, is_in) in [
@@ -314,7 +315,10 @@ fn every_fault_names_its_field() {
     let mut ends = body();
     (ends["start_time"], ends["end_time"]) = (json!("2026-02-01"), json!("2026-01-31T23:59:59Z"));
     let error = Experiment::parse(ends.to_string().as_bytes()).unwrap_err();
-    assert_eq!((error.field.as_deref(), &*error.message), (Some("end_time"), "must be after start_time, which is 2026-02-01"));
+    assert_eq!(
+        (error.field.as_deref(), &*error.message),
+        (Some("end_time"), "must be after start_time, which is 2026-02-01")
+    );
 }
 
 #[test]

@@ -279,9 +279,14 @@ mod tests {
         let asked = Asked::default();
         with_experiments(&base, &[ranker.clone(), rule.clone()], &asked).unwrap();
         let expected = [
-            "latest {}", "deepfm {}", // The first alone.
-            "latest {}", "deepfm {}", "diversity {}", // Both.
-            "latest {}", "linear {}", "diversity {}", // The second.
+            "latest {}",
+            "deepfm {}", // The first alone.
+            "latest {}",
+            "deepfm {}",
+            "diversity {}", // Both.
+            "latest {}",
+            "linear {}",
+            "diversity {}", // The second.
         ];
         assert_eq!(*asked.0.borrow(), expected);
         let asked = Asked::default();
@@ -292,7 +297,10 @@ mod tests {
         let refusing = Refusing("deepfm", CheckError::Unknown(vec!["linear".into()]));
         let error = with_experiments(&base, &[ranker], &refusing).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("config.rank.model"));
-        assert_eq!(error.message, "no rank model is called `deepfm`; known: linear; so it is in the group `new` of `one`");
+        assert_eq!(
+            error.message,
+            "no rank model is called `deepfm`; known: linear; so it is in the group `new` of `one`"
+        );
         let broken = running("one", "ranking", json!({"recall": null}));
         assert_eq!(with_experiments(&base, &[broken], &asked).unwrap_err().field.as_deref(), Some("config"));
     }

@@ -1,0 +1,288 @@
+//! Experiments from draft to end, and what they do to what users get.
+
+use std::{
+    collections::BTreeMap,
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use funnelweb_core::time;
+use serde_json::{Value, json};
+
+use crate::{
+    fixtures::{FEED, all_pages, configure, feed, import, item, recommend, scenario, strings},
+    harness::{Client, Reply, eventually, shared},
+};
+
+const ALL: &str = "/api/v1/experiments/feed";
+
+/// A tenant whose newest item is `i9`, and whom `hot_items` has nothing for.
+fn tenant(name: &str) -> Client {
+    let client = shared().tenant(name);
+    feed(&client);
+    configure(&client, &json!({"recall": {"strategies": [{"name": "latest"}]}}));
+    import(&client, &(0..10).map(|at| item(&format!("i{at}"), "c", "t")).collect::<Vec<_>>());
+    client
+}
+
+/// A config under which nothing is recommended.
+fn nothing() -> Value {
+    json!({"recall": {"strategies": [{"name": "hot_items"}]}})
+}
+
+fn experiment(id: &str, config: &Value) -> Value {
+    json!({
+        "experiment_id": id,
+        "groups": [
+            {"group_id": "control", "traffic_ratio": 0.5},
+            {"group_id": "treatment", "traffic_ratio": 0.5, "config": config},
+        ],
+    })
+}
+
+fn act(client: &Client, id: &str, what: &str) -> Reply {
+    client.call("POST", &format!("{ALL}/{id}/{what}")).send()
+}
+
+fn create(client: &Client, body: &Value) {
+    client.post(ALL, body).expect(201);
+}
+
+/// Makes and starts one.
+fn run(client: &Client, id: &str, config: &Value) {
+    create(client, &experiment(id, config));
+    act(client, id, "start").assert_status(&[200]);
+}
+
+/// The group of an experiment that a slate names, and how many items it has.
+fn group(reply: &Reply) -> (Option<String>, usize) {
+    let slate = reply.json();
+    assert_eq!(slate["degraded"], json!([]), "{slate}");
+    let groups = slate.get("experiments").map(|groups| strings(groups, "group_id").remove(0));
+    (groups, slate["items"].as_array().unwrap().len())
+}
+
+fn refused(reply: &Reply, status: u16, code: &str, field: Option<&str>) -> String {
+    let error = &reply.json()["error"];
+    assert_eq!((reply.status, &error["code"], &error["field"]), (status, &json!(code), &json!(field)), "{error}");
+    error["message"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn an_experiment_from_draft_to_end() {
+    let client = tenant("experiments-life");
+    let mut body = experiment("exp_001", &nothing());
+    body["name"] = json!("Nothing at all");
+    let created = client.post(ALL, &body).expect(201);
+    assert_eq!(created.header("location"), format!("{ALL}/exp_001"));
+    let mut expected = body.clone();
+    (expected["scenario_id"], expected["status"]) = (json!("feed"), json!("draft"));
+    let without_times = |reply: &Reply| {
+        let mut document = reply.json();
+        let fields = document.as_object_mut().unwrap();
+        for name in ["created_at", "updated_at", "started_at", "stopped_at"] {
+            let time = fields.remove(name);
+            let is_time = |time: &Value| time.as_str().is_some_and(|time| time.ends_with('Z'));
+            assert!(time.as_ref().is_none_or(is_time), "{time:?}");
+        }
+        document
+    };
+    assert_eq!(without_times(&created), expected);
+    refused(&client.post(ALL, &body).send(), 409, "already_exists", Some("experiment_id"));
+    // A draft splits nobody.
+    assert_eq!(group(&recommend(&client, "ann", 5)), (None, 5));
+    refused(&act(&client, "exp_001", "stop"), 409, "experiment_status", None);
+
+    let started = act(&client, "exp_001", "start");
+    expected["status"] = json!("running");
+    assert_eq!(without_times(&started), expected);
+    assert!(started.json()["started_at"].is_string() && started.json().get("stopped_at").is_none());
+    refused(&act(&client, "exp_001", "start"), 409, "experiment_status", None);
+    let mut of_users = BTreeMap::new();
+    for user in 0..40 {
+        let user = format!("user-{user}");
+        let (group, items) = group(&recommend(&client, &user, 5));
+        let group = group.unwrap();
+        assert_eq!(items, if group == "control" { 5 } else { 0 }, "{user} is in {group}");
+        of_users.insert(user, group);
+    }
+    let treated = of_users.values().filter(|group| *group == "treatment").count();
+    assert!((8..=32).contains(&treated), "{treated} of 40");
+
+    // It is the scenario's, whatever a client writes there.
+    let read = client.get("/api/v1/scenarios/feed").expect(200).json();
+    assert_eq!(read["experiments"][0]["experiment_id"], "exp_001");
+    let mut written = scenario(FEED);
+    written["config"]["recall"] = json!({"strategies": [{"name": "latest"}]});
+    assert_eq!(client.put("/api/v1/scenarios/feed", &written).expect(200).json()["experiments"], read["experiments"]);
+    let set = client.patch("/api/v1/scenarios/feed", &json!({"experiments": []})).send();
+    refused(&set, 400, "invalid_field", Some("experiments"));
+    for (user, group_of) in &of_users {
+        assert_eq!(group(&recommend(&client, user, 5)).0.as_ref(), Some(group_of), "{user} stays where it was");
+    }
+
+    let patch = |change: Value| client.patch(&format!("{ALL}/exp_001"), &change).send();
+    let mut groups = body["groups"].clone();
+    groups[0]["traffic_ratio"] = json!(0.2);
+    groups[1]["traffic_ratio"] = json!(0.8);
+    refused(&patch(json!({"groups": groups})), 409, "experiment_status", Some("groups"));
+    refused(&patch(json!({"groups": []})), 400, "invalid_field", Some("groups"));
+    assert_eq!(patch(json!({"name": "Nothing"})).json()["name"], "Nothing");
+    refused(&client.delete(&format!("{ALL}/exp_001")).send(), 409, "experiment_status", None);
+
+    let stopped = act(&client, "exp_001", "stop").json();
+    assert_eq!(stopped["status"], "stopped");
+    assert!(stopped["stopped_at"].as_str().unwrap() >= stopped["started_at"].as_str().unwrap());
+    for user in of_users.keys() {
+        assert_eq!(group(&recommend(&client, user, 5)), (None, 5));
+    }
+    refused(&act(&client, "exp_001", "start"), 409, "experiment_status", None);
+    client.delete(&format!("{ALL}/exp_001")).expect(204);
+    refused(&client.get(&format!("{ALL}/exp_001")).send(), 404, "experiment_not_found", Some("experiment_id"));
+}
+
+#[test]
+fn what_would_break_a_slate_is_refused() {
+    let client = tenant("experiments-faults");
+    let create = |change: &dyn Fn(&mut Value)| {
+        let mut body = experiment("exp", &nothing());
+        change(&mut body);
+        client.post(ALL, &body).send()
+    };
+    let sum =
+        refused(&create(&|body| body["groups"][0]["traffic_ratio"] = json!(0.4)), 400, "invalid_field", Some("groups"));
+    assert!(sum.contains("0.9"), "{sum}");
+    let overlay = |config: Value| create(&|body| body["groups"][1]["config"] = config.clone());
+    let unknown = overlay(json!({"rank": {"model": "nonsense"}}));
+    let message = refused(&unknown, 422, "invalid_config", Some("config.rank.model"));
+    assert!(message.ends_with("so it is in the group `treatment` of `exp`"), "{message}");
+    refused(&overlay(json!({"recall": {"strategies": []}})), 422, "invalid_config", Some("config.recall.strategies"));
+    refused(
+        &overlay(json!({"rerank": {"rules": [{"name": "diversity", "params": {"x": 1}}]}})),
+        422,
+        "invalid_config",
+        Some("config.rerank.rules[0].params.x"),
+    );
+    let ends = create(&|body| (body["start_time"], body["end_time"]) = (json!("2026-02-01"), json!("2026-01-01")));
+    refused(&ends, 400, "invalid_field", Some("end_time"));
+    refused(&create(&|body| body["status"] = json!("running")), 400, "invalid_field", Some("status"));
+    let nowhere = client.post("/api/v1/experiments/nowhere", &experiment("exp", &nothing())).send();
+    refused(&nowhere, 404, "scenario_not_found", Some("scenario_id"));
+    assert_eq!(client.get(ALL).expect(200).json(), json!({"experiments": [], "next_cursor": null}), "nothing was kept");
+
+    // A scenario cannot be changed under a group's feet.
+    run(&client, "exp", &json!({"recall": {"merge": {"k": 7}}}));
+    let method = json!({"config": {"recall": {"merge": {"method": "score"}}}});
+    let message = refused(
+        &client.patch("/api/v1/scenarios/feed", &method).send(),
+        422,
+        "invalid_config",
+        Some("config.recall.merge.k"),
+    );
+    assert!(message.ends_with("so it is in the group `treatment` of `exp`"), "{message}");
+    act(&client, "exp", "stop").assert_status(&[200]);
+    client.patch("/api/v1/scenarios/feed", &method).expect(200);
+}
+
+#[test]
+fn experiments_run_beside_each_other() {
+    let client = tenant("experiments-layers");
+    let with = |id: &str, layer: &str, traffic: f64, config: &Value| {
+        let mut body = experiment(id, config);
+        (body["layer"], body["traffic"]) = (json!(layer), json!(traffic));
+        create(&client, &body);
+        act(&client, id, "start")
+    };
+    let by_score = json!({"recall": {"merge": {"method": "score"}}});
+    with("a", "recall", 0.6, &nothing()).assert_status(&[200]);
+    let full = refused(&with("b", "recall", 0.6, &nothing()), 409, "layer_full", Some("traffic"));
+    assert!(full.contains("0.4"), "{full}");
+    refused(&with("c", "other", 1.0, &nothing()), 409, "experiments_interfere", Some("config.recall.strategies"));
+    with("d", "merge", 1.0, &by_score).assert_status(&[200]);
+    let mut seen = BTreeMap::new();
+    for user in 0..60 {
+        let slate = recommend(&client, &format!("user-{user}"), 5).json();
+        let ids = strings(&slate["experiments"], "experiment_id");
+        *seen.entry(ids.join(" ")).or_insert(0) += 1;
+    }
+    assert_eq!(seen.keys().collect::<Vec<_>>(), ["a d", "d"], "{seen:?}");
+    let holdout = json!({"experiments": {"holdout": 1.0}});
+    configure(&client, &holdout);
+    assert_eq!(group(&recommend(&client, "user-1", 5)), (None, 5));
+    configure(&client, &json!({"experiments": {"holdout": 0.0, "enabled": false}}));
+    assert_eq!(group(&recommend(&client, "user-1", 5)), (None, 5));
+    let listed = strings(&json!(all_pages(&client, &format!("{ALL}?limit=3"), "experiments")), "status");
+    assert_eq!(listed, ["running", "draft", "draft", "running"], "newest first");
+    assert!(shared().tenant("experiments-others").get(&format!("{ALL}/a")).send().status == 404);
+}
+
+#[test]
+fn experiments_begin_and_end_by_themselves() {
+    let client = tenant("experiments-times");
+    let now_ms = || u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
+    let mut body = experiment("exp", &nothing());
+    body["start_time"] = json!(time::format_ms(now_ms() + 1500));
+    create(&client, &body);
+    act(&client, "exp", "start").assert_status(&[200]);
+    assert_eq!(group(&recommend(&client, "ann", 5)).0, None);
+    eventually("it begins", Duration::from_secs(20), || group(&recommend(&client, "ann", 5)).0);
+    let end = time::format_ms(now_ms() + 1000);
+    client.patch(&format!("{ALL}/exp"), &json!({"end_time": end})).expect(200);
+    eventually("it ends", Duration::from_secs(20), || group(&recommend(&client, "ann", 5)).0.is_none().then_some(()));
+    let ended = client.get(&format!("{ALL}/exp")).expect(200).json();
+    assert_eq!((&ended["status"], &ended["stopped_at"]), (&json!("stopped"), &json!(end)));
+    // It makes room for the next, and one whose end has passed does not begin.
+    run(&client, "next", &nothing());
+    body["experiment_id"] = json!("late");
+    (body["start_time"], body["end_time"]) = (json!("2020-01-01"), json!("2020-01-02"));
+    create(&client, &body);
+    refused(&act(&client, "late", "start"), 400, "invalid_field", Some("end_time"));
+}
+
+#[test]
+fn sessions_and_targeted_users_take_part() {
+    let client = tenant("experiments-whom");
+    let mut body = experiment("exp", &nothing());
+    body["targeting"] =
+        json!([{"field": "user.country", "in": ["se"]}, {"field": "context.device.type", "not_in": ["tv"]}]);
+    create(&client, &body);
+    act(&client, "exp", "start").assert_status(&[200]);
+    client.put("/api/v1/profiles/feed/ann", &json!({"features": {"country": "se"}})).expect(201);
+    let of = |user: &str, device: &str| {
+        let body = json!({"scenario_id": FEED, "count": 5, "context": {"device": {"type": device}}});
+        client.post("/api/v1/recommend", &body).user(user).expect(200).json().get("experiments").is_some()
+    };
+    assert_eq!([of("ann", "mobile"), of("ann", "tv"), of("bob", "mobile")], [true, false, false]);
+    act(&client, "exp", "stop").assert_status(&[200]);
+    run(&client, "all", &nothing());
+    let session = |context: Value| {
+        let body = json!({"scenario_id": FEED, "behaviors": [], "context": context});
+        group(&client.post("/api/v1/recommend/session", &body).expect(200)).0
+    };
+    assert_eq!(session(json!({})), None);
+    let own = group(&recommend(&client, "phone-7", 5)).0;
+    assert!(own.is_some());
+    assert_eq!(session(json!({"device_id": "phone-7"})), own);
+}
+
+#[test]
+fn many_that_start_at_once_all_run_or_are_told() {
+    let client = tenant("experiments-race");
+    let ids: Vec<String> = (0..6).map(|at| format!("e{at}")).collect();
+    for id in &ids {
+        let mut body = experiment(id, &nothing());
+        body["traffic"] = json!(0.1);
+        create(&client, &body);
+    }
+    let statuses: Vec<u16> = thread::scope(|scope| {
+        let started: Vec<_> = ids.iter().map(|id| scope.spawn(|| act(&client, id, "start").status)).collect();
+        started.into_iter().map(|started| started.join().unwrap()).collect()
+    });
+    let running = client.get("/api/v1/scenarios/feed").expect(200).json()["experiments"].clone();
+    let running = strings(&running, "experiment_id");
+    for (id, status) in ids.iter().zip(&statuses) {
+        assert!(*status == 200 || *status == 503, "{id}: {status}");
+        assert_eq!(running.contains(id), *status == 200, "{id}: {status}, {running:?}");
+    }
+    assert!(statuses.contains(&200));
+}
