@@ -93,7 +93,7 @@ pub fn normalise(value: &mut Value) {
         Value::Object(fields) => {
             for (name, inner) in fields {
                 let is_time = matches!(name.as_str(), "publish_time" | "created_at" | "context:hour");
-                if name == "elapsed_us" || (is_time && inner.is_number()) {
+                if ["digest", "elapsed_us"].contains(&name.as_str()) || (is_time && inner.is_number()) {
                     *inner = json!("(masked)");
                 } else {
                     normalise(inner);

@@ -72,6 +72,8 @@ impl Trace {
         self.reports.push(StageReport {
             stage: "experiments".to_owned(),
             component: "recommend".to_owned(),
+            version: String::new(),
+            digest: String::new(),
             status: StageStatus::Failed,
             reason: fault.to_owned(),
             elapsed_us: 0,
@@ -187,6 +189,8 @@ fn stage(report: &StageReport) -> Value {
     json!({
         "stage": report.stage,
         "component": report.component,
+        "version": report.version,
+        "digest": report.digest,
         "status": status,
         "reason": report.reason,
         "elapsed_us": report.elapsed_us,

@@ -138,6 +138,8 @@ fn report(stage: &str) -> StageReport {
     StageReport {
         stage: stage.to_owned(),
         component: stage.to_owned(),
+        version: String::new(),
+        digest: String::new(),
         status: StageStatus::Ok,
         reason: String::new(),
         elapsed_us: 0,

@@ -86,6 +86,8 @@ pub(crate) mod tests {
         let report = StageReport {
             stage: "x".into(),
             component: "x".into(),
+            version: String::new(),
+            digest: String::new(),
             status: StageStatus::Ok,
             reason: String::new(),
             elapsed_us: 0,

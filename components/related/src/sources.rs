@@ -112,6 +112,8 @@ fn no_outcome(stage: String) -> RecallOutcome {
     let report = StageReport {
         stage,
         component: String::new(),
+        version: String::new(),
+        digest: String::new(),
         status: StageStatus::Failed,
         reason: "no outcome".to_owned(),
         elapsed_us: 0,

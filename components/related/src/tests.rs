@@ -63,6 +63,8 @@ impl Sources for Host {
         let report = StageReport {
             stage: call.stage,
             component: String::new(),
+            version: String::new(),
+            digest: String::new(),
             status: if answer.is_ok() { StageStatus::Ok } else { StageStatus::TimedOut },
             reason: answer.clone().err().unwrap_or_default().to_owned(),
             elapsed_us: 0,

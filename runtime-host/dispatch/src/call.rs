@@ -9,10 +9,16 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::{self as engine, bounded, deadline};
-use funnelweb_factor_models::Missing;
+use funnelweb_factor_components::Picked;
+use funnelweb_factor_models::{Missing, Ranker};
 use wasmtime::Store;
 
-use crate::{metrics, runner::Runner, stages::StageState, uploads};
+use crate::{
+    metrics,
+    runner::Runner,
+    stages::{Stage, StageState},
+    uploads,
+};
 
 /// How much longer than a computing guest a waiting one is given, so that the
 /// former is stopped by its own clock, which says so precisely.
@@ -94,6 +100,8 @@ impl Runner {
 pub(crate) struct Timer {
     stage: String,
     component: String,
+    version: String,
+    digest: String,
     /// What metrics call the component, if not by its name.
     label: Option<&'static str>,
     candidates_in: usize,
@@ -102,8 +110,20 @@ pub(crate) struct Timer {
 
 impl Timer {
     pub(crate) fn start(stage: &str, component: &str, candidates_in: usize) -> Self {
-        let (stage, component) = (stage.to_owned(), component.to_owned());
-        Self { stage, component, label: None, candidates_in, start: Instant::now() }
+        Self {
+            stage: stage.to_owned(),
+            component: component.to_owned(),
+            version: String::new(),
+            digest: String::new(),
+            label: None,
+            candidates_in,
+            start: Instant::now(),
+        }
+    }
+
+    /// Of a component that is built in.
+    pub(crate) fn start_built_in<P>(name: &str, stage: &Stage<P>, candidates_in: usize) -> Self {
+        Self { digest: stage.digest.to_string(), ..Self::start(name, &stage.id, candidates_in) }
     }
 
     /// Of a component that a tenant uploaded, which is known when it is picked.
@@ -112,8 +132,16 @@ impl Timer {
     }
 
     /// Says which component it is.
-    pub(crate) fn runs(&mut self, component: String) {
-        self.component = component;
+    pub(crate) fn runs(&mut self, picked: &Picked) {
+        self.component = picked.label();
+        self.version = picked.version().to_owned();
+        self.digest = picked.sha256().to_owned();
+    }
+
+    /// Says which model it is.
+    pub(crate) fn ranks(&mut self, ranker: &Ranker) {
+        self.version = ranker.version().to_owned();
+        self.digest = ranker.sha256().to_owned();
     }
 
     pub(crate) fn ok(self, candidates_out: usize) -> StageReport {
@@ -138,6 +166,8 @@ impl Timer {
         StageReport {
             stage: self.stage,
             component: self.component,
+            version: self.version,
+            digest: self.digest,
             status,
             reason,
             elapsed_us: u32::try_from(elapsed.as_micros()).unwrap_or(u32::MAX),

@@ -92,7 +92,7 @@ impl Runner {
         let Some(stage) = self.dispatcher.features() else {
             return (Timer::start("features", "", count).failed(Failure::unknown("features"), 0), None);
         };
-        let timer = Timer::start("features", &stage.id, count);
+        let timer = Timer::start_built_in("features", stage, count);
         let request = features::FeaturesRequest {
             context,
             candidates: call.candidates,
@@ -259,7 +259,7 @@ impl Runner {
         let Some(stage) = self.dispatcher.recall(&call.stage) else {
             return none(Timer::start(&call.stage, "", 0).failed(Failure::unknown(&call.stage), 0));
         };
-        let timer = Timer::start(&call.stage, &stage.id, 0);
+        let timer = Timer::start_built_in(&call.stage, stage, 0);
         let limit = call.limit.min(limits::RECALL_LIMIT);
         let personal = self.personal(Role::Recall, &call.stage, &call.params).await;
         let context = part(context, personal);
@@ -288,7 +288,7 @@ impl Runner {
         call: &RecallCall,
     ) -> Result<recall::Recalled, Failure> {
         let picked = self.pick(Role::Recall, named, context).await?;
-        timer.runs(picked.label());
+        timer.runs(&picked);
         let needs = self.needs(Role::Recall, &picked, &call.params).await?;
         let request = recall::RecallRequest {
             context: part(context, needs.personal & allowance.personal),
@@ -311,7 +311,7 @@ impl Runner {
         let count = request.candidates.handles.len();
         let (timer, answer) = match self.dispatcher.rank(name) {
             Some(stage) => {
-                let timer = Timer::start(name, &stage.id, count);
+                let timer = Timer::start_built_in(name, stage, count);
                 let answer = self
                     .run(async |store| {
                         let instance = stage.pre.instantiate_async(&mut *store).await?;
@@ -321,8 +321,9 @@ impl Runner {
                 (timer, answer)
             }
             None => {
-                let timer = Timer::start(name, self.dispatcher.model_component(), count);
-                (timer, self.rank_by_model(name, version, request, declared).await)
+                let mut timer = Timer::start(name, self.dispatcher.model_component(), count);
+                let answer = self.rank_by_model(&mut timer, name, version, request, declared).await;
+                (timer, answer)
             }
         };
         let answer = answer.and_then(|answer| checked(answer, |scores: &Vec<f32>| contract::scores(scores, count)));
@@ -340,7 +341,7 @@ impl Runner {
         request: &mut rank::RankRequest,
     ) -> Result<Vec<f32>, Failure> {
         let picked = self.pick(Role::Rank, named, context).await?;
-        timer.runs(picked.label());
+        timer.runs(&picked);
         let needs = self.needs(Role::Rank, &picked, &request.params).await?;
         let (columns, user_columns) = picked.columns();
         let mut own = rank::RankRequest {
@@ -358,18 +359,20 @@ impl Runner {
     /// Ranks by a model of the tenant's.
     async fn rank_by_model(
         &self,
+        timer: &mut Timer,
         name: &str,
         version: &str,
         request: &rank::RankRequest,
         declared: &[(String, ColumnKind)],
     ) -> Result<Result<Vec<f32>, StageError>, Failure> {
         let Some(tenant) = &self.tenant else { return Err(Failure::unknown(name)) };
-        let ranked = self.rank_by_model_of(tenant, name, version, request, declared);
+        let ranked = self.rank_by_model_of(timer, tenant, name, version, request, declared);
         in_turn(&self.share, ranked).await.unwrap_or_else(|late| Err(late.into()))
     }
 
     async fn rank_by_model_of(
         &self,
+        timer: &mut Timer,
         tenant: &Tenant,
         name: &str,
         version: &str,
@@ -378,6 +381,7 @@ impl Runner {
     ) -> Result<Result<Vec<f32>, StageError>, Failure> {
         let ranker = self.dispatcher.models().ranker(tenant, &request.context.scenario_id, name, version).await;
         let ranker = ranker.map_err(|missing| Failure::no_model(name, version, missing))?;
+        timer.ranks(&ranker);
         // The config may have changed since the upload, and what a model misses it would
         // take for missing values.
         if let Some(feature) = ranker.undeclared(declared) {
@@ -400,7 +404,7 @@ impl Runner {
         call: &RerankCall,
     ) -> Result<rerank::Reranked, Failure> {
         let picked = self.pick(Role::Rerank, named, &funnel.context).await?;
-        timer.runs(picked.label());
+        timer.runs(&picked);
         let needs = self.needs(Role::Rerank, &picked, &call.params).await?;
         let table = funnel.table.as_ref().ok_or_else(|| Failure::failed("there is no feature table"))?;
         request.context = part(&funnel.context, needs.personal & funnel.allowance.personal);
@@ -425,7 +429,7 @@ impl Runner {
         let Some(stage) = self.dispatcher.rerank(&call.stage) else {
             return (Timer::start(&call.stage, "", count), Err(Failure::unknown(&call.stage)));
         };
-        let timer = Timer::start(&call.stage, &stage.id, count);
+        let timer = Timer::start_built_in(&call.stage, stage, count);
         let asked = match self.check(Role::Rerank, call.stage, call.params.clone()).await {
             Ok(requirements) => requirements,
             Err(CheckError::Invalid(error)) => return (timer, Err(Failure::failed(checks::describe(&error)))),

@@ -90,14 +90,16 @@ pub struct Dispatcher {
 pub(crate) struct Stage<P> {
     /// The component's id.
     pub(crate) id: Arc<str>,
+    /// Of its file.
+    pub(crate) digest: Arc<str>,
     pub(crate) pre: P,
     /// Of its calls, whatever the name they go by.
     pub(crate) effort: Effort,
 }
 
 impl<P> Stage<P> {
-    fn new(id: Arc<str>, pre: P) -> Self {
-        Self { id, pre, effort: Effort::default() }
+    fn new((id, digest): (Arc<str>, Arc<str>), pre: P) -> Self {
+        Self { id, digest, pre, effort: Effort::default() }
     }
 }
 
@@ -134,18 +136,18 @@ impl Dispatcher {
     /// When the component imports what it was not granted, or does not export
     /// its role.
     pub fn add(&mut self, entry: &Entry, component: &Component) -> Result<(), Error> {
-        let id: Arc<str> = entry.id.as_str().into();
-        self.add_inner(entry, component, &id).map_err(|source| Error { id: entry.id.clone(), source })
+        self.add_inner(entry, component).map_err(|source| Error { id: entry.id.clone(), source })
     }
 
-    fn add_inner(&mut self, entry: &Entry, component: &Component, id: &Arc<str>) -> wasmtime::Result<()> {
+    fn add_inner(&mut self, entry: &Entry, component: &Component) -> wasmtime::Result<()> {
         if matches!(entry.funnelweb.role, ManifestRole::Endpoint | ManifestRole::Model | ManifestRole::Aggregate) {
             return Ok(());
         }
         let linker = linker(&self.engine, &entry.funnelweb.grants)?;
         let pre = linker.instantiate_pre(component)?;
         let names = entry.funnelweb.names.iter().cloned();
-        let id = Arc::clone(id);
+        let digest = funnelweb_engine::sha256(&std::fs::read(&entry.source)?);
+        let id: (Arc<str>, Arc<str>) = (entry.id.as_str().into(), digest.into());
         match entry.funnelweb.role {
             ManifestRole::Endpoint | ManifestRole::Model | ManifestRole::Aggregate => {}
             ManifestRole::Features => self.features = Some(Stage::new(id, FeaturesStagePre::new(pre)?)),

@@ -176,6 +176,12 @@ struct File {
     used: SystemTime,
 }
 
+/// The SHA-256 of a file's content, in hexadecimal.
+#[must_use]
+pub fn sha256(content: &[u8]) -> String {
+    Sha256::digest(content).iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
 fn remove(path: &Path) {
     if let Err(error) = fs::remove_file(path)
         && error.kind() != io::ErrorKind::NotFound

@@ -31,7 +31,7 @@ mod pure;
 pub mod sealed;
 mod template;
 
-pub use cache::ComponentCache;
+pub use cache::{ComponentCache, sha256};
 pub use engines::{Engines, TimedOut, deadline, give_way, strict_deadline};
 pub use failure::{Failure, Kind, bounded, breaks_a_line};
 pub use functions::Functions;

@@ -70,6 +70,12 @@ impl Ranker {
         &self.record.model_version
     }
 
+    /// The digest of its ONNX file.
+    #[must_use]
+    pub fn sha256(&self) -> &str {
+        &self.record.config.sha256
+    }
+
     /// A feature that it reads and that is not among these, as what it reads it.
     #[must_use]
     pub fn undeclared(&self, declared: &[(String, ColumnKind)]) -> Option<&Feature> {

@@ -309,6 +309,8 @@ fn report(stage: &str) -> StageReport {
     StageReport {
         stage: stage.to_owned(),
         component: String::new(),
+        version: String::new(),
+        digest: String::new(),
         status: StageStatus::Ok,
         reason: String::new(),
         elapsed_us: 0,
