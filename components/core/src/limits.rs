@@ -349,6 +349,9 @@ pub const COMPONENT_REST_MOST: Duration = Duration::from_secs(300);
 pub const COMPONENTS_READY: usize = 8192;
 /// How long one that nobody calls is ready.
 pub const COMPONENT_IDLE: Duration = Duration::from_secs(600);
+/// Bytes of components' machine code in memory, over all tenants; while there are more, that of
+/// those called least recently is let go of, to be read again page by page when it runs.
+pub const COMPONENTS_CODE_BYTES: u64 = 512 * 1024 * 1024;
 /// Bytes of compiled components on the disk, over all tenants; while there are more, the
 /// least recently used go, to be compiled again when they are asked for.
 pub const COMPONENTS_COMPILED_BYTES: u64 = 32 * 1024 * 1024 * 1024;

@@ -133,9 +133,10 @@ impl Timer {
 
     /// Says which component it is.
     pub(crate) fn runs(&mut self, picked: &Picked) {
+        let version = picked.version();
         self.component = picked.label();
-        self.version = picked.version().to_owned();
-        self.digest = picked.sha256().to_owned();
+        self.version.clone_from(&version.version);
+        self.digest.clone_from(&version.sha256);
     }
 
     /// Says which model it is.

@@ -14,7 +14,10 @@ use std::{
 use sha2::{Digest, Sha256};
 use wasmtime::{Engine, component::Component};
 
-use crate::{Error, load};
+use crate::{
+    Error,
+    load::{self, Mapped},
+};
 
 /// A folder of compiled components. Nothing but this process's own compiler
 /// writes there: loading machine code is trusting it.
@@ -75,14 +78,14 @@ impl ComponentCache {
     ///
     /// # Errors
     /// [`Error::Compile`]: it is damaged, or an instance of it needs more than there is.
-    pub fn open(&self, engine: &Engine, content: &str) -> Result<Option<Component>, Error> {
+    pub fn open(&self, engine: &Engine, content: &str) -> Result<Option<Mapped>, Error> {
         let path = self.file(engine, content);
         if !path.exists() {
             return Ok(None);
         }
-        let component = load::component(engine, &path).map_err(|source| Error::Compile { path, source })?;
+        let mapped = load::mapped(engine, &path).map_err(|source| Error::Compile { path, source })?;
         self.used(engine, content);
-        Ok(Some(component))
+        Ok(Some(mapped))
     }
 
     /// Says that what was compiled under a name of the caller's is in use, for

@@ -37,6 +37,7 @@ pub use failure::{Failure, Kind, bounded, breaks_a_line};
 pub use functions::Functions;
 pub use histogram::Histogram;
 pub use limiter::Limiter;
+pub use load::Mapped;
 pub use log::Log;
 pub use pure::Pure;
 pub use template::Template;

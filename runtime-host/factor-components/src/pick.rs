@@ -144,18 +144,6 @@ impl Picked {
         format!("{}/{}@{}", self.tenant, self.version.name, self.version.version)
     }
 
-    /// Its version.
-    #[must_use]
-    pub fn version(&self) -> &str {
-        &self.version.version
-    }
-
-    /// The digest of its file.
-    #[must_use]
-    pub fn sha256(&self) -> &str {
-        &self.version.sha256
-    }
-
     /// The columns of items, and of the user, that its manifest reads.
     #[must_use]
     pub fn columns(&self) -> (Vec<ColumnSpec>, Vec<ColumnSpec>) {

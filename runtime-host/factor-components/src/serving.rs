@@ -12,7 +12,7 @@ use std::{
 
 use funnelweb_admission::{Admitted, Compiler, Error as AdmissionError, Refused, Schema};
 use funnelweb_core::limits;
-use funnelweb_engine::{ComponentCache, Error, bounded};
+use funnelweb_engine::{ComponentCache, Error, Mapped, bounded};
 use funnelweb_tenant_store::{Error as StoreError, Tenant};
 use quick_cache::sync::Cache;
 use serde_json::Value;
@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 
 use crate::{
     files::ComponentFiles,
+    memory::InMemory,
     record::Version,
     sandbox::{Sandbox, Stage},
 };
@@ -40,6 +41,7 @@ const RETRY: Duration = Duration::from_secs(15);
 /// A component that is ready.
 pub(crate) struct Ready {
     pub(crate) stage: Arc<Stage>,
+    pub(crate) mapped: Mapped,
     pub(crate) schema: Option<Schema>,
     /// Seconds since the process began to serve.
     used: AtomicU64,
@@ -60,6 +62,7 @@ pub(crate) struct Serving {
     compiler: Compiler,
     /// By the digest of the file.
     known: Cache<String, State>,
+    pub(crate) in_memory: InMemory,
     /// One is compiled after the other: each takes a core and memory.
     compiling: Semaphore,
     began: Instant,
@@ -78,6 +81,7 @@ impl Serving {
             cache,
             compiler,
             known: Cache::new(limits::COMPONENTS_READY),
+            in_memory: InMemory::new(limits::COMPONENTS_CODE_BYTES),
             compiling: Semaphore::new(1),
             began: Instant::now(),
         });
@@ -125,6 +129,7 @@ impl Serving {
         match self.known.get(&version.sha256) {
             Some(State::Ready(ready)) => {
                 ready.used.store(self.began.elapsed().as_secs(), Ordering::Relaxed);
+                self.in_memory.called(&version.sha256, &ready);
                 return Ok(ready);
             }
             Some(State::Preparing) => return Err(preparing()),
@@ -152,21 +157,23 @@ impl Serving {
     /// Why it cannot run here; it never will.
     pub(crate) fn compiled(&self, version: &Version) -> Result<Option<Arc<Ready>>, String> {
         let name = format!("{PREFIX}{}", version.sha256);
-        let component = match self.cache.open(self.sandbox.engine(), &name) {
-            Ok(Some(component)) => component,
+        let mapped = match self.cache.open(self.sandbox.engine(), &name) {
+            Ok(Some(mapped)) => mapped,
             Ok(None) => return Ok(None),
             Err(Error::Compile { source, .. }) => {
                 return Err(bounded(format!("it cannot be instantiated: {source:#}")));
             }
             Err(error) => return Err(error.to_string()),
         };
-        let stage = self.sandbox.stage(version.world, &component);
+        let stage = self.sandbox.stage(version.world, mapped.component());
         let stage = stage.map_err(|error| bounded(format!("it does not fit its world: {error:#}")))?;
         let schema = version.params_schema.as_ref().map(Schema::new).transpose();
         let schema = schema.map_err(|refused| refused.to_string())?;
         let stage = Arc::new(stage);
-        let ready = Arc::new(Ready { stage, schema, used: AtomicU64::new(self.began.elapsed().as_secs()) });
+        let used = AtomicU64::new(self.began.elapsed().as_secs());
+        let ready = Arc::new(Ready { stage, mapped, schema, used });
         self.known.insert(version.sha256.clone(), State::Ready(Arc::clone(&ready)));
+        self.in_memory.called(&version.sha256, &ready);
         Ok(Some(ready))
     }
 

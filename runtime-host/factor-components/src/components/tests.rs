@@ -17,11 +17,13 @@ use funnelweb_tenant_store::TenantStores;
 use super::*;
 use crate::{
     NoAnswer, certify,
+    memory::InMemory,
     operator::STEP_EVENTS,
     operators::Begins,
     record::{Before, Declared, Follows, ShareOf, tests::version},
     recorder::tests::request,
     sandbox::{Fault, FaultKind, Ran},
+    serving::Ready,
     usage::Skip,
 };
 
@@ -196,6 +198,61 @@ async fn one_is_made_ready_once_and_let_go_of() {
         serving.fail(&at.to_string(), String::new());
     }
     assert!(serving.ready() <= limits::COMPONENTS_READY, "{}", serving.ready());
+}
+
+/// What of a component's code is in this process's memory.
+fn bytes_in_memory(ready: &Ready) -> u64 {
+    let image = ready.mapped.component().image_range();
+    let (from, to) = (image.start.addr(), image.end.addr());
+    let mut within = false;
+    let mut bytes = 0;
+    for line in fs::read_to_string("/proc/self/smaps").unwrap().lines() {
+        let range = line.split_once(' ').and_then(|(range, _)| range.split_once('-'));
+        if let Some((begin, _)) = range.filter(|(begin, _)| usize::from_str_radix(begin, 16).is_ok()) {
+            within = (from..to).contains(&usize::from_str_radix(begin, 16).unwrap());
+        } else if let Some(rss) = line.strip_prefix("Rss:").filter(|_| within) {
+            bytes += rss.trim().trim_end_matches(" kB").parse::<u64>().unwrap() * 1024;
+        }
+    }
+    bytes
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn code_that_is_let_go_of_runs_as_before() {
+    let setup = Setup::new();
+    let name = setup.with("plain-rerank").await;
+    let picked = setup.pick(&name).await;
+    let first = picked.rerank(&mut rerank()).await.unwrap();
+    for _ in 0..3 {
+        assert!(bytes_in_memory(&picked.ready) > 0);
+        picked.ready.mapped.let_go();
+        assert_eq!(bytes_in_memory(&picked.ready), 0);
+        let again = picked.rerank(&mut rerank()).await.unwrap();
+        assert_eq!((again.handles, again.scores), (first.handles.clone(), first.scores.clone()));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_much_code_is_in_memory() {
+    let setup = Setup::new();
+    let mut all = Vec::new();
+    for case in ["plain-rerank", "plain-composed", "answer-tag"] {
+        let name = setup.with(case).await;
+        all.push(setup.pick(&name).await);
+    }
+    let most = all.iter().map(|picked| picked.ready.mapped.bytes()).max().unwrap();
+    assert!(most < limits::COMPONENTS_CODE_BYTES / 2);
+    // Room for the largest of them, and not for all.
+    let in_memory = InMemory::new(most);
+    for round in 0..3 {
+        for picked in &all {
+            let _ = picked.rerank(&mut rerank()).await;
+            assert!(bytes_in_memory(&picked.ready) > 0, "{round}");
+            in_memory.called(&picked.version().sha256, &picked.ready);
+        }
+        let there: u64 = all.iter().map(|picked| bytes_in_memory(&picked.ready)).sum();
+        assert!(there <= most.next_multiple_of(4096) && in_memory.count() < all.len(), "{there} of {most}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
