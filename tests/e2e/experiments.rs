@@ -154,14 +154,19 @@ fn what_would_break_a_slate_is_refused() {
     assert!(sum.contains("0.9"), "{sum}");
     let overlay = |config: Value| create(&|body| body["groups"][1]["config"] = config.clone());
     let unknown = overlay(json!({"rank": {"model": "nonsense"}}));
-    let message = refused(&unknown, 422, "invalid_config", Some("config.rank.model"));
+    let message = refused(&unknown, 422, "invalid_config", Some("groups[1].config.rank.model"));
     assert!(message.ends_with("so it is in the group `treatment` of `exp`"), "{message}");
-    refused(&overlay(json!({"recall": {"strategies": []}})), 422, "invalid_config", Some("config.recall.strategies"));
+    refused(
+        &overlay(json!({"recall": {"strategies": []}})),
+        422,
+        "invalid_config",
+        Some("groups[1].config.recall.strategies"),
+    );
     refused(
         &overlay(json!({"rerank": {"rules": [{"name": "diversity", "params": {"x": 1}}]}})),
         422,
         "invalid_config",
-        Some("config.rerank.rules[0].params.x"),
+        Some("groups[1].config.rerank.rules[0].params.x"),
     );
     let ends = create(&|body| (body["start_time"], body["end_time"]) = (json!("2026-02-01"), json!("2026-01-01")));
     refused(&ends, 400, "invalid_field", Some("end_time"));
@@ -197,7 +202,12 @@ fn experiments_run_beside_each_other() {
     with("a", "recall", 0.6, &nothing()).assert_status(&[200]);
     let full = refused(&with("b", "recall", 0.6, &nothing()), 409, "layer_full", Some("traffic"));
     assert!(full.contains("0.4"), "{full}");
-    refused(&with("c", "other", 1.0, &nothing()), 409, "experiments_interfere", Some("config.recall.strategies"));
+    refused(
+        &with("c", "other", 1.0, &nothing()),
+        409,
+        "experiments_interfere",
+        Some("groups[1].config.recall.strategies"),
+    );
     with("d", "merge", 1.0, &by_score).assert_status(&[200]);
     let mut seen = BTreeMap::new();
     for user in 0..60 {
@@ -206,37 +216,74 @@ fn experiments_run_beside_each_other() {
         *seen.entry(ids.join(" ")).or_insert(0) += 1;
     }
     assert_eq!(seen.keys().collect::<Vec<_>>(), ["a d", "d"], "{seen:?}");
-    let holdout = json!({"experiments": {"holdout": 1.0}});
-    configure(&client, &holdout);
+    let held = client.patch("/api/v1/scenarios/feed", &json!({"config": {"experiments": {"holdout": 0.5}}})).send();
+    refused(&held, 409, "experiment_status", Some("config.experiments.holdout"));
+    // The switch works whatever else is wrong.
+    let off = json!({"experiments": {"enabled": false}, "recall": {"merge": {"method": "rrf", "k": 7}}});
+    configure(&client, &off);
     assert_eq!(group(&recommend(&client, "user-1", 5)), (None, 5));
-    configure(&client, &json!({"experiments": {"holdout": 0.0, "enabled": false}}));
-    assert_eq!(group(&recommend(&client, "user-1", 5)), (None, 5));
+    let on = json!({"config": {"experiments": {"enabled": true}}});
+    let message = refused(
+        &client.patch("/api/v1/scenarios/feed", &on).send(),
+        422,
+        "invalid_config",
+        Some("config.recall.merge.k"),
+    );
+    assert!(message.ends_with("so it is in the group `treatment` of `d`"), "{message}");
     let listed = strings(&json!(all_pages(&client, &format!("{ALL}?limit=3"), "experiments")), "status");
     assert_eq!(listed, ["running", "draft", "draft", "running"], "newest first");
     assert!(shared().tenant("experiments-others").get(&format!("{ALL}/a")).send().status == 404);
 }
 
 #[test]
+fn some_users_are_held_out_of_all() {
+    let client = tenant("experiments-holdout");
+    configure(&client, &json!({"experiments": {"holdout": 0.5}}));
+    run(&client, "exp", &nothing());
+    let mut held = 0;
+    for user in 0..40 {
+        let slate = recommend(&client, &format!("user-{user}"), 5).json();
+        let is_held = slate.get("holdout") == Some(&json!(true));
+        assert_eq!(is_held, slate.get("experiments").is_none(), "{slate}");
+        held += u32::from(is_held);
+    }
+    assert!((8..=32).contains(&held), "{held} of 40");
+}
+
+#[test]
 fn experiments_begin_and_end_by_themselves() {
     let client = tenant("experiments-times");
-    let now_ms = || u64::try_from(SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis()).unwrap();
-    let mut body = experiment("exp", &nothing());
-    body["start_time"] = json!(time::format_ms(now_ms() + 1500));
-    create(&client, &body);
-    act(&client, "exp", "start").assert_status(&[200]);
-    assert_eq!(group(&recommend(&client, "ann", 5)).0, None);
-    eventually("it begins", Duration::from_secs(20), || group(&recommend(&client, "ann", 5)).0);
-    let end = time::format_ms(now_ms() + 1000);
-    client.patch(&format!("{ALL}/exp"), &json!({"end_time": end})).expect(200);
-    eventually("it ends", Duration::from_secs(20), || group(&recommend(&client, "ann", 5)).0.is_none().then_some(()));
-    let ended = client.get(&format!("{ALL}/exp")).expect(200).json();
+    let in_seconds = |seconds: u64| {
+        let now_ms = SystemTime::UNIX_EPOCH.elapsed().unwrap().as_millis();
+        time::format_ms(u64::try_from(now_ms).unwrap() + seconds * 1000)
+    };
+    let timed = |id: &str, start: Option<String>, end: Option<String>| {
+        let mut body = experiment(id, &nothing());
+        (body["layer"], body["traffic"]) = (json!("one"), json!(0.3));
+        body["groups"][0]["config"] = nothing();
+        for (name, time) in [("start_time", start), ("end_time", end)] {
+            body.as_object_mut().unwrap().extend(time.map(|time| (name.to_owned(), json!(time))));
+        }
+        create(&client, &body);
+        act(&client, id, "start")
+    };
+    let taking = || (0..20).filter(|user| group(&recommend(&client, &format!("u{user}"), 5)).0.is_some()).count();
+    timed("later", Some(in_seconds(3600)), None).assert_status(&[200]);
+    assert_eq!(taking(), 0);
+    timed("soon", Some(in_seconds(2)), None).assert_status(&[200]);
+    eventually("it begins", Duration::from_secs(30), || (taking() > 0).then_some(()));
+    let end = in_seconds(8);
+    client.patch(&format!("{ALL}/soon"), &json!({"end_time": end})).expect(200);
+    eventually("it ends", Duration::from_secs(30), || (taking() == 0).then_some(()));
+    let ended = client.get(&format!("{ALL}/soon")).expect(200).json();
     assert_eq!((&ended["status"], &ended["stopped_at"]), (&json!("stopped"), &json!(end)));
-    // It makes room for the next, and one whose end has passed does not begin.
-    run(&client, "next", &nothing());
-    body["experiment_id"] = json!("late");
-    (body["start_time"], body["end_time"]) = (json!("2020-01-01"), json!("2020-01-02"));
-    create(&client, &body);
-    refused(&act(&client, "late", "start"), 400, "invalid_field", Some("end_time"));
+    // What was read can be written back, and it makes room.
+    client.put(&format!("{ALL}/soon"), &ended).expect(200);
+    let mut next = experiment("next", &nothing());
+    (next["layer"], next["traffic"]) = (json!("one"), json!(0.7));
+    create(&client, &next);
+    act(&client, "next", "start").assert_status(&[200]);
+    refused(&timed("late", None, Some("2020-01-02".to_owned())), 400, "invalid_field", Some("end_time"));
 }
 
 #[test]

@@ -112,8 +112,8 @@ pub struct Group {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Condition {
-    /// `user.` and a field of the profile, or `context.` and a field of the request's
-    /// context; what is nested is named with dots.
+    /// `user.` and a feature of the profile, or `context.` and a field of the request's
+    /// context; what is nested in that is named with dots.
     pub field: String,
     /// One of its values must be among these.
     #[serde(default, rename = "in", skip_serializing_if = "Option::is_none")]

@@ -316,6 +316,9 @@ pub const COMPONENT_FUNCTIONS: usize = 60_000;
 pub const COMPONENT_FUNCTION_VALUES: usize = 128;
 /// Types that it defines, those of its parts included.
 pub const COMPONENT_TYPES: usize = 20_000;
+/// Calls of tenants' components that are at work at once, over all tenants; further ones wait,
+/// and are not made when that takes longer than a call may.
+pub const COMPONENT_CALLS: usize = 512;
 /// Time for one call of a component of a tenant's.
 pub const COMPONENT_TIMEOUT: Duration = Duration::from_millis(50);
 /// Fuel for one call, about one an instruction.

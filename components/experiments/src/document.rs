@@ -5,6 +5,7 @@ use funnelweb_core::{
     experiment::{Experiment, Status, merge},
     limits,
     scenario::Scenario,
+    time,
 };
 use funnelweb_guest::{documents::Key, http::json};
 use serde_json::{Map, Value};
@@ -38,13 +39,13 @@ impl View {
 
     /// Where an experiment stands, of this document if there is one.
     pub(crate) fn status(&self, experiment_id: &str, stored: Option<&str>) -> Result<Status, ApiError> {
-        let stored = stored.map(read).transpose()?.map_or(Status::Draft, |stored| stored.status);
-        Ok(match self.scenario.experiment(experiment_id) {
-            Some(running) if running.end_ms.is_none_or(|end_ms| self.now_ms < end_ms) => Status::Running,
-            Some(_) => Status::Stopped,
-            // It came to its end, and made room.
-            None if stored == Status::Running => Status::Stopped,
-            None => stored,
+        let stored = stored.map(read).transpose()?.map(|stored| stored.status);
+        Ok(match (self.scenario.experiment(experiment_id), stored) {
+            (Some(running), _) if running.end_ms.is_none_or(|end_ms| self.now_ms < end_ms) => Status::Running,
+            // It came to its end, and may have made room.
+            (_, Some(Status::Running)) | (Some(_), Some(_)) => Status::Stopped,
+            (None, Some(stored)) => stored,
+            (_, None) => Status::Draft,
         })
     }
 
@@ -55,7 +56,9 @@ impl View {
         let status = self.status(id, Some(stored))?;
         document.insert(STATUS.to_owned(), status.as_str().into());
         if status == Status::Stopped && !document.contains_key(STOPPED) {
-            let end = document.get("end_time").cloned();
+            let has_passed =
+                |end: &&Value| end.as_str().and_then(time::parse_ms).is_some_and(|end_ms| end_ms <= self.now_ms);
+            let end = document.get("end_time").filter(has_passed).cloned();
             document.extend(end.map(|end| (STOPPED.to_owned(), end)));
         }
         text(&document)
@@ -69,11 +72,16 @@ pub(crate) fn new(body: &[u8], scenario_id: &str, id: Option<&str>) -> Result<(S
     if let Some(id) = id {
         named(&mut document, "experiment_id", id)?;
     }
-    finish(document, &Map::new())
+    finish(document, &Map::new(), Status::Draft)
 }
 
-/// What a change makes of a stored document.
-pub(crate) fn changed(stored: &str, key: &Key, change: &Change<'_>) -> Result<(String, Experiment), ApiError> {
+/// What a change makes of a stored document, which is shown with this status.
+pub(crate) fn changed(
+    stored: &str,
+    key: &Key,
+    change: &Change<'_>,
+    shown: Status,
+) -> Result<(String, Experiment), ApiError> {
     let stored: Map<String, Value> = json::parse(stored.as_bytes())?;
     let mut document = match change {
         Change::Whole(body) => json::parse(body)?,
@@ -90,11 +98,15 @@ pub(crate) fn changed(stored: &str, key: &Key, change: &Change<'_>) -> Result<(S
     };
     named(&mut document, "scenario_id", &key.scenario_id)?;
     named(&mut document, "experiment_id", &key.id)?;
-    finish(document, &stored)
+    finish(document, &stored, shown)
 }
 
 /// The document with what the server set of the stored one, checked.
-fn finish(mut document: Map<String, Value>, stored: &Map<String, Value>) -> Result<(String, Experiment), ApiError> {
+fn finish(
+    mut document: Map<String, Value>,
+    stored: &Map<String, Value>,
+    shown: Status,
+) -> Result<(String, Experiment), ApiError> {
     for name in TIMES {
         document.remove(name);
         // The store sets the others.
@@ -105,8 +117,9 @@ fn finish(mut document: Map<String, Value>, stored: &Map<String, Value>) -> Resu
     let draft = Value::from(Status::Draft.as_str());
     let status = stored.get(STATUS).unwrap_or(&draft);
     match document.insert(STATUS.to_owned(), status.clone()) {
-        Some(given) if given != *status => {
-            let message = format!("is {status} until it is started or stopped, got {given}");
+        Some(given) if given != *status && given != shown.as_str() => {
+            let shown = shown.as_str();
+            let message = format!("is `{shown}` until it is started or stopped, got {given}");
             return Err(ApiError::field(Code::InvalidField, STATUS, message));
         }
         _ => {}
@@ -176,8 +189,10 @@ pub(crate) fn check_draft(experiment: &Experiment) -> Result<(), ApiError> {
     refuse_unless(experiment.status == Status::Draft, &experiment.experiment_id, experiment.status, "cannot be started")
 }
 
-pub(crate) fn check_running(key: &Key, status: Status) -> Result<(), ApiError> {
-    refuse_unless(status == Status::Running, &key.id, status, "cannot be stopped")
+/// One whose document says that it runs is to be stopped there too, whether it splits or not.
+pub(crate) fn check_running(stored: &Experiment, status: Status) -> Result<(), ApiError> {
+    let runs = status == Status::Running || stored.status == Status::Running;
+    refuse_unless(runs, &stored.experiment_id, status, "cannot be stopped")
 }
 
 pub(crate) fn check_deleted(key: &Key, status: Status) -> Result<(), ApiError> {
@@ -236,11 +251,15 @@ mod tests {
         assert_eq!((&*experiment.scenario_id, experiment.status), ("feed", Status::Draft));
         assert_eq!(refused(new(BODY.as_bytes(), "feed", Some("other"))), (Code::InvalidField, "experiment_id".into()));
         assert_eq!(refused(new(text.as_bytes(), "other", None)), (Code::InvalidField, "scenario_id".into()));
-        let shown = View::new(scenario(&json!([])), 0).of(&stored(Some(Step::Started))).unwrap();
-        let back = changed(&stored(None), &key(), &Change::Whole(shown.as_bytes()));
+        let view = View::new(scenario(&json!([])), 0);
+        for step in [None, Some(Step::Started), Some(Step::Stopped)] {
+            let there = stored(step);
+            let (shown, status) = (view.of(&there).unwrap(), view.status("exp", Some(&there)).unwrap());
+            assert_eq!(changed(&there, &key(), &Change::Whole(shown.as_bytes()), status).unwrap().0, there);
+        }
+        let running = stored(Some(Step::Started));
+        let back = changed(&running, &key(), &Change::Whole(text.as_bytes()), Status::Running);
         assert_eq!(refused(back), (Code::InvalidField, "status".into()), "it says what it is no more");
-        let draft = View::new(scenario(&json!([])), 0).of(&text).unwrap();
-        assert_eq!(changed(&text, &key(), &Change::Whole(draft.as_bytes())).unwrap().0, text);
     }
 
     #[test]
@@ -253,14 +272,11 @@ mod tests {
         assert_eq!(refused(with("status", json!("running"))), (Code::InvalidField, "status".into()));
         assert!(!with("started_at", json!("2026-01-01")).unwrap().0.contains("started_at"));
         let patch = br#"{"stopped_at":"2026-01-01"}"#;
-        assert_eq!(
-            refused(changed(&stored(None), &key(), &Change::Patch(patch))),
-            (Code::InvalidField, "stopped_at".into())
-        );
-        let patch = br#"{"status":"stopped"}"#;
-        assert_eq!(refused(changed(&stored(None), &key(), &Change::Patch(patch))).1, "status");
-        let patch = br#"{"name":"New ranker"}"#;
-        let (text, _) = changed(&stored(Some(Step::Started)), &key(), &Change::Patch(patch)).unwrap();
+        let change = |patch: &[u8]| changed(&stored(None), &key(), &Change::Patch(patch), Status::Draft);
+        assert_eq!(refused(change(patch)), (Code::InvalidField, "stopped_at".into()));
+        assert_eq!(refused(change(br#"{"status":"stopped"}"#)).1, "status");
+        let patch = Change::Patch(br#"{"name":"New ranker"}"#);
+        let (text, _) = changed(&stored(Some(Step::Started)), &key(), &patch, Status::Running).unwrap();
         let text: Value = serde_json::from_str(&text).unwrap();
         assert_eq!([&text["name"], &text["status"]], ["New ranker", "running"]);
         assert_eq!(text["started_at"], "2026-01-01T00:00:00.000Z");
@@ -270,7 +286,8 @@ mod tests {
     fn what_it_splits_by_stays_once_it_was_started() {
         let stored = stored(Some(Step::Started));
         let change = |patch: Value, status| {
-            let (_, experiment) = changed(&stored, &key(), &Change::Patch(patch.to_string().as_bytes())).unwrap();
+            let patch = patch.to_string();
+            let (_, experiment) = changed(&stored, &key(), &Change::Patch(patch.as_bytes()), status).unwrap();
             check_change(&stored, &experiment, status).map_err(|error| (error.code, error.field.unwrap()))
         };
         let frozen = |field: &str| Err((Code::ExperimentStatus, field.to_owned()));
@@ -298,6 +315,8 @@ mod tests {
         let at = |experiments: &Value, now_ms, step| {
             View::new(scenario(experiments), now_ms).status("exp", Some(&stored(step))).unwrap()
         };
+        let of_none = |now_ms| View::new(scenario(&running), now_ms).status("exp", None).unwrap();
+        assert_eq!([of_none(1999), of_none(2000)], [Status::Running, Status::Draft]);
         // A crash came between the two writes.
         assert_eq!(at(&running, 1999, None), Status::Running);
         assert_eq!(at(&running, 1999, Some(Step::Started)), Status::Running);

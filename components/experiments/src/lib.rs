@@ -8,11 +8,9 @@ mod document;
 mod running;
 mod store;
 
-use std::time::{Duration, SystemTime};
-
-use funnelweb_core::{error::ApiError, limits, time};
+use funnelweb_core::{error::ApiError, experiment::Status, limits, time};
 use funnelweb_guest::{
-    documents::{Collection, Key, Query, Range, Sort},
+    documents::{Collection, Key, Precondition, Query, Range, Sort},
     http::{self as web, Body, Head, Outgoing, Reply, config, version},
 };
 use http::{StatusCode, header};
@@ -65,7 +63,7 @@ fn key(head: &Head, scenario_id: &str, id: &str) -> Result<Key, ApiError> {
 fn list(head: &Head, scenario_id: &str) -> Result<Reply, ApiError> {
     let query = head.query(&["cursor", "limit"])?;
     let limit = query.number("limit", 1..=limits::PAGE_DOCUMENTS)?.unwrap_or(limits::DEFAULT_PAGE_DOCUMENTS);
-    let view = View::new(store::scenario(scenario_id)?.1, now_ms());
+    let view = View::new(store::scenario(scenario_id)?.1, web::now_ms());
     let query = Query {
         scenario_id: Some(scenario_id.to_owned()),
         status: None,
@@ -122,20 +120,22 @@ async fn patch(head: &Head, key: &Key, body: Body) -> Result<Reply, ApiError> {
 /// What is written: an experiment that was started keeps what it splits by, and its scenario
 /// learns of another end.
 fn written(key: &Key, found: Option<&str>, change: &Change<'_>) -> Result<String, ApiError> {
-    let (text, experiment) = match found {
-        Some(stored) => document::changed(stored, key, change)?,
-        None => match change {
-            Change::Whole(body) => document::new(body, &key.scenario_id, Some(&key.id))?,
-            Change::Patch(_) => return Err(store::missing(key)),
-        },
-    };
-    let now_ms = now_ms();
+    let now_ms = web::now_ms();
     let (body, scenario) = store::scenario(&key.scenario_id)?;
     let status = View::new(scenario, now_ms).status(&key.id, found)?;
+    let (text, experiment) = match (found, change) {
+        (Some(stored), _) => document::changed(stored, key, change, status)?,
+        // One that is being deleted, or started, at this moment.
+        (None, _) => {
+            document::check_deleted(key, status)?;
+            let (Change::Whole(body) | Change::Patch(body)) = change;
+            document::new(body, &key.scenario_id, Some(&key.id))?
+        }
+    };
     if let Some(stored) = found {
         document::check_change(stored, &experiment, status)?;
     }
-    if status == funnelweb_core::experiment::Status::Draft {
+    if status == Status::Draft {
         running::check(&body, &experiment, &config::Host)?;
     } else {
         store::update_scenario(&key.scenario_id, |body| running::until(body, &experiment, now_ms))?;
@@ -148,14 +148,17 @@ fn delete(head: &Head, key: &Key) -> Result<Reply, ApiError> {
     let when = version::precondition(head)?;
     let found = store::read(key)?;
     let (_, scenario) = store::scenario(&key.scenario_id)?;
-    document::check_deleted(key, View::new(scenario, now_ms()).status(&key.id, Some(&found.body))?)?;
-    store::delete(key, when)?;
+    document::check_deleted(key, View::new(scenario, web::now_ms()).status(&key.id, Some(&found.body))?)?;
+    // As it was looked at: one that is started meanwhile stays.
+    let as_found = if matches!(when, Precondition::None) { Precondition::Version(found.version) } else { when };
+    store::delete(key, as_found)?;
+    store::agree(key)?;
     Ok(Reply::no_content())
 }
 
 fn start(head: &Head, key: &Key) -> Result<Reply, ApiError> {
     head.query(&[])?;
-    let now_ms = now_ms();
+    let now_ms = web::now_ms();
     let when = version::precondition(head)?;
     store::write(key, when, |found| {
         let stored = found.ok_or_else(|| store::missing(key))?;
@@ -171,12 +174,13 @@ fn start(head: &Head, key: &Key) -> Result<Reply, ApiError> {
 
 fn stop(head: &Head, key: &Key) -> Result<Reply, ApiError> {
     head.query(&[])?;
-    let now_ms = now_ms();
+    let now_ms = web::now_ms();
     let when = version::precondition(head)?;
     store::write(key, when, |found| {
         let stored = found.ok_or_else(|| store::missing(key))?;
         let (_, scenario) = store::scenario(&key.scenario_id)?;
-        document::check_running(key, View::new(scenario, now_ms).status(&key.id, Some(stored))?)?;
+        let status = View::new(scenario, now_ms).status(&key.id, Some(stored))?;
+        document::check_running(&document::read(stored)?, status)?;
         store::update_scenario(&key.scenario_id, |body| running::stopped(body, &key.id))?;
         document::stepped(stored, Step::Stopped, &time::format_ms(now_ms))
     })?;
@@ -187,11 +191,6 @@ fn stop(head: &Head, key: &Key) -> Result<Reply, ApiError> {
 fn shown(status: StatusCode, key: &Key) -> Result<Reply, ApiError> {
     let (_, scenario) = store::scenario(&key.scenario_id)?;
     let document = store::read(key)?;
-    let text = View::new(scenario, now_ms()).of(&document.body)?;
+    let text = View::new(scenario, web::now_ms()).of(&document.body)?;
     Ok(Reply::json_text(status, text).version(document.version))
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

@@ -30,7 +30,22 @@ pub(crate) fn check(scenario: &str, experiment: &Experiment, ask: &dyn Ask) -> R
         start_ms: 0,
         end_ms: None,
     };
-    config::with_experiments(&document(scenario)?["config"], &[alone], ask)
+    checked(scenario, &[alone], ask)
+}
+
+/// What is wrong with a group of the last of these is told by where it stands in that
+/// experiment.
+fn checked(scenario: &str, experiments: &[Running], ask: &dyn Ask) -> Result<(), ApiError> {
+    let document: Value = json::parse(scenario.as_bytes())?;
+    let config = document.get("config").unwrap_or(&Value::Null);
+    config::with_experiments(config, experiments, ask).map_err(|fault| {
+        let own = fault.groups.iter().find(|(of, _)| of + 1 == experiments.len()).map(|(_, group)| *group);
+        let error = fault.of_scenario(experiments);
+        match (own, &error.field) {
+            (Some(group), Some(path)) => ApiError { field: Some(format!("groups[{group}].{path}")), ..error },
+            _ => error,
+        }
+    })
 }
 
 /// The scenario with the experiment in it. What is in it of this one, which is still a draft,
@@ -39,7 +54,7 @@ pub(crate) fn started(text: &str, experiment: &Experiment, now_ms: u64, ask: &dy
     let mut scenario = read(text)?;
     scenario.experiments.retain(|running| running.experiment_id != experiment.experiment_id);
     scenario.begin(experiment, now_ms)?;
-    config::with_experiments(&document(text)?["config"], &scenario.experiments, ask)?;
+    checked(text, &scenario.experiments, ask)?;
     with(text, &scenario)
 }
 
@@ -57,15 +72,22 @@ pub(crate) fn stopped(text: &str, experiment_id: &str) -> Result<Option<String>,
 /// end.
 pub(crate) fn until(text: &str, experiment: &Experiment, now_ms: u64) -> Result<Option<String>, ApiError> {
     let (_, end_ms) = experiment.times_ms()?;
+    let Some(changed) = as_written(text, experiment)? else { return Ok(None) };
+    if end_ms.is_some_and(|end_ms| end_ms <= now_ms) {
+        let end = experiment.end_time.as_deref().unwrap_or_default();
+        return Err(ApiError::field(Code::InvalidField, "end_time", format!("has passed: {end}; stop it instead")));
+    }
+    Ok(Some(changed))
+}
+
+/// The same, whatever the time.
+pub(crate) fn as_written(text: &str, experiment: &Experiment) -> Result<Option<String>, ApiError> {
+    let (_, end_ms) = experiment.times_ms()?;
     let mut scenario = read(text)?;
     let named = |running: &&mut Running| running.experiment_id == experiment.experiment_id;
     let Some(running) = scenario.experiments.iter_mut().find(named) else { return Ok(None) };
     if running.end_ms == end_ms {
         return Ok(None);
-    }
-    if end_ms.is_some_and(|end_ms| end_ms <= now_ms) {
-        let end = experiment.end_time.as_deref().unwrap_or_default();
-        return Err(ApiError::field(Code::InvalidField, "end_time", format!("has passed: {end}; stop it instead")));
     }
     running.end_ms = end_ms;
     with(text, &scenario).map(Some)
@@ -74,10 +96,6 @@ pub(crate) fn until(text: &str, experiment: &Experiment, now_ms: u64) -> Result<
 pub(crate) fn read(text: &str) -> Result<Scenario, ApiError> {
     serde_json::from_str(text)
         .map_err(|error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}")))
-}
-
-fn document(text: &str) -> Result<Value, ApiError> {
-    json::parse(text.as_bytes())
 }
 
 /// The document with the scenario's experiments, and all else as it is.
@@ -168,9 +186,15 @@ mod tests {
             assert_eq!(check(SCENARIO, &experiment, &Known).unwrap_err(), error);
             (error.code, error.field.unwrap())
         };
-        assert_eq!(refused(&json!({"rank": {"model": "nothing"}})), (Code::InvalidConfig, "config.rank.model".into()));
-        assert_eq!(refused(&json!({"recall": null})), (Code::InvalidConfig, "config".into()));
-        assert_eq!(refused(&json!({"rank": {"modell": "x"}})), (Code::InvalidConfig, "config.rank.modell".into()));
+        assert_eq!(
+            refused(&json!({"rank": {"model": "nothing"}})),
+            (Code::InvalidConfig, "groups[1].config.rank.model".into())
+        );
+        assert_eq!(refused(&json!({"recall": null})), (Code::InvalidConfig, "groups[1].config.recall".into()));
+        assert_eq!(
+            refused(&json!({"rank": {"modell": "x"}})),
+            (Code::InvalidConfig, "groups[1].config.rank.modell".into())
+        );
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 use funnelweb_core::{
     error::{ApiError, Code},
+    experiment::Status,
     scenario::Scenario,
 };
 use funnelweb_guest::{
@@ -12,7 +13,7 @@ use funnelweb_guest::{
     },
 };
 
-use crate::running;
+use crate::{document, running};
 
 /// The scenario's document, and what it says.
 pub(crate) fn scenario(scenario_id: &str) -> Result<(String, Scenario), ApiError> {
@@ -47,7 +48,22 @@ pub(crate) fn write(
     when: Precondition,
     make: impl Fn(Option<&str>) -> Result<String, ApiError>,
 ) -> Result<bool, ApiError> {
-    store::rewrite(Collection::Experiments, key, when, |found| make(found).map(Some))
+    let written = store::rewrite(Collection::Experiments, key, when, |found| make(found).map(Some));
+    // What was made of the scenario before is not to stay. Where that fails too, the next call
+    // does it.
+    written.inspect_err(|_| {
+        let _ = agree(key);
+    })
+}
+
+/// Has the scenario say of an experiment what its document says, which is written after it:
+/// where that was refused, or was cut off, nothing is half done.
+pub(crate) fn agree(key: &Key) -> Result<(), ApiError> {
+    let found = documents::get(Collection::Experiments, key)?.map(|found| document::read(&found.body)).transpose()?;
+    update_scenario(&key.scenario_id, |body| match &found {
+        Some(experiment) if experiment.status == Status::Running => running::as_written(body, experiment),
+        _ => running::stopped(body, &key.id),
+    })
 }
 
 /// Changes the scenario; `change` gets its text and gives the new one, or none for no change.

@@ -47,6 +47,13 @@ pub use request::{Head, Media};
 use funnelweb_core::error::{ApiError, Code};
 use http_body_util::BodyExt;
 
+/// The clock, in milliseconds since 1970.
+#[must_use]
+pub fn now_ms() -> u64 {
+    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
+    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
+}
+
 /// Reads the request's head, runs the handler, and writes its reply or error.
 pub async fn serve<F>(request: spin_sdk::http::Request, handler: F) -> Outgoing
 where

@@ -94,7 +94,7 @@ pub(crate) fn offline(
     plan: Rc<Plan>,
 ) -> Result<(Vec<Item>, Trace), ApiError> {
     let asked = request.check()?;
-    let chosen = Chosen { plan: Rc::clone(&plan), assigned: Vec::new(), fault: None };
+    let chosen = Chosen { plan: Rc::clone(&plan), assigned: Vec::new(), held_out: false, fault: None };
     let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
     let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;
     let context = request_context(call, request, user, asked.context);

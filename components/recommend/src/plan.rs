@@ -41,8 +41,11 @@ pub(crate) struct Plans {
     /// The config's own text, where there are experiments to change it.
     config: Value,
     /// By the groups that have a config of their own.
-    combinations: RefCell<Vec<(Vec<Place>, Result<Rc<Plan>, String>)>>,
+    combinations: RefCell<Vec<Combination>>,
 }
+
+/// Groups, and the plan that their configs make, or why they make none.
+type Combination = (Vec<Place>, Result<Rc<Plan>, String>);
 
 /// A group: the place of its experiment, and its own.
 type Place = (usize, usize);
@@ -52,6 +55,8 @@ pub(crate) struct Chosen {
     pub(crate) plan: Rc<Plan>,
     /// The groups that the user is in.
     pub(crate) assigned: Vec<Assigned>,
+    /// Whether the user is in none since it is held out of all.
+    pub(crate) held_out: bool,
     /// Why the groups' configs do not count, if they do not.
     pub(crate) fault: Option<String>,
 }
@@ -122,9 +127,10 @@ impl Plans {
             .into_iter()
             .filter(|place| self.group(*place).is_some_and(|group| !group.config.is_empty()))
             .collect();
+        let held_out = self.scenario.holds_out(subject.unit());
         match self.combined(changing) {
-            Ok(plan) => Chosen { plan, assigned, fault: None },
-            Err(fault) => Chosen { plan: Rc::clone(&self.plan), assigned: Vec::new(), fault: Some(fault) },
+            Ok(plan) => Chosen { plan, assigned, held_out, fault: None },
+            Err(fault) => Chosen { plan: Rc::clone(&self.plan), assigned: Vec::new(), held_out, fault: Some(fault) },
         }
     }
 

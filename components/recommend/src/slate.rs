@@ -33,6 +33,9 @@ pub struct Response {
     /// The groups of experiments that the slate was made for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     experiments: Vec<Assigned>,
+    /// Whether it was made for a user who is held out of all experiments.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    holdout: bool,
     /// Stages that did not do their part.
     degraded: Vec<Degraded>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -144,6 +147,7 @@ pub(crate) fn respond(
         user_id: call.user_id.to_owned(),
         items,
         experiments: chosen.assigned.clone(),
+        holdout: chosen.held_out,
         degraded,
         explain: trace.explain(host, &request.scenario_id, |bits| sources(config, bits))?,
     })

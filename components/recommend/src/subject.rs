@@ -21,7 +21,7 @@ impl<'a> Asking<'a> {
 
     /// Somebody without one: a device, else a session.
     pub(crate) fn session(user: &'a User, context: &'a [Attribute]) -> Self {
-        let named = |name: &&str| values(context, name)?.first();
+        let named = |name: &&str| values(context, name)?.first().filter(|id| !id.is_empty());
         let unit = ANONYMOUS.iter().find_map(named).map_or("", String::as_str);
         Self { unit, user, context }
     }

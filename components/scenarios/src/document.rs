@@ -4,7 +4,7 @@
 
 use funnelweb_core::{
     error::{ApiError, Code},
-    experiment::merge,
+    experiment::{Running, merge},
     limits,
     scenario::Scenario,
 };
@@ -19,18 +19,42 @@ const TIMES: [&str; 2] = ["created_at", "updated_at"];
 /// The experiments that were started: they stay as they are.
 const EXPERIMENTS: &str = "experiments";
 
+/// What is there already when something is written.
+#[derive(Clone, Copy)]
+pub(crate) struct Stored<'a> {
+    pub(crate) text: &'a str,
+    /// The time of the write: experiments that have ended go.
+    pub(crate) now_ms: u64,
+}
+
+impl Stored<'_> {
+    fn read(self) -> Result<Scenario, ApiError> {
+        serde_json::from_str(self.text)
+            .map_err(|error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}")))
+    }
+
+    /// The experiments that stay.
+    fn experiments(self) -> Result<Vec<Running>, ApiError> {
+        let mut experiments = self.read()?.experiments;
+        experiments.retain(|running| running.end_ms.is_none_or(|end_ms| self.now_ms < end_ms));
+        Ok(experiments)
+    }
+}
+
 /// The document that a client's body makes of the stored one, if there is one. The id may
 /// stand in the path (`id`), in the body, or in both if it is the same. What the server sets
 /// is left out: what was read can be written back.
-pub(crate) fn complete(body: &[u8], id: Option<&str>, stored: Option<&str>) -> Result<String, ApiError> {
+pub(crate) fn complete(body: &[u8], id: Option<&str>, stored: Option<Stored<'_>>) -> Result<String, ApiError> {
     let mut document: Map<String, Value> = json::parse(body)?;
     for name in TIMES {
         document.remove(name);
     }
     document.remove(EXPERIMENTS);
-    if let Some(stored) = stored {
-        let stored: Map<String, Value> = json::parse(stored.as_bytes())?;
-        document.extend(stored.into_iter().filter(|(name, _)| name == EXPERIMENTS));
+    let experiments = stored.map(Stored::experiments).transpose()?.unwrap_or_default();
+    if !experiments.is_empty() {
+        let experiments = serde_json::to_value(&experiments);
+        let experiments = experiments.map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
+        document.insert(EXPERIMENTS.to_owned(), experiments);
     }
     if let Some(id) = id {
         same_id(document.get("scenario_id"), id)?;
@@ -53,8 +77,8 @@ pub(crate) fn patch(body: &[u8], id: &str) -> Result<Map<String, Value>, ApiErro
 }
 
 /// A stored document after a patch.
-pub(crate) fn merged(stored: &str, patch: &Map<String, Value>, id: &str) -> Result<String, ApiError> {
-    let mut document: Value = json::parse(stored.as_bytes())?;
+pub(crate) fn merged(stored: Stored<'_>, patch: &Map<String, Value>, id: &str) -> Result<String, ApiError> {
+    let mut document: Value = json::parse(stored.text.as_bytes())?;
     merge(&mut document, &Value::Object(patch.clone()));
     let text = document.to_string();
     // A merge can add levels.
@@ -62,16 +86,34 @@ pub(crate) fn merged(stored: &str, patch: &Map<String, Value>, id: &str) -> Resu
     complete(text.as_bytes(), Some(id), Some(stored))
 }
 
-/// Reads a document and checks everything about it, also what experiments make of it.
-pub(crate) fn checked(text: &str, ask: &dyn Ask) -> Result<Scenario, ApiError> {
+/// Reads a document and checks everything about it, also what experiments make of it, unless
+/// they are switched off.
+pub(crate) fn checked(text: &str, stored: Option<Stored<'_>>, ask: &dyn Ask) -> Result<Scenario, ApiError> {
     let scenario =
         Scenario::parse(text.as_bytes()).map_err(|error| json::explain::<Scenario>(text.as_bytes(), error))?;
     config::all(&scenario.config, ask)?;
-    if !scenario.experiments.is_empty() {
+    if scenario.experiments.is_empty() {
+        return Ok(scenario);
+    }
+    if let Some(stored) = stored {
+        check_holdout(stored.read()?.config.experiments.holdout, scenario.config.experiments.holdout)?;
+    }
+    if scenario.config.experiments.enabled {
         let document: Value = json::parse(text.as_bytes())?;
-        config::with_experiments(&document["config"], &scenario.experiments, ask)?;
+        let config = document.get("config").unwrap_or(&Value::Null);
+        config::with_experiments(config, &scenario.experiments, ask)
+            .map_err(|fault| fault.of_scenario(&scenario.experiments))?;
     }
     Ok(scenario)
+}
+
+/// Another holdout would move users into or out of groups.
+fn check_holdout(before: f64, now: f64) -> Result<(), ApiError> {
+    if (before - now).abs() < f64::EPSILON {
+        return Ok(());
+    }
+    let message = format!("stays {before} while experiments run: stop them first");
+    Err(ApiError::field(Code::ExperimentStatus, "config.experiments.holdout", message))
 }
 
 fn same_id(given: Option<&Value>, id: &str) -> Result<(), ApiError> {
@@ -135,7 +177,7 @@ mod tests {
         let field = (Code::InvalidField, "scenario_id".to_owned());
         assert_eq!(refused(complete(BODY.as_bytes(), Some("s2"), None)), field);
         assert_eq!(refused(complete(br#"{"scenario_id":1}"#, Some("s2"), None)), field);
-        assert_eq!(refused(checked(&complete(without.as_bytes(), None, None).unwrap(), &Willing)), field);
+        assert_eq!(refused(checked(&complete(without.as_bytes(), None, None).unwrap(), None, &Willing)), field);
     }
 
     #[test]
@@ -144,7 +186,7 @@ mod tests {
         let text = complete(read.as_bytes(), None, None).unwrap();
         assert!(!text.contains("created_at") && !text.contains("updated_at"));
         assert!(text.contains(r#""status":"active""#));
-        assert_eq!(checked(&text, &Willing).unwrap().scenario_id, "s1");
+        assert_eq!(checked(&text, None, &Willing).unwrap().scenario_id, "s1");
     }
 
     #[test]
@@ -152,7 +194,7 @@ mod tests {
         let refused = |from: &str, to: &str| {
             let body = BODY.replacen(from, to, 1);
             assert_ne!(body, BODY);
-            refused(complete(body.as_bytes(), None, None).and_then(|text| checked(&text, &Willing)))
+            refused(complete(body.as_bytes(), None, None).and_then(|text| checked(&text, None, &Willing)))
         };
         let field = |path: &str| (Code::InvalidField, path.to_owned());
         let config = |path: &str| (Code::InvalidConfig, path.to_owned());
@@ -182,40 +224,66 @@ mod tests {
     #[test]
     fn patches_merge_and_are_checked_whole() {
         let patch = |body: &str| patch(body.as_bytes(), "s1");
-        let apply = |body: &str| merged(BODY, &patch(body).unwrap(), "s1");
+        let stored = Stored { text: BODY, now_ms: 0 };
+        let apply = |body: &str| merged(stored, &patch(body).unwrap(), "s1");
         let text = apply(r#"{"name":"N","config":{"exposure":{"enabled":false}}}"#).unwrap();
         let document: Value = serde_json::from_str(&text).unwrap();
         assert_eq!(document["config"]["exposure"], json!({"enabled": false}));
         assert_eq!(document["config"]["recall"]["strategies"][0]["name"], "latest");
         let text = apply(r#"{"config":{"recall":null}}"#).unwrap();
-        assert_eq!(refused(checked(&text, &Willing)), (Code::InvalidConfig, "config.recall".into()));
+        assert_eq!(refused(checked(&text, None, &Willing)), (Code::InvalidConfig, "config.recall".into()));
         assert_eq!(refused(patch(r#"{"scenario_id":"s2"}"#)).1, "scenario_id");
         assert_eq!(refused(patch(r#"{"created_at":"x"}"#)).1, "created_at");
         assert_eq!(refused(patch(r#"{"experiments":[]}"#)).1, "experiments");
         assert_eq!(refused(patch("[]")).0, Code::InvalidField);
     }
 
-    #[test]
-    fn experiments_stay_and_are_checked_with_the_config() {
+    /// With an experiment that a scenario's `merge.k` matters to, until 2000.
+    fn with_experiment() -> String {
         let running = json!([{
-            "experiment_id": "exp", "layer": "default", "buckets": [[0, 1_000_000]], "start_ms": 0,
+            "experiment_id": "exp", "layer": "default", "buckets": [[0, 1_000_000]], "start_ms": 0, "end_ms": 2000,
             "groups": [
                 {"group_id": "a", "traffic_ratio": 0.5},
                 {"group_id": "b", "traffic_ratio": 0.5, "config": {"recall": {"merge": {"k": 7}}}},
             ],
         }]);
-        let stored = BODY.replacen('{', &format!("{{\"experiments\":{running},"), 1);
+        BODY.replacen('{', &format!("{{\"experiments\":{running},"), 1)
+    }
+
+    fn patched(patch: &Value, now_ms: u64) -> Result<Scenario, ApiError> {
+        let text = with_experiment();
+        let stored = Stored { text: &text, now_ms };
+        checked(&merged(stored, patch.as_object().unwrap(), "s1")?, Some(stored), &Willing)
+    }
+
+    #[test]
+    fn experiments_stay_until_they_end_and_no_client_sets_them() {
+        let text = with_experiment();
         let written = BODY.replacen('{', "{\"experiments\":[],", 1);
-        let text = complete(written.as_bytes(), None, Some(&stored)).unwrap();
-        assert_eq!(checked(&text, &Willing).unwrap().experiments.len(), 1);
-        assert!(
-            !complete(stored.as_bytes(), None, None).unwrap().contains("experiments"),
-            "they are not a client's to set"
-        );
+        let at = |now_ms| complete(written.as_bytes(), None, Some(Stored { text: &text, now_ms })).unwrap();
+        assert_eq!(checked(&at(1999), None, &Willing).unwrap().experiments.len(), 1);
+        assert!(!at(2000).contains("experiments"));
+        assert!(!complete(text.as_bytes(), None, None).unwrap().contains("experiments"));
+    }
+
+    #[test]
+    fn a_config_is_checked_with_what_experiments_make_of_it() {
         let by_score = json!({"config": {"recall": {"merge": {"method": "score"}}}});
-        let text = merged(&stored, by_score.as_object().unwrap(), "s1").unwrap();
-        let error = checked(&text, &Willing).unwrap_err();
+        let error = patched(&by_score, 1999).unwrap_err();
         assert_eq!(error.field.as_deref(), Some("config.recall.merge.k"));
         assert!(error.message.ends_with("so it is in the group `b` of `exp`"), "{}", error.message);
+        assert!(patched(&by_score, 2000).unwrap().experiments.is_empty(), "it has ended");
+        // Whatever is wrong with a group, it can be switched off.
+        let off = json!({"config": {"recall": {"merge": {"method": "score"}}, "experiments": {"enabled": false}}});
+        assert!(!patched(&off, 1999).unwrap().config.experiments.enabled);
+    }
+
+    #[test]
+    fn nobody_is_moved_out_of_a_group_while_it_runs() {
+        let holdout = json!({"config": {"experiments": {"holdout": 0.1}}});
+        let error = patched(&holdout, 1999).unwrap_err();
+        assert_eq!(error.code, Code::ExperimentStatus);
+        assert_eq!(error.field.as_deref(), Some("config.experiments.holdout"));
+        assert!((patched(&holdout, 2000).unwrap().config.experiments.holdout - 0.1).abs() < 1e-9);
     }
 }

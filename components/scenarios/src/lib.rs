@@ -12,6 +12,8 @@ use funnelweb_core::{
 use funnelweb_guest::http::{self as web, Body, Head, Outgoing, Reply, config, version};
 use http::{StatusCode, header};
 
+use crate::document::Stored;
+
 /// The component's entry.
 #[cfg_attr(target_arch = "wasm32", spin_sdk::http_service)]
 pub async fn handle(request: spin_sdk::http::Request) -> Outgoing {
@@ -58,7 +60,7 @@ fn read(head: &Head, id: &str) -> Result<Reply, ApiError> {
 async fn create(head: &Head, body: Body) -> Result<Reply, ApiError> {
     head.query(&[])?;
     let text = document::complete(&body.json(head, limits::DOCUMENT_BYTES).await?, None, None)?;
-    let scenario = document::checked(&text, &config::Host)?;
+    let scenario = document::checked(&text, None, &config::Host)?;
     let id = scenario.scenario_id.as_str();
     if !store::create(id, text)? {
         let message = format!("the scenario `{id}` exists; PUT replaces it");
@@ -72,8 +74,9 @@ async fn put(head: &Head, id: &str, body: Body) -> Result<Reply, ApiError> {
     let when = version::precondition(head)?;
     let body = body.json(head, limits::DOCUMENT_BYTES).await?;
     let created = store::put(id, when, |found| {
-        let text = document::complete(&body, Some(id), found)?;
-        document::checked(&text, &config::Host)?;
+        let stored = found.map(|text| Stored { text, now_ms: web::now_ms() });
+        let text = document::complete(&body, Some(id), stored)?;
+        document::checked(&text, stored, &config::Host)?;
         Ok(text)
     })?;
     written(if created { StatusCode::CREATED } else { StatusCode::OK }, id)
@@ -84,8 +87,9 @@ async fn patch(head: &Head, id: &str, body: Body) -> Result<Reply, ApiError> {
     let when = version::precondition(head)?;
     let patch = document::patch(&body.json(head, limits::DOCUMENT_BYTES).await?, id)?;
     store::update(id, when, |found| {
-        let text = document::merged(found, &patch, id)?;
-        document::checked(&text, &config::Host)?;
+        let stored = Stored { text: found, now_ms: web::now_ms() };
+        let text = document::merged(stored, &patch, id)?;
+        document::checked(&text, Some(stored), &config::Host)?;
         Ok(text)
     })?;
     written(StatusCode::OK, id)

@@ -1,6 +1,13 @@
 //! Giving a stage what it asked for and nothing else.
 
-use crate::types::{ColumnKind, ColumnSpec, Personal, RequestContext, Table, User};
+use crate::{
+    dispatch::Allowance,
+    types::{ColumnKind, ColumnSpec, Personal, RequestContext, Table, User},
+};
+
+/// Begins the names of columns of the request's context; those of the profile have no such
+/// begin.
+const OF_CONTEXT: &str = "context:";
 
 /// The part of a table that `asked` names. A column that the table does not
 /// have is left out: the stage treats it as missing.
@@ -25,6 +32,22 @@ pub fn narrow(table: &Table, asked: &[ColumnSpec]) -> Table {
         embedding_dim: if embedding { table.embedding_dim } else { 0 },
         embeddings: if embedding { table.embeddings.clone() } else { Vec::new() },
     }
+}
+
+/// The columns of items that a component asks for and the scenario lets it see.
+#[must_use]
+pub fn allowed(asked: &[ColumnSpec], allowance: &Allowance) -> Vec<ColumnSpec> {
+    let may = |column: &&ColumnSpec| allowance.fields.as_ref().is_none_or(|fields| fields.contains(&column.name));
+    asked.iter().filter(may).cloned().collect()
+}
+
+/// The same of the user's row: what stands in the profile is the user's `attributes`, what
+/// stands in the request its `context`.
+#[must_use]
+pub fn allowed_of_user(asked: &[ColumnSpec], allowance: &Allowance) -> Vec<ColumnSpec> {
+    let part = |name: &str| if name.starts_with(OF_CONTEXT) { Personal::SITUATION } else { Personal::ATTRIBUTES };
+    let may = |column: &&ColumnSpec| allowance.personal.contains(part(&column.name));
+    asked.iter().filter(may).cloned().collect()
 }
 
 /// A table of nothing.

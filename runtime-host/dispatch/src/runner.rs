@@ -9,7 +9,7 @@ use funnelweb_bindings::{
         Allowance, CheckError, FeatureTable, FeaturesCall, RankCall, RankOutcome, RecallCall, RecallOutcome,
         RerankCall, RerankOutcome, RerankStep, Role, StageReport,
     },
-    parts::{empty, narrow, part, take},
+    parts::{allowed, allowed_of_user, empty, narrow, part, take},
     stages::{features, rank, recall, rerank},
     types::{Candidates, ColumnKind, Personal, RequestContext, StageError},
 };
@@ -126,8 +126,7 @@ impl Runner {
             return RankOutcome { reports: vec![report], scores: call.candidates.scores };
         };
         // Lent for the call, not copied: the table is the largest thing here.
-        let (mut items, user) = (take(&mut table.items), take(&mut table.user));
-        let embeddings = (std::mem::take(&mut items.embeddings), std::mem::take(&mut items.embedding_dim));
+        let (items, user) = (take(&mut table.items), take(&mut table.user));
         let mut request = rank::RankRequest {
             context: part(&funnel.context, Personal::empty()),
             candidates: call.candidates,
@@ -156,13 +155,16 @@ impl Runner {
             }
             let personal = self.personal(Role::Rank, stage, &request.params).await;
             request.context = part(&funnel.context, personal);
+            // Those that are built in, and models, read no embeddings.
+            let items = &mut request.items;
+            let embeddings = (std::mem::take(&mut items.embeddings), std::mem::take(&mut items.embedding_dim));
             scores = self.rank_one(stage, &call.version, &request, declared, &mut reports).await;
+            (request.items.embeddings, request.items.embedding_dim) = embeddings;
             if scores.is_some() || call.stage == FALLBACK_RANKER {
                 break;
             }
         }
-        let rank::RankRequest { candidates, mut items, user, .. } = request;
-        (items.embeddings, items.embedding_dim) = embeddings;
+        let rank::RankRequest { candidates, items, user, .. } = request;
         *table = FeatureTable { items, user };
         RankOutcome { reports, scores: scores.unwrap_or(candidates.scores) }
     }
@@ -296,7 +298,8 @@ impl Runner {
             exclude,
             params: call.params.clone(),
         };
-        Ok(picked.recall(request).await?)
+        let (columns, _) = picked.columns();
+        Ok(picked.recall(request, allowed(&columns, allowance)).await?)
     }
 
     /// The scores of one ranker; None, and why in a report, when it has none.
@@ -347,8 +350,8 @@ impl Runner {
         let mut own = rank::RankRequest {
             context: part(context, needs.personal & allowance.personal),
             candidates: request.candidates.clone(),
-            items: narrow(&request.items, &uploads::allowed(&columns, allowance)),
-            user: narrow(&request.user, &user_columns),
+            items: narrow(&request.items, &allowed(&columns, allowance)),
+            user: narrow(&request.user, &allowed_of_user(&user_columns, allowance)),
             item_features: request.item_features.clone(),
             objective: request.objective.clone(),
             params: request.params.clone(),
@@ -408,7 +411,7 @@ impl Runner {
         let needs = self.needs(Role::Rerank, &picked, &call.params).await?;
         let table = funnel.table.as_ref().ok_or_else(|| Failure::failed("there is no feature table"))?;
         request.context = part(&funnel.context, needs.personal & funnel.allowance.personal);
-        request.items = narrow(&table.items, &uploads::allowed(&needs.columns, &funnel.allowance));
+        request.items = narrow(&table.items, &allowed(&needs.columns, &funnel.allowance));
         request.weight = call.weight;
         request.params.clone_from(&call.params);
         Ok(picked.rerank(request).await?)

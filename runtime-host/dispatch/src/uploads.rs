@@ -3,8 +3,8 @@
 use std::collections::BTreeSet;
 
 use funnelweb_bindings::{
-    dispatch::{Allowance, CheckError, Role, StageStatus},
-    types::{ColumnSpec, ParamError, Personal, RequestContext, Requirements},
+    dispatch::{CheckError, Role, StageStatus},
+    types::{ParamError, Personal, RequestContext, Requirements},
 };
 use funnelweb_engine::bounded;
 use funnelweb_factor_components::{FaultKind, Missing, NoAnswer, Picked, Who, World};
@@ -104,12 +104,17 @@ impl Runner {
             Err(missing) => return Err(invalid(bounded(missing.to_string()))),
         };
         let mut together = Requirements { columns: Vec::new(), items: Vec::new(), personal: Personal::empty() };
-        for picked in versions {
-            let needs = match self.check_picked(role, &picked, params).await {
-                Ok(needs) => needs.map_err(CheckError::Invalid)?,
-                Err(failure) => return Err(invalid(failure.reason)),
+        for (at, picked) in versions.iter().enumerate() {
+            let needs = match self.check_picked(role, picked, params).await {
+                Ok(needs) => needs.map_err(CheckError::Invalid),
+                Err(failure) => Err(invalid(failure.reason)),
             };
-            add(&mut together, needs);
+            match needs {
+                Ok(needs) => add(&mut together, needs),
+                // That of a canary is told where it runs: the active one has what it needs.
+                Err(_) if at > 0 => {}
+                Err(error) => return Err(error),
+            }
         }
         Ok(together)
     }
@@ -156,15 +161,9 @@ fn add(together: &mut Requirements, needs: Requirements) {
     together.personal |= needs.personal;
 }
 
-/// The columns that a component asks for and the scenario lets it see.
-pub(crate) fn allowed(asked: &[ColumnSpec], allowance: &Allowance) -> Vec<ColumnSpec> {
-    let may = |column: &&ColumnSpec| allowance.fields.as_ref().is_none_or(|fields| fields.contains(&column.name));
-    asked.iter().filter(may).cloned().collect()
-}
-
 #[cfg(test)]
 mod tests {
-    use funnelweb_bindings::types::ColumnKind;
+    use funnelweb_bindings::types::{ColumnKind, ColumnSpec};
 
     use super::*;
 
@@ -186,14 +185,5 @@ mod tests {
         add(&mut together, needs("age", 2, Personal::RECENT));
         assert_eq!(together.columns.len(), 2);
         assert_eq!((together.items.as_slice(), together.personal), (&[1, 2][..], Personal::ID | Personal::RECENT));
-    }
-
-    #[test]
-    fn a_scenario_says_what_may_be_seen() {
-        let asked = ["price", "cost"].map(|name| ColumnSpec { name: name.to_owned(), kind: ColumnKind::Numeric });
-        let all = Allowance { personal: Personal::empty(), fields: None };
-        assert_eq!(allowed(&asked, &all).len(), 2);
-        let some = Allowance { fields: Some(vec!["price".to_owned()]), ..all };
-        assert!(matches!(allowed(&asked, &some).as_slice(), [column] if column.name == "price"));
     }
 }

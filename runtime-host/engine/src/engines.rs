@@ -30,8 +30,9 @@ const ENDPOINT_INSTANCES: u32 = 2 * limits::CONCURRENT_REQUESTS as u32;
 /// as are ready, and one for every request. They are address space until they are used.
 const MODEL_INSTANCES: u32 = (limits::MODEL_IMAGES * limits::MODEL_IDLE_INSTANCES + limits::CONCURRENT_REQUESTS) as u32;
 
-/// Instances of tenants' components that exist at once: those of a call each.
-const TENANT_INSTANCES: u32 = 512;
+/// Instances of tenants' components that exist at once: those of a call each, and of uploads
+/// and certifications.
+const TENANT_INSTANCES: u32 = (limits::COMPONENT_CALLS + 4 * limits::COMPONENT_UPLOADS) as u32;
 
 /// The engines of a process, and the thread that ticks their epochs for as long
 /// as one of them is alive.
@@ -71,7 +72,13 @@ impl Engines {
             let mut pool = pool(TENANT_INSTANCES, limits::COMPONENT_MEMORY_BYTES);
             pool.pagemap_scan(Enabled::Auto);
             pool.linear_memory_keep_resident(2 * 1024 * 1024);
-            pool.max_core_instances_per_component(limits::COMPONENT_MODULES as u32)
+            // Room for each to be as large as it may: nobody's takes another's.
+            pool.max_core_instances_per_component(limits::COMPONENT_INSTANCES as u32)
+                .total_core_instances(TENANT_INSTANCES * limits::COMPONENT_INSTANCES as u32)
+                .max_memories_per_component(limits::COMPONENT_MEMORIES as u32)
+                .total_memories(TENANT_INSTANCES * limits::COMPONENT_MEMORIES as u32)
+                .max_tables_per_component(limits::COMPONENT_TABLES as u32)
+                .total_tables(TENANT_INSTANCES * limits::COMPONENT_TABLES as u32)
                 .table_elements(limits::COMPONENT_TABLE_ELEMENTS);
             let mut config = tenants_config();
             config.allocation_strategy(InstanceAllocationStrategy::Pooling(pool));

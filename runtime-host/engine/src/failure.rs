@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use wasmtime::Trap;
+use wasmtime::{PoolConcurrencyLimitError, Trap};
 
 use crate::{Limiter, Log, TimedOut};
 
@@ -20,6 +20,8 @@ pub enum Kind {
     Memory,
     /// Its answer was too large.
     Answer,
+    /// There was no room for an instance of it: it did not run.
+    Room,
     /// Anything else: a trap, a panic, a fault of the host.
     Trap,
 }
@@ -58,6 +60,9 @@ impl Failure {
     pub fn of(error: &wasmtime::Error, limiter: &Limiter, log: &Log, timeout: Duration, answer_bytes: usize) -> Self {
         if error.downcast_ref::<TimedOut>().is_some() {
             return Self::timed_out(timeout);
+        }
+        if error.is::<PoolConcurrencyLimitError>() {
+            return Self { kind: Kind::Room, reason: "as many instances as may are at work".to_owned() };
         }
         if limiter.denied() {
             let limit = limiter.memory_bytes() / 1024 / 1024;

@@ -205,7 +205,7 @@ pub(crate) fn within_manifest(
 impl FaultKind {
     /// Whether a version that ends so is to blame, and not what it was asked.
     pub(crate) fn is_its_own(self) -> bool {
-        self != Self::Error
+        !matches!(self, Self::Error | Self::Room)
     }
 }
 

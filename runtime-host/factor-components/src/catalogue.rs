@@ -1,6 +1,9 @@
 //! `funnelweb:tenant/catalogue`: what a tenant's recall channel may read.
 
-use std::sync::Arc;
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex},
+};
 
 use async_trait::async_trait;
 use funnelweb_bindings::{
@@ -13,7 +16,7 @@ use funnelweb_core::{id, limits};
 use funnelweb_factor_documents::store::{self as documents, Documents};
 use funnelweb_factor_learned::store::{Learned, Relation};
 use funnelweb_factor_live::store::Live;
-use funnelweb_tenant_store::{Error as StoreError, Tenant};
+use funnelweb_tenant_store::{Error as StoreError, Tenant, lock};
 use wasmtime::component::{HasData, Linker};
 
 use crate::sandbox::Guest;
@@ -191,6 +194,88 @@ impl Catalogue for Stored {
 
     fn allowed(&self) -> &[ColumnSpec] {
         &self.allowed
+    }
+}
+
+/// A catalogue that answers the same again.
+pub(crate) struct Remembered {
+    of: Arc<dyn Catalogue>,
+    answers: Mutex<HashMap<Asked, Answered>>,
+}
+
+#[derive(Clone, PartialEq, Eq, Hash)]
+enum Asked {
+    Hot(u32),
+    Newest(Option<(String, String)>, u32),
+    Similar(Vec<u64>, u32),
+    Columns(Vec<u64>, Vec<(String, u8)>),
+}
+
+#[derive(Clone)]
+enum Answered {
+    Scored(Scored),
+    Handles(Vec<u64>),
+    Lists(Lists),
+    Items(ItemTable),
+}
+
+impl Remembered {
+    pub(crate) fn new(of: Arc<dyn Catalogue>) -> Self {
+        Self { of, answers: Mutex::default() }
+    }
+
+    async fn once(
+        &self,
+        asked: Asked,
+        ask: impl Future<Output = Result<Answered, CatalogueError>> + Send,
+    ) -> Result<Answered, CatalogueError> {
+        let known = lock(&self.answers).get(&asked).cloned();
+        if let Some(known) = known {
+            return Ok(known);
+        }
+        let answered = ask.await?;
+        lock(&self.answers).insert(asked, answered.clone());
+        Ok(answered)
+    }
+}
+
+/// It is what was asked for.
+fn other() -> CatalogueError {
+    CatalogueError::Unavailable("the catalogue answered something else".to_owned())
+}
+
+#[async_trait]
+impl Catalogue for Remembered {
+    async fn hot(&self, limit: u32) -> Result<Scored, CatalogueError> {
+        let ask = async { self.of.hot(limit).await.map(Answered::Scored) };
+        let Answered::Scored(scored) = self.once(Asked::Hot(limit), ask).await? else { return Err(other()) };
+        Ok(scored)
+    }
+
+    async fn newest(&self, term: Option<Term>, limit: u32) -> Result<Vec<u64>, CatalogueError> {
+        let of = term.as_ref().map(|term| (term.field.clone(), term.value.clone()));
+        let ask = async { self.of.newest(term, limit).await.map(Answered::Handles) };
+        let Answered::Handles(handles) = self.once(Asked::Newest(of, limit), ask).await? else { return Err(other()) };
+        Ok(handles)
+    }
+
+    async fn similar(&self, handles: Vec<u64>, limit: u32) -> Result<Lists, CatalogueError> {
+        let asked = Asked::Similar(handles.clone(), limit);
+        let ask = async { self.of.similar(handles, limit).await.map(Answered::Lists) };
+        let Answered::Lists(lists) = self.once(asked, ask).await? else { return Err(other()) };
+        Ok(lists)
+    }
+
+    async fn columns(&self, handles: Vec<u64>, columns: Vec<ColumnSpec>) -> Result<ItemTable, CatalogueError> {
+        let of = columns.iter().map(|column| (column.name.clone(), column.kind as u8)).collect();
+        let asked = Asked::Columns(handles.clone(), of);
+        let ask = async { self.of.columns(handles, columns).await.map(Answered::Items) };
+        let Answered::Items(items) = self.once(asked, ask).await? else { return Err(other()) };
+        Ok(items)
+    }
+
+    fn allowed(&self) -> &[ColumnSpec] {
+        self.of.allowed()
     }
 }
 

@@ -1,14 +1,19 @@
 //! Certification: requests of before are replayed through a version, each twice, under the
 //! very limits that it will run under.
 
-use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use funnelweb_admission::{Refused, Schema, World};
 use funnelweb_bindings::{
     Recorded,
-    parts::{narrow, part},
+    dispatch::Allowance,
+    parts::{allowed, allowed_of_user, narrow, part},
     stages::{rank::RankRequest, recall::RecallRequest, rerank::RerankRequest},
-    types::{Candidates, ParamError, Requirements, Table},
+    types::{Candidates, ParamError, RequestContext, Requirements, Table},
 };
 use funnelweb_core::{limits, time};
 use funnelweb_engine::bounded;
@@ -19,8 +24,10 @@ pub use crate::certificate::{Certificate, Check, Effect, Source, Spread};
 use crate::{
     Catalogue, OfRequest,
     calls::{Callee, within_manifest},
+    catalogue::Remembered,
     effect::{diversity, overlap, rank_correlation},
     handles::Known,
+    pick::Payer,
     record::{Version, columns},
     sandbox::{Fault, FaultKind, Given, Ran, Sandbox, Spent, Stage},
 };
@@ -46,6 +53,10 @@ pub struct Subject<'a> {
     pub weight: f32,
     /// Of a recall channel.
     pub limit: u32,
+    /// What the scenario lets it see.
+    pub allowance: &'a Allowance,
+    /// Of whose time its calls are; nobody's where there is no server.
+    pub pays: Option<&'a Payer>,
 }
 
 /// What it is certified with.
@@ -82,6 +93,9 @@ impl Subject<'_> {
         match self.needs().await {
             Ok(needs) => {
                 for request in trial.requests {
+                    if let Some(payer) = self.pays {
+                        payer.wait().await;
+                    }
                     self.replay(request, &needs, trial, &mut found).await;
                     if found.faults.len() >= ENOUGH {
                         break;
@@ -121,7 +135,7 @@ impl Subject<'_> {
         let params = params.to_string();
         let mut attempt = 1;
         let said = loop {
-            let said = self.callee().check(Given::new(0, 0), |_| {}, &params).await;
+            let said = self.callee().check(Given::new(0, 0), self.took(), &params).await;
             if !was_kept_waiting(&said, attempt) {
                 break said;
             }
@@ -133,6 +147,9 @@ impl Subject<'_> {
     }
 
     async fn replay(&self, request: &Arc<Recorded>, needs: &Requirements, trial: &Trial<'_>, found: &mut Found) {
+        // What it reads of a catalogue that changes is the same both times.
+        let catalogue = trial.catalogue.clone().map(|of| Arc::new(Remembered::new(of)) as Arc<dyn Catalogue>);
+        let trial = &Trial { catalogue, ..*trial };
         let first = self.patiently(request, needs, trial).await;
         let again = self.patiently(request, needs, trial).await;
         if let (Ok(first), Ok(again)) = (&first.answer, &again.answer)
@@ -164,8 +181,9 @@ impl Subject<'_> {
 
     /// One call, as in a request.
     pub async fn call(&self, request: &Arc<Recorded>, needs: &Requirements, trial: &Trial<'_>) -> Ran<Answer> {
-        let context = part(&request.context, needs.personal);
-        let own = || Arc::new(OfRequest::new(Arc::clone(request), columns(&self.version.reads.columns)));
+        let context = part(&request.context, needs.personal & self.allowance.personal);
+        let may_read = allowed(&columns(&self.version.reads.columns), self.allowance);
+        let own = || Arc::new(OfRequest::new(Arc::clone(request), may_read.clone()));
         let catalogue = trial.catalogue.clone().unwrap_or_else(|| own());
         let given = Given { catalogue: Some(catalogue), ..Given::new(context.now_ms, context.seed) };
         let params = Value::Object(self.params.clone()).to_string();
@@ -173,15 +191,15 @@ impl Subject<'_> {
         match self.version.world {
             World::Recall => {
                 let request = RecallRequest { context, limit: self.limit, exclude: request.exclude.clone(), params };
-                map(callee.recall(given, |_| {}, request).await, |found| Answer {
+                map(callee.recall(given, self.took(), request).await, |found| Answer {
                     scores: bits(&found.scores),
                     handles: found.handles,
                     removed: Vec::new(),
                 })
             }
             World::Rank => {
-                let mut request = rank_request(self.version, request, context, params);
-                let ran = callee.rank(given, |_| {}, &mut request).await;
+                let mut request = self.rank_request(request, context, params);
+                let ran = callee.rank(given, self.took(), &mut request).await;
                 map(ran, |scores| Answer {
                     handles: order(&request.candidates, &scores),
                     scores: bits(&scores),
@@ -193,11 +211,11 @@ impl Subject<'_> {
                     context,
                     candidates: request.ranked.clone(),
                     rows: request.rows.clone(),
-                    items: narrow(&request.items, &needs.columns),
+                    items: narrow(&request.items, &allowed(&needs.columns, self.allowance)),
                     weight: self.weight,
                     params,
                 };
-                map(callee.rerank(given, |_| {}, &mut request).await, |found| Answer {
+                map(callee.rerank(given, self.took(), &mut request).await, |found| Answer {
                     scores: bits(&found.scores),
                     handles: found.handles,
                     removed: found.removed,
@@ -208,6 +226,30 @@ impl Subject<'_> {
                 spent: Spent::default(),
                 known: Known::default(),
             },
+        }
+    }
+
+    /// What a ranker is given of a request: the columns that its manifest reads.
+    fn rank_request(&self, request: &Recorded, context: RequestContext, params: String) -> RankRequest {
+        let reads = &self.version.reads;
+        RankRequest {
+            context,
+            candidates: request.candidates.clone(),
+            items: narrow(&request.items, &allowed(&columns(&reads.columns), self.allowance)),
+            user: narrow(&request.user, &allowed_of_user(&columns(&reads.user_columns), self.allowance)),
+            item_features: Vec::new(),
+            objective: String::new(),
+            params,
+        }
+    }
+
+    /// Who pays for a call.
+    fn took(&self) -> impl FnOnce(Duration) {
+        let payer = self.pays;
+        move |busy| {
+            if let Some(payer) = payer {
+                payer.pay(busy);
+            }
         }
     }
 
@@ -241,24 +283,6 @@ impl Subject<'_> {
 pub(crate) fn was_kept_waiting<R>(ran: &Ran<R>, attempt: usize) -> bool {
     let is_late = matches!(&ran.answer, Err(fault) if fault.kind == FaultKind::Late);
     is_late && attempt < ATTEMPTS && ran.spent.busy < limits::COMPONENT_TIMEOUT / 2
-}
-
-/// What a ranker of a tenant's is given of a request: the columns that its manifest reads.
-pub(crate) fn rank_request(
-    version: &Version,
-    request: &Recorded,
-    context: funnelweb_bindings::types::RequestContext,
-    params: String,
-) -> RankRequest {
-    RankRequest {
-        context,
-        candidates: request.candidates.clone(),
-        items: narrow(&request.items, &columns(&version.reads.columns)),
-        user: narrow(&request.user, &columns(&version.reads.user_columns)),
-        item_features: Vec::new(),
-        objective: String::new(),
-        params,
-    }
 }
 
 /// What was found on the way.

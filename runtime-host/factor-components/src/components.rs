@@ -8,8 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use funnelweb_admission::{Compiler, Refused, Rule, World, check_size};
-use funnelweb_bindings::Recorded;
-use funnelweb_core::{limits, scenario::Scenario};
+use funnelweb_bindings::{Recorded, dispatch::Allowance, parts::allowed, types::Personal};
+use funnelweb_core::{
+    limits,
+    scenario::{Components as Shown, Scenario, UserPart},
+};
 use funnelweb_engine::{ComponentCache, Engines};
 use funnelweb_factor_documents::store::{
     Collection, ColumnSpec, InsertOutcome, Key, NewDocument, Precondition, WriteError,
@@ -26,7 +29,7 @@ use crate::{
     certificate::{Certificate, Source},
     certify::{Subject, Trial},
     files::{ComponentFiles, digest},
-    pick::{Missing, OfTenant, Picked, Who},
+    pick::{Missing, OfTenant, Payer, Picked, Who},
     record::{Canary, Head, Version, columns},
     sandbox::Sandbox,
     serving::{Ready, Serving},
@@ -260,9 +263,10 @@ impl Components {
         } else {
             let params = params.unwrap_or_else(|| params_in(&scenario, tenant, &version));
             let ready = self.ready_now(tenant, &version).await?;
-            self.replay(tenant, &version, &ready, scenario_id, &params).await
+            self.replay(tenant, &version, &ready, &scenario, &params).await
         };
         self.change_version(tenant, name, &version.version, |stored| {
+            stored.passed |= certificate.passed;
             stored.certificate = Some(certificate.clone());
         })
         .await
@@ -273,9 +277,12 @@ impl Components {
         tenant: &Tenant,
         version: &Version,
         ready: &Ready,
-        scenario_id: &str,
+        scenario: &Scenario,
         params: &Map<String, Value>,
     ) -> Certificate {
+        let scenario_id = scenario.scenario_id.as_str();
+        let allowance = allowance(&scenario.config.components);
+        let payer = self.payer(tenant);
         let subject = Subject {
             sandbox: &self.serving.sandbox,
             stage: &ready.stage,
@@ -283,6 +290,8 @@ impl Components {
             params,
             weight: 1.0,
             limit: limits::RECALL_LIMIT,
+            allowance: &allowance,
+            pays: Some(&payer),
         };
         let mut requests = self.recorder.recent(tenant, scenario_id);
         let source = if requests.len() < RECORDED { Source::Samples } else { Source::Recorded };
@@ -298,7 +307,7 @@ impl Components {
                 tenant: tenant.clone(),
                 scenario_id: scenario_id.to_owned(),
                 now_ms,
-                allowed: columns(&version.reads.columns),
+                allowed: allowed(&columns(&version.reads.columns), &allowance),
             }) as Arc<dyn Catalogue>
         });
         subject.certify(&Trial { scenario_id, source, requests: &requests, catalogue }).await
@@ -342,20 +351,16 @@ impl Components {
         self.allow(tenant, name, version, override_token).await?;
         let stored = self.stored(tenant, name, version).await?;
         let begins = self.begins(tenant, &stored).await?;
-        let head = self
-            .change_head(tenant, name, |head| {
-                head.activate(version);
-                if let Some(begins) = begins.clone() {
-                    begins.follow(head);
-                }
-                Ok(())
-            })
-            .await?;
-        // Ready before the next request asks, if it can be.
-        if let Err(reason) = self.serving.get(tenant, &stored).await {
-            tracing::info!(%tenant, component = %name, version, %reason, "component is activated");
-        }
-        Ok(head)
+        // Before any request asks for it.
+        self.ready_soon(tenant, &stored).await?;
+        self.change_head(tenant, name, |head| {
+            head.activate(version);
+            if let Some(begins) = begins.clone() {
+                begins.follow(head);
+            }
+            Ok(())
+        })
+        .await
     }
 
     /// Lets a version run that passed, or that an operator lets run.
@@ -395,11 +400,13 @@ impl Components {
             if !(*percent > 0.0 && *percent <= 100.0) {
                 return Err(Refusal::invalid("percent", format!("must be above 0 and at most 100, got {percent}")));
             }
-            if self.stored(tenant, name, version).await?.world == World::Aggregate {
+            let stored = self.stored(tenant, name, version).await?;
+            if stored.world == World::Aggregate {
                 let message = "there are no requests that a stream operator could have a part of: activate the version";
                 return Err(Refusal::invalid("version", message.to_owned()));
             }
             self.allow(tenant, name, version, None).await?;
+            self.ready_soon(tenant, &stored).await?;
         }
         self.change_head(tenant, name, |head| {
             if let Some(canary) = &canary {
@@ -431,6 +438,7 @@ impl Components {
             return Err(Refusal::InUse(format!("no version of `{name}` was active before")));
         };
         let begins = self.begins(tenant, before).await?;
+        self.ready_soon(tenant, before).await?;
         self.change_head(tenant, name, |head| {
             let Some(at) = head.previous.iter().rposition(|version| *version == before.version) else {
                 return Err(contended());
@@ -502,7 +510,7 @@ impl Components {
     /// When there is none.
     pub async fn logs(&self, tenant: &Tenant, name: &str, version: &str) -> Result<String, Refusal> {
         self.stored(tenant, name, version).await?;
-        Ok(self.at_work(tenant, name, version).printed())
+        Ok(self.known_work(tenant, name, version).printed())
     }
 
     /// What a version did in this process.
@@ -511,7 +519,7 @@ impl Components {
     /// When there is none.
     pub async fn usage(&self, tenant: &Tenant, name: &str, version: &str) -> Result<impl Serialize, Refusal> {
         self.stored(tenant, name, version).await?;
-        Ok(self.at_work(tenant, name, version).usage())
+        Ok(self.known_work(tenant, name, version).usage())
     }
 
     /// Whether a version is called in this process, and why it was not the last time.
@@ -568,7 +576,12 @@ impl Components {
         }
         let mut picked = Vec::with_capacity(names.len());
         for version in names {
-            picked.push(self.picked(tenant, name, version).await?);
+            match self.picked(tenant, name, version).await {
+                Ok(found) => picked.push(found),
+                // A canary that cannot run takes nothing from the active one.
+                Err(_) if !picked.is_empty() => {}
+                Err(missing) => return Err(missing),
+            }
         }
         Ok(picked)
     }
@@ -604,6 +617,11 @@ impl Components {
         })
     }
 
+    /// Who pays for a certification.
+    pub(crate) fn payer(&self, tenant: &Tenant) -> Payer {
+        Payer { tenant: tenant.clone(), of_tenant: self.of_tenant(tenant) }
+    }
+
     fn of_tenant(&self, tenant: &Tenant) -> Arc<OfTenant> {
         let new = || Ok::<_, Infallible>(Arc::new(OfTenant::new(self.settings.tenant_time)));
         let Ok(of_tenant) = self.of_tenants.get_or_insert_with(tenant, new);
@@ -616,13 +634,27 @@ impl Components {
         at_work
     }
 
+    /// The same of one that nobody called: it takes no other's place.
+    fn known_work(&self, tenant: &Tenant, name: &str, version: &str) -> Arc<AtWork> {
+        self.at_work.get(&(tenant.clone(), at_work_key(name, version))).unwrap_or_else(|| Arc::new(AtWork::new()))
+    }
+
     /// A version that is compiled, here and now if need be.
     pub(crate) async fn ready_now(&self, tenant: &Tenant, version: &Version) -> Result<Arc<Ready>, Refusal> {
+        self.ready_within(tenant, version, limits::COMPONENT_COMPILE_TIMEOUT).await
+    }
+
+    /// The same within the time of a request: one that takes longer is to be asked for again.
+    async fn ready_soon(&self, tenant: &Tenant, version: &Version) -> Result<(), Refusal> {
+        self.ready_within(tenant, version, limits::REQUEST_TIMEOUT / 2).await.map(|_| ())
+    }
+
+    async fn ready_within(&self, tenant: &Tenant, version: &Version, most: Duration) -> Result<Arc<Ready>, Refusal> {
         let begin = Instant::now();
         loop {
             match self.serving.get(tenant, version).await {
                 Ok(ready) => return Ok(ready),
-                Err(reason) if begin.elapsed() > limits::COMPONENT_COMPILE_TIMEOUT => {
+                Err(reason) if begin.elapsed() > most => {
                     return Err(StoreError::Unavailable(reason).into());
                 }
                 Err(reason) if reason != crate::serving::PREPARING => {
@@ -785,6 +817,19 @@ fn check_room(heads: &[Head], versions: &[Version], new: &Version) -> Result<(),
         return Err(Refusal::TooMany(message));
     }
     Ok(())
+}
+
+/// What a scenario lets components see.
+fn allowance(components: &Shown) -> Allowance {
+    let part = |part: &UserPart| match part {
+        UserPart::Id => Personal::ID,
+        UserPart::Attributes => Personal::ATTRIBUTES,
+        UserPart::Preferences => Personal::PREFERENCES,
+        UserPart::Recent => Personal::RECENT,
+        UserPart::Context => Personal::SITUATION,
+    };
+    let personal = components.user.iter().map(part).fold(Personal::empty(), |all, part| all | part);
+    Allowance { personal, fields: components.fields.clone() }
 }
 
 /// The params that a scenario gives a component.

@@ -16,7 +16,7 @@ use funnelweb_tenant_store::lock;
 use wasmtime::Store;
 
 use crate::{
-    Fault, FaultKind, NoAnswer, Picked, Sandbox,
+    Fault, FaultKind, NoAnswer, Payer, Picked, Sandbox,
     calls::Callee,
     certify::was_kept_waiting,
     record::Follows,
@@ -49,6 +49,8 @@ enum Via {
 struct Tried {
     sandbox: Arc<Sandbox>,
     stage: Arc<Stage>,
+    /// Of whose time its calls are; nobody's where there is no server.
+    pays: Option<Payer>,
     spent: Mutex<Vec<Spent>>,
 }
 
@@ -68,7 +70,7 @@ impl OwnOperator {
     ///
     /// # Errors
     /// When it does not say.
-    pub async fn tried(sandbox: Arc<Sandbox>, stage: Arc<Stage>) -> Result<Self, Fault> {
+    pub async fn tried(sandbox: Arc<Sandbox>, stage: Arc<Stage>, pays: Option<Payer>) -> Result<Self, Fault> {
         let spent = Mutex::default();
         let callee = Callee { sandbox: &sandbox, stage: &stage };
         let declare = async |stage: &AggregateStage, store: &mut Store<Guest>| {
@@ -76,13 +78,13 @@ impl OwnOperator {
         };
         let mut attempt = 1;
         let declaration = loop {
-            let ran = callee.operate(|_: Duration| {}, declare).await;
+            let ran = callee.operate(took(pays.as_ref()), declare).await;
             if !was_kept_waiting(&ran, attempt) {
                 break ran.answer?;
             }
             attempt += 1;
         };
-        let via = Via::Tried(Tried { sandbox, stage, spent });
+        let via = Via::Tried(Tried { sandbox, stage, pays, spent });
         Ok(Self { name: own::name("tried", 0), declaration, begins: 0, via })
     }
 
@@ -109,8 +111,11 @@ impl OwnOperator {
                     NoAnswer::Failed(fault) => failure(fault),
                 })
             }
-            Via::Tried(Tried { sandbox, stage, spent }) => {
-                let ran = Callee { sandbox, stage }.operate(|_| {}, work).await;
+            Via::Tried(Tried { sandbox, stage, pays, spent }) => {
+                if let Some(payer) = pays {
+                    payer.wait().await;
+                }
+                let ran = Callee { sandbox, stage }.operate(took(pays.as_ref()), work).await;
                 let is_in_vain = was_kept_waiting(&ran, *attempt);
                 *attempt = if is_in_vain { *attempt + 1 } else { 0 };
                 let Ran { answer, spent: took, .. } = ran;
@@ -119,6 +124,15 @@ impl OwnOperator {
                 }
                 answer.map_err(failure)
             }
+        }
+    }
+}
+
+/// Who pays for a call.
+fn took(pays: Option<&Payer>) -> impl FnOnce(Duration) {
+    move |busy| {
+        if let Some(payer) = pays {
+            payer.pay(busy);
         }
     }
 }

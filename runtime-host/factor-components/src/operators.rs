@@ -114,7 +114,8 @@ impl Components {
     /// A version to be tried, unless it does not say what it declares.
     async fn tried(&self, tenant: &Tenant, version: &Version) -> Result<Result<OwnOperator, Fault>, Refusal> {
         let ready = self.ready_now(tenant, version).await?;
-        Ok(OwnOperator::tried(Arc::clone(&self.serving.sandbox), Arc::clone(&ready.stage)).await)
+        let payer = self.payer(tenant);
+        Ok(OwnOperator::tried(Arc::clone(&self.serving.sandbox), Arc::clone(&ready.stage), Some(payer)).await)
     }
 
     /// What a version declares, if that can be.

@@ -24,10 +24,13 @@ use crate::{
     handles::Known,
     metrics,
     record::{Version, columns},
-    sandbox::{Fault, Given, Guest, Ran},
+    sandbox::{Fault, FaultKind, Given, Guest, Ran},
     serving::{Ready, Serving},
     usage::{AtWork, Skip},
 };
+
+/// How long certification waits before it looks again whether there is time.
+const WAIT: Duration = Duration::from_millis(10);
 
 /// What is known of a request before it runs a component.
 #[derive(Debug, Clone, Copy)]
@@ -93,13 +96,41 @@ pub(crate) struct OfTenant {
     pub(crate) budget: Arc<Budget>,
     /// Of stream operators: they take nothing from requests.
     pub(crate) operators: Arc<Budget>,
+    /// Of certification.
+    pub(crate) trials: Arc<Budget>,
     pub(crate) places: Semaphore,
 }
 
 impl OfTenant {
     pub(crate) fn new(a_second: Duration) -> Self {
         let budget = || Arc::new(Budget::new(a_second, Instant::now()));
-        Self { budget: budget(), operators: budget(), places: Semaphore::new(limits::TENANT_COMPONENT_CALLS) }
+        Self {
+            budget: budget(),
+            operators: budget(),
+            trials: budget(),
+            places: Semaphore::new(limits::TENANT_COMPONENT_CALLS),
+        }
+    }
+}
+
+/// Whose time certification takes: it waits until there is some, so that one tenant's does not
+/// take a processor for good.
+#[derive(Clone)]
+pub struct Payer {
+    pub(crate) tenant: Tenant,
+    pub(crate) of_tenant: Arc<OfTenant>,
+}
+
+impl Payer {
+    pub(crate) async fn wait(&self) {
+        while !self.of_tenant.trials.has(Instant::now()) {
+            tokio::time::sleep(WAIT).await;
+        }
+    }
+
+    pub(crate) fn pay(&self, busy: Duration) {
+        self.of_tenant.trials.spend(busy, Instant::now());
+        metrics::took(self.tenant.as_str(), busy.as_secs_f64());
     }
 }
 
@@ -185,18 +216,22 @@ impl Picked {
         })
     }
 
-    /// The channel's items, which keep the contract.
+    /// The channel's items, which keep the contract. It may ask for these columns of items.
     ///
     /// # Errors
     /// When it has none.
-    pub async fn recall(&self, request: recall::RecallRequest) -> Result<recall::Recalled, NoAnswer> {
+    pub async fn recall(
+        &self,
+        request: recall::RecallRequest,
+        allowed: Vec<ColumnSpec>,
+    ) -> Result<recall::Recalled, NoAnswer> {
         let RequestContext { scenario_id, now_ms, seed, .. } = &request.context;
         let catalogue: Arc<dyn Catalogue> = Arc::new(Stored {
             sources: self.sources.clone(),
             tenant: self.tenant.clone(),
             scenario_id: scenario_id.clone(),
             now_ms: *now_ms,
-            allowed: columns(&self.version.reads.columns),
+            allowed,
         });
         let given = Given { catalogue: Some(catalogue), ..Given::new(*now_ms, *seed) };
         let recall = async |bill: Bill| self.callee().recall(given, |busy| bill.pay(busy), request).await;
@@ -242,8 +277,9 @@ impl Picked {
         if !budget.has(Instant::now()) {
             return Err(self.skipped(Skip::Budget, "the tenant's components had their time of the processors"));
         }
-        let Ok(_place) = tokio::time::timeout(limits::COMPONENT_TIMEOUT, self.of_tenant.places.acquire()).await else {
-            return Err(self.skipped(Skip::Busy, "as many of the tenant's components as may are at work"));
+        let places = async { (self.of_tenant.places.acquire().await, self.serving.calls.acquire().await) };
+        let Ok(_places) = tokio::time::timeout(limits::COMPONENT_TIMEOUT, places).await else {
+            return Err(self.skipped(Skip::Busy, "as many components as may are at work"));
         };
         let called = self.at_work.breaker.call(
             |fault: &Fault| fault.kind.is_its_own(),
@@ -254,6 +290,11 @@ impl Picked {
                     Ok(_) => {
                         self.at_work.answered(&spent);
                         "ok"
+                    }
+                    // It was not made.
+                    Err(fault) if fault.kind == FaultKind::Room => {
+                        self.at_work.skipped(Skip::Busy);
+                        Skip::Busy.as_str()
                     }
                     Err(fault) => {
                         self.at_work.failed(fault, &spent);
@@ -266,6 +307,7 @@ impl Picked {
         );
         match called.await {
             Ok(answer) => Ok(answer),
+            Err(Refused::Failed(Fault { kind: FaultKind::Room, reason })) => Err(NoAnswer::Skipped(Skip::Busy, reason)),
             Err(Refused::Failed(fault)) => Err(NoAnswer::Failed(fault)),
             Err(Refused::Open) => {
                 let last = self.at_work.last_fault().unwrap_or_default();

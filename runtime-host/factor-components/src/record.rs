@@ -174,6 +174,10 @@ pub struct Version {
     /// Of the last certification.
     #[serde(default)]
     pub certificate: Option<Certificate>,
+    /// Whether it passed a certification: one that it does not pass afterwards takes nothing
+    /// that runs out of service.
+    #[serde(default)]
+    pub passed: bool,
     /// Whether an operator had it run without a certificate that it passed.
     #[serde(default)]
     pub overridden: bool,
@@ -297,6 +301,7 @@ impl Version {
                 machine_code_bytes,
             },
             certificate: None,
+            passed: false,
             overridden: false,
             created_at: None,
             updated_at: None,
@@ -313,7 +318,8 @@ impl Version {
     /// Whether it may run: it passed, or an operator takes the blame.
     #[must_use]
     pub fn may_run(&self) -> bool {
-        self.overridden || self.certificate.as_ref().is_some_and(|certificate| certificate.passed)
+        let has_passed = || self.certificate.as_ref().is_some_and(|certificate| certificate.passed);
+        self.overridden || self.passed || has_passed()
     }
 
     /// When it was uploaded, in milliseconds since 1970.
@@ -379,6 +385,7 @@ pub(crate) mod tests {
                 machine_code_bytes: 1,
             },
             certificate: None,
+            passed: false,
             overridden: false,
             created_at: None,
             updated_at: None,

@@ -104,10 +104,12 @@ pub enum FaultKind {
     Contract,
     /// It said itself that it has none.
     Error,
+    /// There was no room for an instance of it: it did not run.
+    Room,
 }
 
 impl FaultKind {
-    /// Every kind, in order.
+    /// Every kind of a call that was made, in order.
     pub const ALL: [Self; 7] =
         [Self::Trap, Self::Late, Self::Fuel, Self::Memory, Self::Answer, Self::Contract, Self::Error];
 
@@ -122,6 +124,7 @@ impl FaultKind {
             Self::Answer => "output",
             Self::Contract => "contract",
             Self::Error => "error",
+            Self::Room => "room",
         }
     }
 }
@@ -142,6 +145,7 @@ impl From<Failure> for Fault {
             Kind::Fuel => FaultKind::Fuel,
             Kind::Memory => FaultKind::Memory,
             Kind::Answer => FaultKind::Answer,
+            Kind::Room => FaultKind::Room,
             Kind::Trap => FaultKind::Trap,
         };
         Self { kind, reason: failure.reason }

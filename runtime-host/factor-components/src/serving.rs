@@ -63,8 +63,12 @@ pub(crate) struct Serving {
     /// By the digest of the file.
     known: Cache<String, State>,
     pub(crate) in_memory: InMemory,
-    /// One is compiled after the other: each takes a core and memory.
+    /// Calls at work, of all tenants.
+    pub(crate) calls: Semaphore,
+    /// One upload is compiled after the other: each takes a core and memory.
     compiling: Semaphore,
+    /// Nor do those that are in service wait for uploads.
+    preparing: Semaphore,
     began: Instant,
 }
 
@@ -82,7 +86,9 @@ impl Serving {
             compiler,
             known: Cache::new(limits::COMPONENTS_READY),
             in_memory: InMemory::new(limits::COMPONENTS_CODE_BYTES),
+            calls: Semaphore::new(limits::COMPONENT_CALLS),
             compiling: Semaphore::new(1),
+            preparing: Semaphore::new(1),
             began: Instant::now(),
         });
         let weak = Arc::downgrade(&serving);
@@ -108,6 +114,10 @@ impl Serving {
     pub(crate) async fn admit(&self, sha256: &str, wasm: &[u8]) -> Result<Admitted, Fault> {
         // It is never closed.
         let _turn = self.compiling.acquire().await;
+        self.compile(sha256, wasm).await
+    }
+
+    async fn compile(&self, sha256: &str, wasm: &[u8]) -> Result<Admitted, Fault> {
         let file = self.file(sha256);
         self.compiler.admit(wasm, &file).await.map_err(|error| match error {
             AdmissionError::Refused(refused) => Fault::Refused(refused),
@@ -186,7 +196,8 @@ impl Serving {
     async fn prepare(&self, tenant: &Tenant, version: &Version) -> Result<(), String> {
         let wasm = self.files.get(tenant, &version.sha256).await.map_err(|error| error.to_string())?;
         let wasm = wasm.ok_or("its file is gone: upload it again")?;
-        match self.admit(&version.sha256, &wasm).await {
+        let _turn = self.preparing.acquire().await;
+        match self.compile(&version.sha256, &wasm).await {
             Ok(_) => {}
             Err(Fault::Refused(refused)) => return Err(refused.to_string()),
             Err(Fault::Host(reason)) => return Err(reason),

@@ -174,6 +174,8 @@ fn paths_of_the_application_lead_to_its_endpoints() {
         ("/api/v1/behaviors/batch", "behaviors"),
         ("/api/v1/profiles/feed/u1", "profiles"),
         ("/api/v1/users/u1", "profiles"),
+        ("/api/v1/experiments/feed", "experiments"),
+        ("/api/v1/experiments/feed/exp/start", "experiments"),
         ("/api/v1/jobs", "jobs"),
         ("/api/v1/jobs/run-1", "jobs"),
         ("/api/v1/components", "components"),
@@ -202,7 +204,7 @@ fn only_what_describes_the_api_is_public_and_only_endpoints_start_a_funnel() {
         assert_eq!(settings.public, component.id == "openapi");
         // A session is nobody's, so `recommend` itself asks for the header where it needs one.
         assert_eq!(settings.user_header, UserHeader::Optional);
-        let dispatches = matches!(component.id.as_str(), "recommend" | "related" | "scenarios");
+        let dispatches = matches!(component.id.as_str(), "experiments" | "recommend" | "related" | "scenarios");
         assert_eq!(settings.grants.contains(&Grant::Dispatch), dispatches, "{}", component.id);
     }
 }

@@ -38,17 +38,23 @@ impl Scenario {
     /// of each, as a place in its `groups`. Nobody that cannot be told apart takes part.
     #[must_use]
     pub fn assign(&self, subject: &impl Subject, now_ms: u64) -> Vec<(usize, usize)> {
-        let settings = self.config.experiments;
-        if self.experiments.is_empty() || !settings.enabled || subject.unit().is_empty() {
-            return Vec::new();
-        }
-        if settings.holds_out(&self.scenario_id, subject.unit()) {
+        if !self.splits(subject.unit()) || self.holds_out(subject.unit()) {
             return Vec::new();
         }
         let all = self.experiments.iter().enumerate();
         let group =
             |(at, running): (usize, &Running)| Some((at, running.group_of(&self.scenario_id, subject, now_ms)?));
         all.filter_map(group).collect()
+    }
+
+    /// Whether a user is in no experiment since it is held out of all.
+    #[must_use]
+    pub fn holds_out(&self, unit: &str) -> bool {
+        self.splits(unit) && self.config.experiments.holds_out(&self.scenario_id, unit)
+    }
+
+    fn splits(&self, unit: &str) -> bool {
+        !self.experiments.is_empty() && self.config.experiments.enabled && !unit.is_empty()
     }
 }
 

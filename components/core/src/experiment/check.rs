@@ -60,6 +60,14 @@ impl Experiment {
         for (at, Group { group_id, traffic_ratio, config }) in self.groups.iter().enumerate() {
             let path = |name: &str| format!("groups[{at}].{name}");
             id::check(group_id).map_err(|error| field(&path("group_id"), error))?;
+            // Both together, with a colon, are the label of what came of a group.
+            let bytes = self.experiment_id.len() + 1 + group_id.len();
+            if bytes > limits::ID_BYTES {
+                let most = limits::ID_BYTES;
+                let message =
+                    format!("with the experiment's id and a colon it must be at most {most} bytes, got {bytes}");
+                return Err(field(&path("group_id"), message));
+            }
             if !known.insert(group_id) {
                 return Err(field(&path("group_id"), format!("`{group_id}` is there twice")));
             }

@@ -6,13 +6,14 @@ use serde_json::{Map, Value};
 
 use super::Group;
 
-/// The first field of the config that a group of each of two experiments changes, as a
-/// path that begins with `config`.
+/// The first field of the config that a group of one changes and one of the other too: the
+/// place of the former group, and a path that begins with `config`.
 #[must_use]
-pub fn interference(one: &[Group], other: &[Group]) -> Option<String> {
-    let one = one.iter().map(|group| &group.config);
-    one.flat_map(|changes| other.iter().map(move |group| (changes, &group.config)))
-        .find_map(|(one, other)| common(one, other, "config"))
+pub fn interference(one: &[Group], other: &[Group]) -> Option<(usize, String)> {
+    one.iter().enumerate().find_map(|(at, group)| {
+        let path = other.iter().find_map(|beside| common(&group.config, &beside.config, "config"));
+        path.map(|path| (at, path))
+    })
 }
 
 /// What one changes the other changes too when it is the same field, or a part of it.

@@ -32,12 +32,12 @@ impl Scenario {
             return Err(ApiError::new(Code::TooManyExperiments, message));
         }
         for other in self.experiments.iter().filter(|other| other.layer != experiment.layer) {
-            if let Some(path) = interference(&experiment.groups, &other.groups) {
+            if let Some((group, path)) = interference(&experiment.groups, &other.groups) {
                 let message = format!(
                     "the experiment `{}` of the layer `{}` changes it too; in one layer both can run, each with users of its own",
                     other.experiment_id, other.layer
                 );
-                return Err(ApiError::field(Code::ExperimentsInterfere, path, message));
+                return Err(ApiError::field(Code::ExperimentsInterfere, format!("groups[{group}].{path}"), message));
             }
         }
         let buckets = self.room(&experiment.layer, experiment.traffic)?;
@@ -55,7 +55,8 @@ impl Scenario {
 
     /// The first places of a layer that nobody has, as many as a share of it comes to.
     fn room(&self, layer: &str, traffic: f64) -> Result<Vec<(u32, u32)>, ApiError> {
-        let wanted = ((traffic * f64::from(BUCKETS)).round() as u32).max(1);
+        // Shares that add up to one fit: none is rounded up, but for what a double lacks.
+        let wanted = ((traffic * f64::from(BUCKETS) + 1e-6).floor() as u32).max(1);
         let beside = self.experiments.iter().filter(|running| running.layer == layer);
         let mut taken: Vec<(u32, u32)> = beside.flat_map(|running| running.buckets.iter().copied()).collect();
         taken.sort_unstable();

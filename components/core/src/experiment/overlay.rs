@@ -37,9 +37,11 @@ pub fn overlaid(config: &Value, overlays: &[&Map<String, Value>]) -> Result<Conf
         merge(&mut whole, &Value::Object((*overlay).clone()));
     }
     let config: Config = serde_path_to_error::deserialize(whole).map_err(|error| {
-        let path = error.path().to_string();
-        let path = if path == "." { "config".to_owned() } else { format!("config.{path}") };
-        invalid(path, wording::in_plain_words(&error.inner().to_string()))
+        let message = wording::in_plain_words(&error.inner().to_string());
+        let within = Some(error.path().to_string()).filter(|path| path != ".");
+        let missing = message.strip_prefix("missing field `").and_then(|rest| rest.split('`').next());
+        let path: Vec<&str> = std::iter::once("config").chain(within.as_deref()).chain(missing).collect();
+        invalid(path.join("."), message)
     })?;
     config.check()?;
     Ok(config)

@@ -200,8 +200,12 @@ fn held_out_switched_off_and_unknown_users_take_no_part() {
     assert!(scenario.assign(&Who::new(""), 0).is_empty());
     scenario.config.experiments.holdout = 0.1;
     assert!((8900..9100).contains(&taking(&scenario)), "{}", taking(&scenario));
+    for user in (0..100).map(|user| format!("u{user}")) {
+        assert_eq!(scenario.holds_out(&user), scenario.assign(&Who::new(&*user), 0).is_empty());
+    }
     scenario.config.experiments.enabled = false;
     assert_eq!(taking(&scenario), 0);
+    assert!((0..100).all(|user| !scenario.holds_out(&format!("u{user}"))));
 }
 
 #[test]
@@ -217,7 +221,7 @@ fn an_overlay_is_part_of_a_whole_that_keeps_the_rules() {
         (error.field.unwrap(), error.message)
     };
     assert_eq!(refused(json!({"recall": {"strategies": []}})).0, "config.recall.strategies");
-    assert_eq!(refused(json!({"recall": null})), ("config".to_owned(), "missing field `recall`".to_owned()));
+    assert_eq!(refused(json!({"recall": null})), ("config.recall".to_owned(), "missing field `recall`".to_owned()));
     assert_eq!(refused(json!({"rank": {"model": 3}})).0, "config.rank.model");
     assert_eq!(refused(json!({"rnak": {}})).0, "config.rnak");
     // The later one is over the earlier.
@@ -256,8 +260,9 @@ fn those_that_change_the_same_interfere() {
         (json!({"rerank": {"rules": []}}), json!({"rerank": {"rules": [{"name": "x"}]}}), Some("config.rerank.rules")),
         (json!({"rank": {}}), json!({"recall": {}}), None),
     ] {
-        assert_eq!(interference(&groups(one.clone()), &groups(other.clone())).as_deref(), field, "{one} {other}");
-        assert_eq!(interference(&groups(other), &groups(one)).as_deref(), field);
+        let found = field.map(|field| (1, field.to_owned()));
+        assert_eq!(interference(&groups(one.clone()), &groups(other.clone())), found, "{one} {other}");
+        assert_eq!(interference(&groups(other), &groups(one)), found);
     }
 }
 
@@ -346,6 +351,7 @@ fn every_limit_is_what_still_fits() {
     let text = |bytes: usize| json!("x".repeat(bytes));
     holds("name", limits::NAME_BYTES, &|bytes| with("/name", text(bytes)));
     holds("hypothesis", limits::HYPOTHESIS_BYTES, &|bytes| with("/hypothesis", text(bytes)));
+    holds("groups[0].group_id", limits::ID_BYTES, &|bytes| with("/groups/0/group_id", text(bytes - "exp_001:".len())));
     holds("groups", limits::EXPERIMENT_GROUPS, &|count| {
         let group = |at: usize| json!({"group_id": format!("g{at}"), "traffic_ratio": 1.0 / count as f64});
         with("/groups", (0..count).map(group).collect())
@@ -394,6 +400,17 @@ fn experiments_take_what_is_left_of_a_layer() {
 }
 
 #[test]
+fn equal_shares_of_a_layer_fit() {
+    for count in [3, 6, 7, 16] {
+        let names: Vec<String> = (0..count).map(|at| format!("e{at}")).collect();
+        let all: Vec<(&str, &str, f64)> =
+            names.iter().map(|name| (name.as_str(), "one", 1.0 / f64::from(count))).collect();
+        assert_eq!(begun(&all).unwrap().experiments.len(), count as usize);
+    }
+    assert_eq!(begun(&[("a", "one", 0.3)]).unwrap().experiments[0].buckets, [(0, 300_000)]);
+}
+
+#[test]
 fn what_came_to_its_end_makes_room() {
     let mut whole = begun(&[("a", "one", 1.0)]).unwrap();
     whole.experiments[0].end_ms = Some(2000);
@@ -414,7 +431,7 @@ fn experiments_that_interfere_share_a_layer_or_do_not_begin() {
     }]);
     let beside = with("/layer", json!("reranking")).unwrap();
     let error = whole.begin(&beside, 1000).unwrap_err();
-    assert_eq!((error.code, error.field.as_deref()), (Code::ExperimentsInterfere, Some("config.rank.model")));
+    assert_eq!((error.code, error.field.as_deref()), (Code::ExperimentsInterfere, Some("groups[1].config.rank.model")));
     let mut within = with("/layer", json!("ranking")).unwrap();
     within.traffic = 0.5;
     whole.begin(&within, 1000).unwrap();

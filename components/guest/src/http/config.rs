@@ -2,6 +2,8 @@
 //! experiments change it. They are asked; this turns their answers into errors with JSON
 //! paths.
 
+use std::cell::RefCell;
+
 use funnelweb_core::{
     error::{ApiError, Code},
     experiment::{Running, overlaid},
@@ -51,6 +53,14 @@ impl Ask for Host {
 /// # Errors
 /// `invalid_config` with the path, or that they cannot be asked.
 pub fn all(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
+    stages(config, ask)?;
+    for (kind, said) in config.jobs.iter() {
+        job(ask, kind, &said.params)?;
+    }
+    Ok(())
+}
+
+fn stages(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
     for (at, strategy) in config.recall.strategies.iter().enumerate() {
         let path = format!("config.recall.strategies[{at}]");
         let needs = stage(ask, Role::Recall, (&path, "name"), &strategy.name, &strategy.params)?;
@@ -64,36 +74,87 @@ pub fn all(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
         let needs = stage(ask, Role::Rerank, (&path, "name"), &rule.name, &rule.params)?;
         sees(config, (&path, "name"), &rule.name, &needs)?;
     }
-    for (kind, said) in config.jobs.iter() {
-        job(ask, kind, &said.params)?;
-    }
     Ok(())
+}
+
+/// What is wrong with the config that groups make of a scenario's.
+pub type GroupFault = Box<WrongGroup>;
+
+/// What a [`GroupFault`] says.
+#[derive(Debug)]
+pub struct WrongGroup {
+    /// The groups: places of experiments and, in them, of groups.
+    pub groups: Vec<(usize, usize)>,
+    /// What is wrong.
+    pub error: ApiError,
+}
+
+impl WrongGroup {
+    /// The error of whoever changes the scenario, or one of its experiments.
+    #[must_use]
+    pub fn of_scenario(self, experiments: &[Running]) -> ApiError {
+        let named = |(experiment, group): &(usize, usize)| {
+            let of = experiments.get(*experiment)?;
+            Some(format!("the group `{}` of `{}`", of.groups.get(*group)?.group_id, of.experiment_id))
+        };
+        let named: Vec<String> = self.groups.iter().filter_map(named).collect();
+        ApiError { message: format!("{}; so it is in {}", self.error.message, named.join(" with ")), ..self.error }
+    }
 }
 
 /// Checks the configs that the groups of experiments make of a scenario's, each as a whole,
 /// and each two that one request may have.
 ///
 /// # Errors
-/// As [`all`]; the message says of which group.
-pub fn with_experiments(config: &Value, experiments: &[Running], ask: &dyn Ask) -> Result<(), ApiError> {
-    let check = |overlays: &[&Map<String, Value>], of: String| {
-        let config = overlaid(config, overlays).and_then(|config| all(&config, ask));
-        config.map_err(|error| ApiError { message: format!("{}; so it is in {of}", error.message), ..error })
+/// As [`all`], and of which groups.
+pub fn with_experiments(config: &Value, experiments: &[Running], ask: &dyn Ask) -> Result<(), GroupFault> {
+    let ask = Remembering { of: ask, answers: RefCell::default() };
+    let check = |groups: Vec<(usize, usize)>, overlays: &[&Map<String, Value>]| {
+        let config = overlaid(config, overlays).and_then(|config| stages(&config, &ask));
+        config.map_err(|error| Box::new(WrongGroup { groups, error }))
     };
-    for (at, one) in experiments.iter().enumerate() {
-        for group in one.groups.iter().filter(|group| !group.config.is_empty()) {
-            let named = format!("the group `{}` of `{}`", group.group_id, one.experiment_id);
-            check(&[&group.config], named.clone())?;
+    let changing = |experiment: &Running| -> Vec<(usize, Map<String, Value>)> {
+        let groups = experiment.groups.iter().enumerate();
+        groups.filter(|(_, group)| !group.config.is_empty()).map(|(at, group)| (at, group.config.clone())).collect()
+    };
+    let all: Vec<_> = experiments.iter().map(changing).collect();
+    for (at, (one, groups)) in experiments.iter().zip(&all).enumerate() {
+        for (group, overlay) in groups {
+            check(vec![(at, *group)], &[overlay])?;
             // Of those of one layer a request is in one.
-            for other in experiments.iter().skip(at + 1).filter(|other| other.layer != one.layer) {
-                for beside in other.groups.iter().filter(|group| !group.config.is_empty()) {
-                    let of = format!("{named} with the group `{}` of `{}`", beside.group_id, other.experiment_id);
-                    check(&[&group.config, &beside.config], of)?;
+            for (beside, (other, others)) in experiments.iter().zip(&all).enumerate().skip(at + 1) {
+                for (of_other, over) in others.iter().filter(|_| other.layer != one.layer) {
+                    check(vec![(at, *group), (beside, *of_other)], &[overlay, over])?;
                 }
             }
         }
     }
     Ok(())
+}
+
+/// Asks of each stage with the same params once.
+struct Remembering<'a> {
+    of: &'a dyn Ask,
+    answers: RefCell<Vec<Answer>>,
+}
+
+/// Of a stage of a role, with these params.
+type Answer = (Role, String, String, Result<Requirements, CheckError>);
+
+impl Ask for Remembering<'_> {
+    fn stage(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError> {
+        let is_it = |(of, name, given, _): &&(Role, String, String, _)| *of == role && name == stage && given == params;
+        if let Some((.., answer)) = self.answers.borrow().iter().find(is_it) {
+            return answer.clone();
+        }
+        let answer = self.of.stage(role, stage, params);
+        self.answers.borrow_mut().push((role, stage.to_owned(), params.to_owned(), answer.clone()));
+        answer
+    }
+
+    fn job(&self, kind: Kind, params: &str) -> Result<(), (String, String)> {
+        self.of.job(kind, params)
+    }
 }
 
 fn job(ask: &dyn Ask, kind: Kind, params: &Map<String, Value>) -> Result<(), ApiError> {
@@ -277,32 +338,29 @@ mod tests {
         let ranker = running("one", "ranking", json!({"rank": {"model": "deepfm"}}));
         let rule = running("two", "reranking", json!({"rerank": {"rules": [{"name": "diversity"}]}}));
         let asked = Asked::default();
-        with_experiments(&base, &[ranker.clone(), rule.clone()], &asked).unwrap();
-        let expected = [
-            "latest {}",
-            "deepfm {}", // The first alone.
-            "latest {}",
-            "deepfm {}",
-            "diversity {}", // Both.
-            "latest {}",
-            "linear {}",
-            "diversity {}", // The second.
-        ];
-        assert_eq!(*asked.0.borrow(), expected);
-        let asked = Asked::default();
-        let beside = Running { layer: "ranking".to_owned(), ..rule };
-        with_experiments(&base, &[ranker.clone(), beside], &asked).unwrap();
-        assert_eq!(asked.0.borrow().len(), 5, "nobody is in two experiments of a layer");
+        with_experiments(&base, &[ranker.clone(), rule], &asked).unwrap();
+        // Each once: the first alone, both, the second.
+        assert_eq!(*asked.0.borrow(), ["latest {}", "deepfm {}", "diversity {}", "linear {}"]);
+        // Each of these breaks no rule alone.
+        let score = running("one", "ranking", json!({"recall": {"merge": {"method": "score"}}}));
+        let k = running("two", "reranking", json!({"recall": {"merge": {"k": 7}}}));
+        let fault = with_experiments(&base, &[score.clone(), k.clone()], &asked).unwrap_err();
+        assert_eq!(fault.groups, [(0, 1), (1, 1)]);
+        let beside = Running { layer: "ranking".to_owned(), ..k };
+        with_experiments(&base, &[score, beside], &asked).unwrap();
 
         let refusing = Refusing("deepfm", CheckError::Unknown(vec!["linear".into()]));
-        let error = with_experiments(&base, &[ranker], &refusing).unwrap_err();
+        let fault = with_experiments(&base, std::slice::from_ref(&ranker), &refusing).unwrap_err();
+        assert_eq!(fault.groups, [(0, 1)]);
+        let error = fault.of_scenario(&[ranker]);
         assert_eq!(error.field.as_deref(), Some("config.rank.model"));
         assert_eq!(
             error.message,
             "no rank model is called `deepfm`; known: linear; so it is in the group `new` of `one`"
         );
         let broken = running("one", "ranking", json!({"recall": null}));
-        assert_eq!(with_experiments(&base, &[broken], &asked).unwrap_err().field.as_deref(), Some("config"));
+        let error = with_experiments(&base, &[broken], &asked).unwrap_err().error;
+        assert_eq!((error.field.as_deref(), &*error.message), (Some("config.recall"), "missing field `recall`"));
     }
 
     /// A component that asks for a part of the user and a field.

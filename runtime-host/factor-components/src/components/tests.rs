@@ -98,11 +98,18 @@ impl Setup {
             params: &params,
             weight: 1.0,
             limit: 100,
+            allowance: &everything(),
+            pays: None,
         };
         let needs = subject.needs().await.unwrap();
         let trial = Trial { scenario_id: "feed", source: Source::Samples, requests: &[], catalogue: None };
         subject.call(&Arc::new(request("feed", "ann", 300)), &needs, &trial).await
     }
+}
+
+/// A scenario that lets components see all of it.
+fn everything() -> Allowance {
+    Allowance { personal: Personal::all(), fields: None }
 }
 
 fn rerank() -> funnelweb_bindings::stages::rerank::RerankRequest {
@@ -456,6 +463,8 @@ async fn a_certificate_says_what_was_found() {
             params: &params,
             weight: 1.0,
             limit: 100,
+            allowance: &everything(),
+            pays: None,
         };
         let trial = Trial { scenario_id: "feed", source: Source::Recorded, requests: &requests, catalogue: None };
         let certificate = subject.certify(&trial).await;

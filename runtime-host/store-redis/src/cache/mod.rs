@@ -109,7 +109,8 @@ impl<D: Documents + ?Sized> CachedDocuments<D> {
         key: &Key,
         result: Result<T, WriteError>,
     ) -> Result<T, WriteError> {
-        if matches!(result, Err(WriteError::Store(Error::Unavailable(_)))) {
+        // What is known here may be what was there before another process wrote.
+        if matches!(result, Err(WriteError::Store(Error::Unavailable(_)) | WriteError::Conflict(_))) {
             self.invalidate(tenant, collection, std::slice::from_ref(key)).await;
         }
         result

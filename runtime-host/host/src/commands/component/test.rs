@@ -6,7 +6,7 @@ use anyhow::{Context as _, anyhow, bail};
 use flate2::read::GzDecoder;
 use funnelweb::{app::ADMIT, sample::Sample, sample_events::EventSample};
 use funnelweb_admission::{Compiler, Error, World};
-use funnelweb_bindings::Recorded;
+use funnelweb_bindings::{Recorded, dispatch::Allowance, types::Personal};
 use funnelweb_core::{limits, scenario::Scenario};
 use funnelweb_engine::{ComponentCache, Engines};
 use funnelweb_factor_components::{
@@ -112,6 +112,8 @@ struct Tested {
     sandbox: Arc<Sandbox>,
     stage: Arc<Stage>,
     version: Version,
+    /// Everything: what a sample leaves out is not there.
+    allowance: Allowance,
     /// Holds its machine code.
     _folder: tempfile::TempDir,
     /// Ticks for its deadlines.
@@ -134,11 +136,21 @@ impl Tested {
         let sandbox = Sandbox::new(engines.tenants()).map_err(|error| anyhow!("{error:#}"))?;
         let stage = certify::stage(&sandbox, version.world, &component).map_err(|reason| anyhow!(reason))?;
         let (sandbox, stage) = (Arc::new(sandbox), Arc::new(stage));
-        Ok(Self { sandbox, stage, version, _folder: folder, _engines: engines })
+        let allowance = Allowance { personal: Personal::all(), fields: None };
+        Ok(Self { sandbox, stage, version, allowance, _folder: folder, _engines: engines })
     }
 
     fn subject<'a>(&'a self, params: &'a Map<String, Value>, weight: f32, limit: u32) -> Subject<'a> {
-        Subject { sandbox: &self.sandbox, stage: &self.stage, version: &self.version, params, weight, limit }
+        Subject {
+            sandbox: &self.sandbox,
+            stage: &self.stage,
+            version: &self.version,
+            params,
+            weight,
+            limit,
+            allowance: &self.allowance,
+            pays: None,
+        }
     }
 
     async fn run(&self, name: &str, sample: &Sample, params: &Map<String, Value>) -> Outcome {
@@ -166,7 +178,7 @@ impl Tested {
 
     /// What comes of a stream operator.
     async fn operate(&self, samples: &[(String, EventSample)]) -> anyhow::Result<Report> {
-        let operator = OwnOperator::tried(Arc::clone(&self.sandbox), Arc::clone(&self.stage)).await;
+        let operator = OwnOperator::tried(Arc::clone(&self.sandbox), Arc::clone(&self.stage), None).await;
         let operator = operator.map_err(|fault| anyhow!("declare: {}", fault.reason))?;
         let mut outcomes = Vec::with_capacity(samples.len());
         for (name, sample) in samples {
