@@ -27,7 +27,7 @@ use crate::{
     Dispatcher,
     call::{Failure, Timer},
     checks,
-    uploads::{self, Named},
+    uploads::Named,
 };
 
 /// The ranker that stands in for one that does not answer.
