@@ -1,7 +1,17 @@
 //! Components that tenants upload: admitted, certified, activated, tried on a part of the
 //! requests, gone back from; and what becomes of those that do harm.
 
-use std::{collections::BTreeMap, fs, path::PathBuf, sync::OnceLock, time::Duration};
+use std::{
+    collections::BTreeMap,
+    fs,
+    path::PathBuf,
+    sync::{
+        OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::Duration,
+};
 
 use funnelweb_admission::Manifest;
 use funnelweb_core::limits;
@@ -177,6 +187,88 @@ fn a_canary_takes_its_part_and_is_gone_back_from() {
 }
 
 #[test]
+fn a_canary_that_fails_takes_nothing_from_the_active_version() {
+    let client = tenant(server(), "cautious");
+    let strict = |version: &str, most: u32| {
+        let columns = json!([{"name": "category", "type": "categorical"}, {"name": "tags", "type": "multi_categorical"},
+                             {"name": "embedding", "type": "embedding"}]);
+        let params = json!({"type": "object", "properties": {"window": {"type": "integer", "maximum": most}}});
+        let manifest = json!({"name": "spread", "version": version, "world": "rerank", "reads": {"columns": columns},
+                              "params": params});
+        upload_of("rerank_diversity", &manifest)
+    };
+    for (version, most) in [("1", 100), ("2", 1)] {
+        push(&client, &strict(version, most)).expect(201);
+        assert_eq!(certify(&client, &format!("spread/versions/{version}"))["passed"], true);
+    }
+    post(&client, "spread/versions/1/activate").expect(200);
+    put(
+        &client,
+        &scenario(|config| config["rerank"]["rules"] = json!([{"name": "cautious/spread", "params": {"window": 5}}])),
+    );
+    let before = recommend(&client);
+    assert_eq!(before.degraded, []);
+    // It does not take the scenario's params.
+    client
+        .put("/api/v1/components/spread/canary", &json!({"version": "2", "percent": 0.001, "of": "users"}))
+        .expect(200);
+    let slate = recommend(&client);
+    assert_eq!((&slate.degraded, &slate.items), (&before.degraded, &before.items), "the active one has its columns");
+}
+
+#[test]
+fn versions_change_under_load_and_no_request_does_without() {
+    let client = tenant(server(), "flipping");
+    for version in ["1", "2"] {
+        push(&client, &spread(version)).expect(201);
+        assert_eq!(certify(&client, &format!("spread/versions/{version}"))["passed"], true);
+    }
+    post(&client, "spread/versions/1/activate").expect(200);
+    with_rule(&client, "flipping/spread").expect(200);
+    let over = AtomicBool::new(false);
+    let asked = thread::scope(|scope| {
+        let asks = scope.spawn(|| {
+            let mut asked = BTreeMap::new();
+            while !over.load(Ordering::Relaxed) {
+                let (component, status) = ran(&client, "ann");
+                assert_eq!(status, "ok", "{component}");
+                *asked.entry(component).or_insert(0) += 1;
+            }
+            asked
+        });
+        for version in ["2", "1"].iter().cycle().take(30) {
+            post(&client, &format!("spread/versions/{version}/activate")).expect(200);
+            thread::sleep(Duration::from_millis(20));
+        }
+        over.store(true, Ordering::Relaxed);
+        asks.join().unwrap()
+    });
+    assert_eq!(asked.len(), 2, "both ran: {asked:?}");
+}
+
+#[test]
+fn what_it_prints_is_kept_by_version() {
+    let client = tenant(server(), "printing");
+    let wasm = corpus::upload("print-blame");
+    let name = push(&client, &wasm).expect(201).json()["name"].as_str().unwrap().to_owned();
+    let path = format!("/api/v1/components/{name}/versions/1.0.0");
+    let activate = client.post(&format!("{path}/activate"), &json!({"override": true}));
+    activate.header("x-operator-token", TOKEN).expect(200);
+    with_rule(&client, &format!("printing/{name}")).expect(200);
+    recommend(&client);
+    let logs = client.get(&format!("{path}/logs")).expect(200);
+    assert_eq!(logs.header("content-type"), "text/plain; charset=utf-8");
+    let text = logs.text();
+    // Each time with the moment, in lines that no terminal takes for commands.
+    assert!(
+        text.starts_with("20") && text.len() <= limits::COMPONENT_LOG_BYTES && !text.contains('\u{1b}'),
+        "{text:?}"
+    );
+    let usage = client.get(&format!("{path}/usage")).expect(200).json();
+    assert!(usage["failures"]["trap"].as_u64().unwrap() > 0, "{usage}");
+}
+
+#[test]
 fn nobody_names_or_sees_another_tenants_component() {
     let (one, other) = (tenant(server(), "mine"), tenant(server(), "yours"));
     push(&one, &spread("1")).expect(201);
@@ -196,6 +288,37 @@ fn nobody_names_or_sees_another_tenants_component() {
 #[test]
 fn it_sees_of_the_user_what_the_scenario_lets_it_see() {
     let client = tenant(server(), "private");
+    push(&client, &spread("1")).expect(201);
+    assert_eq!(certify(&client, "spread/versions/1")["passed"], true);
+    post(&client, "spread/versions/1/activate").expect(200);
+    with_rule(&client, "private/spread").expect(200);
+    let ask = |user: &str| {
+        let body = json!({"scenario_id": "feed", "count": 3});
+        client.post("/api/v1/recommend", &body).user(user).expect(200).json()["degraded"].clone()
+    };
+    (0..12).for_each(|at| assert_eq!(ask(&format!("somebody-{at}")), json!([])));
+    // What the scenario was written with asked for nothing; the version after it does.
+    push(&client, &funnelweb_corpus::seer("spread", "2")).expect(201);
+    let certificate = certify(&client, "spread/versions/2");
+    assert_eq!(certificate["passed"], false, "{certificate}");
+    assert!(!certificate.to_string().contains("somebody"), "{certificate}");
+    let activate = client.post("/api/v1/components/spread/versions/2/activate", &json!({"override": true}));
+    activate.header("x-operator-token", TOKEN).expect(200);
+    let said = ask("somebody-else");
+    assert_eq!(said[0]["stage"], "private/spread", "{said}");
+    assert!(!said.to_string().contains("somebody"), "{said}");
+    let refused = with_rule(&client, "private/spread").expect(422).text();
+    assert!(refused.contains("reads `id` of the user"), "{refused}");
+    put(
+        &client,
+        &scenario(|config| {
+            config["components"] = json!({"user": ["id"]});
+            config["rerank"]["rules"] = json!([{"name": "private/spread"}]);
+        }),
+    );
+    assert_eq!(ask("somebody-else")[0]["reason"], "somebody-else");
+    assert!(certify(&client, "spread/versions/2").to_string().contains("somebody"), "now it may see who it is");
+
     let curious = upload_of("recall_content", &json!({"name": "curious", "version": "1", "world": "recall"}));
     // It imports documents.
     let refused = push(&client, &curious).expect(422).text();

@@ -333,8 +333,8 @@ pub const COMPONENT_ANSWER_BYTES: usize = 4 * 1024 * 1024;
 pub const COMPONENT_HANDLES: usize = 256;
 /// Bytes of what a version printed that are kept in this process, the newest.
 pub const COMPONENT_LOG_BYTES: usize = 16 * 1024;
-/// Calls of its own components that one tenant has at work at once; further ones wait,
-/// within their time.
+/// Calls of its own components that one tenant has at work at once; further ones wait, and are
+/// not made when that takes longer than a call may.
 pub const TENANT_COMPONENT_CALLS: usize = 16;
 /// Time of a processor that one tenant's components may take a second, unless the operator
 /// says otherwise.

@@ -233,6 +233,23 @@ mod tests {
     }
 
     #[test]
+    fn a_scenario_says_what_may_be_seen() {
+        let asked = ["price", "cost"].map(|name| spec(name, ColumnKind::Numeric));
+        let all = Allowance { personal: Personal::empty(), fields: None };
+        assert_eq!(allowed(&asked, &all).len(), 2);
+        let some = Allowance { fields: Some(vec!["price".to_owned()]), ..all };
+        assert!(matches!(allowed(&asked, &some).as_slice(), [column] if column.name == "price"));
+        let of_user = ["age", "context:hour"].map(|name| spec(name, ColumnKind::Numeric));
+        let names = |personal| {
+            let allowance = Allowance { personal, fields: None };
+            allowed_of_user(&of_user, &allowance).into_iter().map(|column| column.name).collect::<Vec<_>>()
+        };
+        assert!(names(Personal::PREFERENCES | Personal::ID).is_empty());
+        assert_eq!(names(Personal::ATTRIBUTES), ["age"]);
+        assert_eq!(names(Personal::SITUATION), ["context:hour"]);
+    }
+
+    #[test]
     fn only_what_was_asked_for_is_left() {
         let table = Table {
             rows: 2,

@@ -20,10 +20,12 @@ mod composition;
 mod guest;
 mod manifest;
 mod sections;
+mod seer;
 mod table;
 mod wit;
 
 pub use cases::cases;
+pub use seer::seer;
 pub use table::markdown_table;
 
 /// What a component is built for.

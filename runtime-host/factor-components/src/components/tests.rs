@@ -479,3 +479,97 @@ async fn a_certificate_says_what_was_found() {
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_are_paid_for_until_nothing_is_left() {
+    let mut setup = Setup::new();
+    let settings = Settings { tenant_time: Duration::from_millis(1), ..Settings::default() };
+    setup.components.settings = Arc::new(settings);
+    let name = setup.with("plain-rerank").await;
+    let picked = setup.pick(&name).await;
+    let mut answered = 0;
+    let skipped = loop {
+        match picked.rerank(&mut rerank()).await {
+            Ok(_) => answered += 1,
+            Err(none) => break none,
+        }
+        assert!(answered < 10_000, "nobody pays");
+    };
+    assert!(matches!(skipped, NoAnswer::Skipped(Skip::Budget, _)), "{skipped:?}");
+    assert!(answered > 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_many_calls_are_at_work_over_all_tenants() {
+    let setup = Setup::new();
+    let name = setup.with("plain-rerank").await;
+    let picked = setup.pick(&name).await;
+    let most = u32::try_from(limits::COMPONENT_CALLS).unwrap();
+    let others = setup.components.serving.calls.acquire_many(most - 1).await.unwrap();
+    assert!(picked.rerank(&mut rerank()).await.is_ok());
+    let last = setup.components.serving.calls.acquire().await.unwrap();
+    for _ in 0..=limits::COMPONENT_FAILURES {
+        let skipped = picked.rerank(&mut rerank()).await.unwrap_err();
+        assert!(matches!(skipped, NoAnswer::Skipped(Skip::Busy, _)), "{skipped:?}");
+    }
+    drop((others, last));
+    assert!(picked.rerank(&mut rerank()).await.is_ok(), "that others were at work is no failure of its own");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_certification_is_paid_for_and_waits_for_its_time() {
+    let mut setup = Setup::new();
+    let settings = Settings { tenant_time: Duration::from_millis(1), ..Settings::default() };
+    setup.components.settings = Arc::new(settings);
+    let name = setup.with("plain-rerank").await;
+    let picked = setup.pick(&name).await;
+    let payer = setup.components.payer(&setup.acme);
+    let (stored, params) = (picked.version().clone(), Map::new());
+    let subject = Subject {
+        sandbox: &setup.components.serving.sandbox,
+        stage: &picked.ready.stage,
+        version: &stored,
+        params: &params,
+        weight: 1.0,
+        limit: 100,
+        allowance: &everything(),
+        pays: Some(&payer),
+    };
+    let requests: Vec<Arc<Recorded>> = (0..10).map(|at| Arc::new(request("feed", &format!("u{at}"), 100))).collect();
+    let trial = Trial { scenario_id: "feed", source: Source::Recorded, requests: &requests, catalogue: None };
+    // As much as may be saved up, and a little.
+    payer.pay(Duration::from_millis(7));
+    let begin = Instant::now();
+    assert!(subject.certify(&trial).await.passed);
+    // What is owed comes back with a millisecond a second.
+    assert!(begin.elapsed() > Duration::from_secs(1), "{:?}", begin.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_passed_stays_in_service_whatever_is_found_later() {
+    let setup = Setup::new();
+    let name = setup.with("plain-rerank").await;
+    let (components, acme) = (&setup.components, &setup.acme);
+    let certified = |passed: bool| Certificate {
+        passed,
+        at: String::new(),
+        scenario_id: "feed".to_owned(),
+        params: Map::new(),
+        requests: 1,
+        source: Source::Samples,
+        checks: Vec::new(),
+        time_us: certify::Spread::default(),
+        fuel: certify::Spread::default(),
+        memory_bytes: 0,
+        effect: None,
+    };
+    let set = |stored: &mut Version, passed: bool| {
+        stored.overridden = false;
+        stored.passed |= passed;
+        stored.certificate = Some(certified(passed));
+    };
+    for (passed, runs) in [(false, false), (true, true), (false, true)] {
+        let changed = components.change_version(acme, &name, "1", |stored| set(stored, passed)).await.unwrap();
+        assert_eq!(changed.may_run(), runs);
+    }
+}
