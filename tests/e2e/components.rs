@@ -132,6 +132,12 @@ fn what_is_activated_runs_in_the_next_request() {
     let metrics = client.get("/metrics").expect(200).text();
     assert!(metrics.contains("funnelweb_component_calls_total{tenant=\"own\",outcome=\"ok\"}"), "{metrics}");
 
+    // What passed stays in service, whatever it is certified with later.
+    let body = json!({"scenario_id": "feed", "params": {"window": "wide"}});
+    let again = client.post("/api/v1/components/spread/versions/1.0.0/certify", &body).expect(200).json();
+    assert_eq!((&again["certificate"]["passed"], &again["passed"]), (&json!(false), &json!(true)), "{again}");
+    assert_eq!(recommend(&client).degraded, []);
+
     // Params are checked by the schema that it ships.
     let wrong = json!({"name": "own/spread", "params": {"window": "wide"}});
     let refused = client.put("/api/v1/scenarios/feed", &scenario(|config| config["rerank"]["rules"] = json!([wrong])));

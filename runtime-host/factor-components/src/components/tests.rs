@@ -544,32 +544,3 @@ async fn a_certification_is_paid_for_and_waits_for_its_time() {
     // What is owed comes back with a millisecond a second.
     assert!(begin.elapsed() > Duration::from_secs(1), "{:?}", begin.elapsed());
 }
-
-#[tokio::test(flavor = "multi_thread")]
-async fn what_passed_stays_in_service_whatever_is_found_later() {
-    let setup = Setup::new();
-    let name = setup.with("plain-rerank").await;
-    let (components, acme) = (&setup.components, &setup.acme);
-    let certified = |passed: bool| Certificate {
-        passed,
-        at: String::new(),
-        scenario_id: "feed".to_owned(),
-        params: Map::new(),
-        requests: 1,
-        source: Source::Samples,
-        checks: Vec::new(),
-        time_us: certify::Spread::default(),
-        fuel: certify::Spread::default(),
-        memory_bytes: 0,
-        effect: None,
-    };
-    let set = |stored: &mut Version, passed: bool| {
-        stored.overridden = false;
-        stored.passed |= passed;
-        stored.certificate = Some(certified(passed));
-    };
-    for (passed, runs) in [(false, false), (true, true), (false, true)] {
-        let changed = components.change_version(acme, &name, "1", |stored| set(stored, passed)).await.unwrap();
-        assert_eq!(changed.may_run(), runs);
-    }
-}
