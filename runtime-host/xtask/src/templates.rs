@@ -1,10 +1,12 @@
 //! The templates that `funnelweb component new` begins projects from, in
 //! `runtime-host/templates`: of each a project is begun under `target/templates`, tested in
 //! its own language, built, and tried on its samples by `funnelweb component test`, under
-//! the limits of production.
+//! the limits of production; then they run in a server ([`served`]).
 //!
 //! What a project's tools fetch and compile stays in its folder, so that it is there the
 //! next time; projects of a language have it together, where the tools let them.
+
+mod served;
 
 use std::{
     ffi::OsStr,
@@ -15,6 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use self::served::Built;
 use crate::{
     setup::install,
     shell::{capture, exists, run},
@@ -24,7 +27,9 @@ use crate::{
 const TENANT: &str = "acme";
 /// Of which `--fast` tests the logic alone: CPython is compiled for half a minute each time.
 const SLOW: [(&str, &str); 2] = [("python", "rank"), ("python", "recall")];
-
+/// Languages of which `--fast` has a server run this world alone: it takes seconds to compile
+/// one in JavaScript, and some ten in Python. In Rust it runs one of each world.
+const SAMPLED: ([&str; 2], &str) = (["javascript", "python"], "rerank");
 /// What an operator allows, who wants to have components in Python: the READMEs say so.
 const UPLOAD_BYTES: u32 = 20_000_000;
 
@@ -76,7 +81,7 @@ const LANGUAGES: [Language; 3] = [
     },
 ];
 
-/// Tests them; the host must be built.
+/// Tests them; components and host must be built.
 pub fn test(root: &Path, extent: Extent) -> Result<()> {
     if !exists("npm") {
         install("Node.js", &["nodejs", "npm"])?;
@@ -84,6 +89,7 @@ pub fn test(root: &Path, extent: Extent) -> Result<()> {
     if capture(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
         install("Python", &["python3", "python3-venv"])?;
     }
+    let mut served = Vec::new();
     for language in &LANGUAGES {
         let templates = entries(&root.join("runtime-host/templates").join(language.name))?;
         ensure!(!templates.is_empty(), "there is no template in {}", language.name);
@@ -95,17 +101,27 @@ pub fn test(root: &Path, extent: Extent) -> Result<()> {
                 test_one(root, language, &project, is_built)?;
                 Ok(project)
             });
-            first.get_or_insert(tested.with_context(|| format!("template {}/{world}", language.name))?);
+            let project = tested.with_context(|| format!("template {}/{world}", language.name))?;
+            let is_served = extent == Extent::All || !SAMPLED.0.contains(&language.name) || world == SAMPLED.1;
+            if is_built && is_served {
+                served.push(Built { folder: project.clone(), name: named(language, world), world: world.to_owned() });
+            }
+            first.get_or_insert(project);
         }
     }
-    Ok(())
+    served::test(root, UPLOAD_BYTES, &served)
+}
+
+/// What the project of a template is called.
+fn named(language: &Language, world: &str) -> String {
+    format!("{}-{world}", language.name)
 }
 
 /// Begins a project anew, but for what its tools made before; returns its folder. `first` is
 /// that of the language's first.
 fn begin(root: &Path, language: &Language, world: &str, first: Option<&Path>) -> Result<PathBuf> {
     let projects = root.join("target/templates");
-    let name = format!("{}-{world}", language.name);
+    let name = named(language, world);
     let (project, begun) = (projects.join(&name), projects.join("begun"));
     if begun.exists() {
         fs::remove_dir_all(&begun)?;
