@@ -12,6 +12,7 @@ mod flink;
 mod kafka;
 mod models;
 mod redis_servers;
+mod server;
 mod setup;
 mod shell;
 mod templates;
@@ -31,7 +32,8 @@ usage: cargo xtask <command>
   build                     set up, then build the components and the host
   up [arguments]            build, load the demo, serve; arguments go to `funnelweb up`
   test [--only <step>]      everything CI runs, or one step of it
-  templates [--fast]        build and test a project of each template; the host must be built
+  templates [--fast]        build and test a project of each template, and have a server run it;
+                            components and host must be built
   bench [arguments]         build, then run the benches; arguments go to `cargo bench`
 ";
 

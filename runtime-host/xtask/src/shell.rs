@@ -38,13 +38,13 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs a program and returns what it printed; what it complained of is in the
-/// error when it fails.
+/// Runs a program and returns what it printed; that is in the error when it fails, with
+/// what it complained of.
 pub fn capture(command: &mut Command) -> Result<String> {
     let output = command.stdin(Stdio::null()).output().with_context(|| format!("cannot run `{}`", line(command)))?;
     if !output.status.success() {
-        let complaint = String::from_utf8_lossy(&output.stderr);
-        bail!("`{}` failed: {}\n{}", line(command), output.status, complaint.trim());
+        let [said, complaint] = [&output.stdout, &output.stderr].map(|text| String::from_utf8_lossy(text));
+        bail!("`{}` failed: {}\n{}", line(command), output.status, format!("{said}{complaint}").trim());
     }
     Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }

@@ -1,10 +1,12 @@
 //! The templates that `funnelweb component new` begins projects from, in
 //! `runtime-host/templates`: of each a project is begun under `target/templates`, tested in
 //! its own language, built, and tried on its samples by `funnelweb component test`, under
-//! the limits of production.
+//! the limits of production; then they run in a server ([`served`]).
 //!
 //! What a project's tools fetch and compile stays in its folder, so that it is there the
 //! next time; projects of a language have it together, where the tools let them.
+
+mod served;
 
 use std::{
     ffi::OsStr,
@@ -15,6 +17,7 @@ use std::{
 
 use anyhow::{Context, Result, ensure};
 
+use self::served::Built;
 use crate::{
     setup::install,
     shell::{capture, exists, run},
@@ -24,6 +27,11 @@ use crate::{
 const TENANT: &str = "acme";
 /// Of which `--fast` tests the logic alone: CPython is compiled for half a minute each time.
 const SLOW: [(&str, &str); 2] = [("python", "rank"), ("python", "recall")];
+/// Languages of which `--fast` has a server run this world alone: it takes seconds to compile
+/// one in JavaScript, and some ten in Python. In Rust it runs one of each world.
+const SAMPLED: ([&str; 2], &str) = (["javascript", "python"], "rerank");
+/// What an operator allows, who wants to have components in Python: the READMEs say so.
+const UPLOAD_BYTES: u32 = 20_000_000;
 
 /// How much is done.
 #[derive(Clone, Copy, PartialEq)]
@@ -43,6 +51,8 @@ struct Language {
     is_shared: bool,
     /// Tests the logic.
     tests: &'static str,
+    /// Whether what is built is larger than a server takes whose operator says nothing.
+    is_large: bool,
 }
 
 const LANGUAGES: [Language; 3] = [
@@ -52,13 +62,26 @@ const LANGUAGES: [Language; 3] = [
         is_shared: true,
         tests: "cargo fmt --check && cargo clippy --release --all-targets --target-dir target -- --deny warnings \
                 && cargo test --release --target-dir target",
+        is_large: false,
     },
-    // npm replaces a link by a folder.
-    Language { name: "javascript", made: "node_modules", is_shared: false, tests: "npm test" },
-    Language { name: "python", made: ".venv", is_shared: true, tests: "python3 -m unittest discover -s tests" },
+    Language {
+        name: "javascript",
+        made: "node_modules",
+        // npm replaces a link by a folder.
+        is_shared: false,
+        tests: "npm test",
+        is_large: false,
+    },
+    Language {
+        name: "python",
+        made: ".venv",
+        is_shared: true,
+        tests: "python3 -m unittest discover -s tests",
+        is_large: true,
+    },
 ];
 
-/// Tests them; the host must be built.
+/// Tests them; components and host must be built.
 pub fn test(root: &Path, extent: Extent) -> Result<()> {
     if !exists("npm") {
         install("Node.js", &["nodejs", "npm"])?;
@@ -66,6 +89,7 @@ pub fn test(root: &Path, extent: Extent) -> Result<()> {
     if capture(Command::new("python3").args(["-c", "import ensurepip, venv"])).is_err() {
         install("Python", &["python3", "python3-venv"])?;
     }
+    let mut served = Vec::new();
     for language in &LANGUAGES {
         let templates = entries(&root.join("runtime-host/templates").join(language.name))?;
         ensure!(!templates.is_empty(), "there is no template in {}", language.name);
@@ -77,17 +101,27 @@ pub fn test(root: &Path, extent: Extent) -> Result<()> {
                 test_one(root, language, &project, is_built)?;
                 Ok(project)
             });
-            first.get_or_insert(tested.with_context(|| format!("template {}/{world}", language.name))?);
+            let project = tested.with_context(|| format!("template {}/{world}", language.name))?;
+            let is_served = extent == Extent::All || !SAMPLED.0.contains(&language.name) || world == SAMPLED.1;
+            if is_built && is_served {
+                served.push(Built { folder: project.clone(), name: named(language, world), world: world.to_owned() });
+            }
+            first.get_or_insert(project);
         }
     }
-    Ok(())
+    served::test(root, UPLOAD_BYTES, &served)
+}
+
+/// What the project of a template is called.
+fn named(language: &Language, world: &str) -> String {
+    format!("{}-{world}", language.name)
 }
 
 /// Begins a project anew, but for what its tools made before; returns its folder. `first` is
 /// that of the language's first.
 fn begin(root: &Path, language: &Language, world: &str, first: Option<&Path>) -> Result<PathBuf> {
     let projects = root.join("target/templates");
-    let name = format!("{}-{world}", language.name);
+    let name = named(language, world);
     let (project, begun) = (projects.join(&name), projects.join("begun"));
     if begun.exists() {
         fs::remove_dir_all(&begun)?;
@@ -117,10 +151,16 @@ fn begin(root: &Path, language: &Language, world: &str, first: Option<&Path>) ->
 /// Tests the logic of a project, and the component.
 fn test_one(root: &Path, language: &Language, project: &Path, is_built: bool) -> Result<()> {
     run(within(project, "sh").args(["-c", language.tests]))?;
-    for command in ["build", "test"].iter().filter(|_| is_built) {
-        run(within(project, funnelweb(root)).args(["component", command]))?;
+    if !is_built {
+        return Ok(());
     }
-    Ok(())
+    run(within(project, funnelweb(root)).args(["component", "build"]))?;
+    let mut test = within(project, funnelweb(root));
+    test.args(["component", "test"]);
+    if language.is_large {
+        test.args(["--upload-bytes", &UPLOAD_BYTES.to_string()]);
+    }
+    run(&mut test)
 }
 
 fn funnelweb(root: &Path) -> PathBuf {

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
+use funnelweb_core::limits;
 
 use super::ServerArgs;
 
@@ -125,6 +126,10 @@ pub struct Test {
     /// Certify it with these requests, which `record` wrote, in place of the demo's.
     #[arg(long, value_name = "FILE")]
     pub requests: Option<PathBuf>,
+    /// What the server takes of an upload, as its operator says it with `upload_bytes`;
+    /// what is larger fails.
+    #[arg(long, value_name = "BYTES", default_value_t = limits::COMPONENT_BYTES)]
+    pub upload_bytes: usize,
     /// Print the report as JSON.
     #[arg(long)]
     pub json: bool,
@@ -319,6 +324,9 @@ mod tests {
         assert_eq!(build.folder, PathBuf::from("."));
         let Component::Test(test) = parse("test boost --scenario feed.json --json").unwrap() else { panic!() };
         assert_eq!((test.project.folder, test.scenario, test.json), ("boost".into(), Some("feed.json".into()), true));
+        assert_eq!(test.upload_bytes, limits::COMPONENT_BYTES);
+        let Component::Test(test) = parse("test --upload-bytes 20000000").unwrap() else { panic!() };
+        assert_eq!(test.upload_bytes, 20_000_000);
         let Component::Push(push) = parse("push --tenant acme --certify feed --activate").unwrap() else { panic!() };
         assert_eq!((push.path, push.certify.as_deref(), push.activate), (".".into(), Some("feed"), true));
         assert_eq!(push.of.server.url, "http://127.0.0.1:3000");

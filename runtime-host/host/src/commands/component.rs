@@ -7,6 +7,7 @@ mod project;
 mod record;
 mod show;
 mod test;
+mod upload;
 
 use std::{fs, path::Path};
 

@@ -10,6 +10,7 @@ use funnelweb_core::limits;
 use super::{
     super::folder,
     project::{Project, refused},
+    upload::SETTING,
 };
 
 /// Builds the project in a folder.
@@ -45,7 +46,10 @@ fn said(path: &Path, bytes: usize) -> String {
     if bytes <= limits::COMPONENT_BYTES {
         return size;
     }
-    format!("{size}, more than the {} that a server takes unless its operator allows more", limits::COMPONENT_BYTES)
+    format!(
+        "{size}, more than the {} that a server takes unless its operator allows more, by {SETTING}",
+        limits::COMPONENT_BYTES
+    )
 }
 
 #[cfg(test)]

@@ -9,17 +9,21 @@ use anyhow::{Context as _, bail};
 use funnelweb_admission::World;
 use funnelweb_core::{id, limits};
 
-use crate::cli::component::New;
+use crate::cli::component::{Language, New};
 
 // Made by `build.rs`: `TEMPLATES` and `WIT`, their files by path.
 include!(concat!(env!("OUT_DIR"), "/templates.rs"));
 
+/// What an operator allows an upload, who wants to have components in Python: CPython is in
+/// each of them.
+const PYTHON_UPLOAD_BYTES: usize = 20_000_000;
+
 /// Writes a project into a folder of its name.
 pub(super) fn new(args: &New) -> anyhow::Result<()> {
-    let New { name, lang, world, tenant } = args;
+    let New { name, lang: language, world, tenant } = args;
     check_name(name)?;
     id::check(tenant).context("--tenant")?;
-    let (lang, world) = (lang.as_str(), World::from(*world).as_str());
+    let (lang, world) = (language.as_str(), World::from(*world).as_str());
     let template = template(lang, world);
     if template.is_empty() {
         bail!("there is no template of `{world}` in {lang}; there are {}", templates().join(", "));
@@ -28,9 +32,18 @@ pub(super) fn new(args: &New) -> anyhow::Result<()> {
     let places = [("{{name}}", name.as_str()), ("{{tenant}}", tenant.as_str())];
     write(&folder, &template, &places)?;
     println!(
-        "{name}/ is for `{world}`, in {lang}. Next:\n\n  cd {name}\n  funnelweb component build\n  funnelweb component test"
+        "{name}/ is for `{world}`, in {lang}. Next:\n\n  cd {name}\n  funnelweb component build\n  {}",
+        tested(*language)
     );
     Ok(())
+}
+
+/// The command that tests a component in this language.
+fn tested(language: Language) -> String {
+    match language {
+        Language::Rust | Language::Javascript => "funnelweb component test".to_owned(),
+        Language::Python => format!("funnelweb component test --upload-bytes {PYTHON_UPLOAD_BYTES}"),
+    }
 }
 
 /// It names the packages of any language, too.
@@ -111,6 +124,21 @@ mod tests {
         for name in ["", "2boost", "-b", "bo.ost", "../x", "bö", &"b".repeat(limits::COMPONENT_NAME_BYTES + 1)] {
             assert!(check_name(name).is_err(), "{name}");
         }
+    }
+
+    #[test]
+    fn what_is_large_is_tested_for_a_server_that_takes_it() {
+        let flag = format!("--upload-bytes {PYTHON_UPLOAD_BYTES}");
+        for language in [Language::Rust, Language::Javascript, Language::Python] {
+            let is_large = language == Language::Python;
+            assert_eq!(tested(language).contains(&flag), is_large);
+            for world in ["recall", "rank", "rerank", "aggregate"] {
+                let files = template(language.as_str(), world);
+                let (_, readme) = files.iter().find(|(path, _)| path == "README.md").unwrap();
+                assert_eq!(readme.contains(&flag), is_large, "{world} in {}", language.as_str());
+            }
+        }
+        assert!((limits::COMPONENT_BYTES..limits::COMPONENT_BYTES_MOST).contains(&PYTHON_UPLOAD_BYTES));
     }
 
     #[test]

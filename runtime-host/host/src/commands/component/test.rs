@@ -20,7 +20,10 @@ use funnelweb_factor_components::{
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use super::project::{Project, refused};
+use super::{
+    project::{Project, refused},
+    upload::Upload,
+};
 use crate::cli::component::Test;
 
 /// What the component is called while it is tested.
@@ -29,6 +32,8 @@ const TESTED: &str = "tested";
 /// What came of it.
 #[derive(Debug, Serialize)]
 pub(super) struct Report {
+    /// Whether a server takes it, for its size.
+    pub(super) upload: Upload,
     /// By name.
     pub(super) samples: Vec<Outcome>,
     /// What certification would say of it with requests of the demo, or events.
@@ -52,9 +57,13 @@ pub(super) struct Outcome {
 
 /// Tests and reports; what fails is a failure.
 pub(super) fn run(args: &Test) -> anyhow::Result<()> {
+    let most = limits::COMPONENT_BYTES_MOST;
+    if !(1..=most).contains(&args.upload_bytes) {
+        bail!("--upload-bytes: must be 1 to {most}, got {}", args.upload_bytes);
+    }
     let scenario = args.scenario.as_deref().map(read).transpose()?;
     let requests = args.requests.as_deref().map_or_else(|| Ok(samples::requests()), recorded)?;
-    let report = test(&args.project.folder, scenario.as_ref(), &requests)?;
+    let report = test(&args.project.folder, args.upload_bytes, scenario.as_ref(), &requests)?;
     if args.json {
         println!("{}", serde_json::to_string(&report)?);
     } else {
@@ -66,6 +75,9 @@ pub(super) fn run(args: &Test) -> anyhow::Result<()> {
     }
     if !report.certificate.passed {
         bail!("it would not be certified");
+    }
+    if report.upload.refusal().is_some() {
+        bail!("a server would refuse it for its size");
     }
     Ok(())
 }
@@ -82,15 +94,26 @@ fn recorded(path: &Path) -> anyhow::Result<Vec<Arc<Recorded>>> {
     Ok(requests.into_iter().map(Arc::new).collect())
 }
 
-/// Runs what was built over each sample of its project, admitted and limited as by a server.
-fn test(folder: &Path, scenario: Option<&Scenario>, requests: &[Arc<Recorded>]) -> anyhow::Result<Report> {
+/// Runs what was built over each sample of its project, admitted and limited as by a server
+/// that takes uploads of so many bytes. One that is larger runs, too: that is the server's to
+/// say, and no fault in what it does.
+fn test(
+    folder: &Path,
+    upload_bytes: usize,
+    scenario: Option<&Scenario>,
+    requests: &[Arc<Recorded>],
+) -> anyhow::Result<Report> {
     let project = Project::load(folder)?;
     let wasm = project.component()?;
+    let upload = Upload::of(wasm.len(), upload_bytes);
     let (folder, is_operator) = (folder.join("samples"), project.manifest.world == World::Aggregate);
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     if is_operator {
         let samples = EventSample::all(&folder)?;
-        return runtime.block_on(async { Tested::admit(&wasm).await?.operate(&samples).await });
+        return runtime.block_on(async {
+            let (samples, certificate) = Tested::admit(&wasm).await?.operate(&samples).await?;
+            Ok(Report { upload, samples, certificate })
+        });
     }
     let samples = Sample::all(&folder, &project.manifest.reads)?;
     runtime.block_on(async {
@@ -103,7 +126,7 @@ fn test(folder: &Path, scenario: Option<&Scenario>, requests: &[Arc<Recorded>]) 
             params.get_or_insert(given);
         }
         let certificate = tested.certify(&params.unwrap_or_default(), requests).await;
-        Ok(Report { samples: outcomes, certificate })
+        Ok(Report { upload, samples: outcomes, certificate })
     })
 }
 
@@ -177,7 +200,7 @@ impl Tested {
     }
 
     /// What comes of a stream operator.
-    async fn operate(&self, samples: &[(String, EventSample)]) -> anyhow::Result<Report> {
+    async fn operate(&self, samples: &[(String, EventSample)]) -> anyhow::Result<(Vec<Outcome>, Certificate)> {
         let operator = OwnOperator::tried(Arc::clone(&self.sandbox), Arc::clone(&self.stage), None).await;
         let operator = operator.map_err(|fault| anyhow!("declare: {}", fault.reason))?;
         let mut outcomes = Vec::with_capacity(samples.len());
@@ -195,7 +218,7 @@ impl Tested {
             });
         }
         let certificate = certify_operator::certify(&operator, "", Source::Samples, &samples::events()).await;
-        Ok(Report { samples: outcomes, certificate })
+        Ok((outcomes, certificate))
     }
 
     async fn certify(&self, params: &Map<String, Value>, requests: &[Arc<Recorded>]) -> Certificate {
@@ -243,6 +266,9 @@ fn shown(report: &Report) -> String {
     for check in checks.iter().filter(|check| !check.passed) {
         text.push_str(&format!("  {}: FAILED: {}\n", check.check, check.detail));
     }
+    if let Some(refusal) = report.upload.refusal() {
+        text.push_str(&format!("size: FAILED: {refusal}\n"));
+    }
     text
 }
 
@@ -278,10 +304,13 @@ mod tests {
             memory_bytes: 2048,
             effect: None,
         };
-        assert_eq!(
-            shown(&Report { samples, certificate }),
-            "a: ok, 7 µs, 9 fuel\nb: FAILED: it removed i1\n  | hm\n\
-             3 events: p50 1 µs, p99 2 µs, p99 4 fuel, 2 KiB of memory\n  time: FAILED: too slow\n"
-        );
+        let mut report = Report { upload: Upload::of(1, 2), samples, certificate };
+        let expected = "a: ok, 7 µs, 9 fuel\nb: FAILED: it removed i1\n  | hm\n\
+             3 events: p50 1 µs, p99 2 µs, p99 4 fuel, 2 KiB of memory\n  time: FAILED: too slow\n";
+        assert_eq!(shown(&report), expected);
+        report.upload = Upload::of(3, 2);
+        let said = shown(&report);
+        let size = said.strip_prefix(expected).unwrap();
+        assert!(size.starts_with("size: FAILED: it has 3 bytes; 2 is the most"), "{size}");
     }
 }
