@@ -1,6 +1,8 @@
 //! A rule that tells what it was given of the user: what a scenario does not allow must not
 //! be there.
 
+use serde_json::json;
+
 use crate::{World, guest::Guest, manifest};
 
 /// Where the user's id stands in a request: its place and its length.
@@ -14,8 +16,7 @@ pub fn seer(name: &str, version: &str) -> Vec<u8> {
     let guest = Guest::rerank(&format!(
         "(return (call $say (i32.load offset={at} (local.get $request)) (i32.load offset={length} (local.get $request))))"
     ));
-    let mut manifest = manifest::manifest(name, World::Rerank);
-    manifest["version"] = version.into();
-    manifest["reads"]["user"] = vec!["id"].into();
+    let manifest = json!({"name": name, "version": version, "world": World::Rerank.as_str(),
+                          "reads": {"columns": [], "user": ["id"]}});
     manifest::upload(guest.component(), &manifest)
 }
