@@ -11,7 +11,8 @@
 //!   same world that behaves;
 //! - *hostile*: A asks as fast as it is answered, and its scenario names the hostile one.
 //!   Where no scenario takes it, since its `check` gives no answer, A writes that scenario
-//!   again and again.
+//!   again and again. Of a stream operator A's users act instead, as fast as that is
+//!   answered.
 //!
 //! What a hostile component does to B is the difference between the last two: a tenant that
 //! asks all the time takes its part of the machine, whatever it runs. Times of B are from
@@ -62,8 +63,8 @@ mod traffic;
 
 use std::{process::ExitCode, thread, time::Duration};
 
-use funnelweb_corpus::{Case, Expected};
-use funnelweb_demo::{Kind, Size, World};
+use funnelweb_corpus::{Case, Expected, World};
+use funnelweb_demo::{Kind, Size};
 use machine::Moment;
 use report::{Report, Row};
 use server::Server;
@@ -84,7 +85,7 @@ fn main() -> ExitCode {
         users: common::setting("USERS", 200),
         events: common::setting("EVENTS", 8_000).into(),
     };
-    let world = World::new(Kind::Vlog, size, funnelweb_demo::SEED, common::now_ms()).unwrap();
+    let world = funnelweb_demo::World::new(Kind::Vlog, size, funnelweb_demo::SEED, common::now_ms()).unwrap();
     let bench = Bench {
         server: Server::start_with(&format!("[components]\noperator_token = '{TOKEN}'\n")),
         users: (0..size.users).map(|user| world.user_id(user)).collect(),
@@ -131,14 +132,12 @@ fn main() -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Those that may be admitted and are called by requests, as the settings have them.
+/// Those that may be admitted, as the settings have them.
 fn cases() -> Vec<Case> {
     let only = std::env::var("FUNNELWEB_BENCH_ONLY").unwrap_or_default();
     let mut cases = funnelweb_corpus::cases();
     cases.retain(|case| {
-        !matches!(case.expected, Expected::Refused(_))
-            && case.world != funnelweb_corpus::World::Aggregate
-            && only.split(',').any(|begin| case.name.starts_with(begin))
+        !matches!(case.expected, Expected::Refused(_)) && only.split(',').any(|begin| case.name.starts_with(begin))
     });
     let count = common::setting("COMPONENTS", 0) as usize;
     if (1..cases.len()).contains(&count) {
@@ -184,6 +183,10 @@ impl Bench {
             Traffic { tenant: villain.tenant, users, connections: self.clients, rate: self.pace, ..self.neighbour() };
         let config = attack.config.to_string();
         let path = format!("/api/v1/scenarios/{}", attack.config["scenario_id"].as_str().unwrap());
+        let act = self.behavior();
+        let is_operator = case.world == World::Aggregate;
+        // An operator takes what A's users do.
+        let asks = if is_operator { Traffic { path: "/api/v1/behaviors", body: act.as_bytes(), ..asks } } else { asks };
         let hostile = if attack.is_taken {
             asks
         } else {
@@ -192,11 +195,9 @@ impl Bench {
 
         let moment = Moment::now(&self.server);
         let (silent, _) = self.stretch(None);
-        villain.behave(case.world);
+        villain.behave(&attack, case.world);
         let (sound, of_sound) = self.stretch(Some(&asks));
-        if attack.is_taken {
-            villain.put(&attack.config).unwrap();
-        }
+        villain.misbehave(&attack, case.world);
         let before = villain.taken(&self.server);
         let (hostile, of_hostile) = self.stretch(Some(&hostile));
         let taken = villain.taken(&self.server).since(&before);
@@ -205,6 +206,7 @@ impl Bench {
         Some(Row {
             name: case.name,
             is_taken: attack.is_taken,
+            status: if is_operator { 202 } else { 200 },
             time: self.time,
             others,
             silent,
@@ -214,6 +216,15 @@ impl Bench {
             of_hostile,
             taken,
         })
+    }
+
+    /// Something that one of A's users does.
+    fn behavior(&self) -> String {
+        let scenario: serde_json::Value = serde_json::from_slice(&self.body).unwrap();
+        let event = serde_json::json!({
+            "scenario_id": scenario["scenario_id"], "item_id": "vlog_000001", "action_type": "click",
+        });
+        event.to_string()
     }
 
     /// What B is answered, and A.

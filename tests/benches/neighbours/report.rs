@@ -9,6 +9,8 @@ pub struct Row {
     pub name: &'static str,
     /// Whether a scenario takes it; otherwise A wrote one that names it.
     pub is_taken: bool,
+    /// Of what A asks, where all is well.
+    pub status: u16,
     /// Of each stretch.
     pub time: Duration,
     /// The share of the processors that other processes had meanwhile.
@@ -73,8 +75,8 @@ impl Row {
     /// Requests of A that were not answered as they should be: of a scenario that is refused
     /// it is told that it is.
     fn villain_failed(&self) -> usize {
-        let of_hostile = if self.is_taken { self.of_hostile.without(200) } else { self.of_hostile.without(422) };
-        self.of_sound.without(200) + of_hostile
+        let of_hostile = if self.is_taken { self.status } else { 422 };
+        self.of_sound.without(self.status) + self.of_hostile.without(of_hostile)
     }
 
     /// Components of a kind have names that begin alike.
