@@ -1,0 +1,45 @@
+//! From what users of an experiment were shown and did to what it says.
+//!
+//! [`Users`] takes slates and behaviours, in two passes over their logs, and keeps a few numbers of
+//! each user; [`Report::new`] makes of them the metrics of each group, how each group differs
+//! from the control, whether groups got their users, and how many days are left. What makes it
+//! valid to look every day ([`Looks`]: the width of the intervals, fixed at the first look, and
+//! the p-values of the look before) is the caller's to keep from one look to the next.
+//!
+//! ```
+//! use funnelweb_experiment_report::{Act, GroupPlan, Looks, Plan, Report, Users};
+//!
+//! let group = |group_id: &str| GroupPlan { group_id: group_id.to_owned(), traffic_ratio: 0.5 };
+//! let plan = Plan { groups: vec![group("control"), group("treatment")], control: 0, ..Plan::default() };
+//! let mut users = Users::new(&plan)?;
+//! for user in 0..2000_u32 {
+//!     let name = format!("u{user}");
+//!     users.shown(&name, user as usize % 2, 1000, 10);
+//!     let clicks = if user % 2 == 0 { user % 3 } else { user % 4 };
+//!     (0..clicks).for_each(|_| users.did(&name, 2000, &Act::click()));
+//! }
+//! let mut looks = Looks::default();
+//! let report = Report::new(&plan, &users, 1.0, &mut looks)?;
+//! let ctr = report.comparisons.iter().find(|of| of.metric == "ctr").unwrap();
+//! assert!(ctr.p_value.unwrap() < 0.05 && ctr.lift.unwrap() > 0.0);
+//! # Ok::<(), funnelweb_experiment_report::Error>(())
+//! ```
+
+mod metric;
+mod report;
+mod users;
+
+pub use metric::METRICS;
+pub use report::{Compared, Counted, GroupReport, Looks, Measured, Mismatched, Report};
+pub use users::{Act, GroupPlan, Plan, Users};
+
+/// Why there is no report.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The experiment cannot be reported on.
+    #[error("{0}")]
+    Plan(String),
+    /// A number is outside its range.
+    #[error(transparent)]
+    Statistics(#[from] funnelweb_experiment_statistics::Error),
+}

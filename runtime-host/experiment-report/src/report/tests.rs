@@ -1,0 +1,198 @@
+use rand_core::{Rng, SeedableRng};
+use rand_xoshiro::Xoshiro256PlusPlus as Random;
+
+use super::*;
+use crate::users::{Act, GroupPlan};
+
+fn plan(ratios: &[f64]) -> Plan {
+    let group = |(at, ratio): (usize, &f64)| GroupPlan { group_id: format!("g{at}"), traffic_ratio: *ratio };
+    Plan { groups: ratios.iter().enumerate().map(group).collect(), ..Plan::default() }
+}
+
+fn uniform(random: &mut Random) -> f64 {
+    (random.next_u64() >> 11) as f64 / (1_u64 << 53) as f64
+}
+
+/// A population that comes day by day: each user is shown ten items and clicks as its group does.
+struct Simulated {
+    users: Users,
+    random: Random,
+    rates: Vec<f64>,
+    came: u32,
+}
+
+impl Simulated {
+    fn new(plan: &Plan, rates: &[f64], seed: u64) -> Self {
+        let users = Users::new(plan).unwrap();
+        Self { users, random: Random::seed_from_u64(seed), rates: rates.to_vec(), came: 0 }
+    }
+
+    fn day(&mut self, count: u32) {
+        for user in self.came..self.came + count {
+            let group = user as usize % self.rates.len();
+            let name = format!("u{user}");
+            self.users.shown(&name, group, 1000, 10);
+            // Users differ from each other.
+            let rate = self.rates[group] * 2.0 * uniform(&mut self.random);
+            for _ in 0..10 {
+                if uniform(&mut self.random) < rate {
+                    self.users.did(&name, 2000, &Act::click());
+                }
+            }
+        }
+        self.came += count;
+    }
+}
+
+fn ctr(report: &Report) -> &Compared {
+    report.comparisons.iter().find(|of| of.metric == "ctr").unwrap()
+}
+
+#[test]
+fn a_better_group_is_found_and_an_equal_one_is_not() {
+    let plan = plan(&[0.5, 0.5]);
+    for (rates, differs) in [([0.10, 0.12], true), ([0.10, 0.10], false)] {
+        let (mut simulated, mut looks) = (Simulated::new(&plan, &rates, 7), Looks::default());
+        let mut found = false;
+        for day in 1..=20 {
+            simulated.day(1000);
+            let report = Report::new(&plan, &simulated.users, f64::from(day), &mut looks).unwrap();
+            assert!(!report.sample_ratio_mismatch.found);
+            found |= ctr(&report).is_significant;
+        }
+        assert_eq!(found, differs, "{rates:?}");
+        let report = Report::new(&plan, &simulated.users, 20.0, &mut looks).unwrap();
+        let [low, high] = ctr(&report).interval.unwrap();
+        assert!((low..=high).contains(&(rates[1] - rates[0])), "{low} to {high}");
+        assert_eq!(ctr(&report).difference > 0.01, differs);
+    }
+}
+
+#[test]
+fn looking_every_day_finds_no_more_than_it_may() {
+    let plan = plan(&[0.5, 0.5]);
+    let experiments = 200;
+    let found = (0..experiments)
+        .filter(|seed| {
+            let (mut simulated, mut looks) = (Simulated::new(&plan, &[0.1, 0.1], *seed), Looks::default());
+            (1..=14).any(|day| {
+                simulated.day(400);
+                let report = Report::new(&plan, &simulated.users, f64::from(day), &mut looks).unwrap();
+                ctr(&report).is_significant
+            })
+        })
+        .count();
+    // Of 200 at most 5 %, and three standard deviations of that.
+    assert!(found <= 19, "{found} of {experiments}");
+}
+
+#[test]
+fn users_who_are_lost_are_noticed() {
+    let plan = plan(&[0.5, 0.5]);
+    let mut users = Users::new(&plan).unwrap();
+    for user in 0..10_000_u32 {
+        // One in ten of the second group's users never tells.
+        let group = user as usize % 2;
+        if group == 0 || user % 20 != 1 {
+            users.shown(&format!("u{user}"), group, 0, 10);
+        }
+    }
+    let mut looks = Looks::default();
+    let report = Report::new(&plan, &users, 1.0, &mut looks).unwrap();
+    assert!(report.sample_ratio_mismatch.found, "{:?}", report.sample_ratio_mismatch);
+    // It stays found.
+    let again = Report::new(&plan, &Users::new(&plan).unwrap(), 2.0, &mut looks).unwrap();
+    assert!(again.sample_ratio_mismatch.p_value <= report.sample_ratio_mismatch.p_value);
+}
+
+#[test]
+fn what_counts_is_what_came_after_the_first_slate() {
+    let plan = plan(&[0.5, 0.5]);
+    let mut users = Users::new(&plan).unwrap();
+    users.shown("ann", 0, 100, 20);
+    users.shown("bob", 1, 100, 20);
+    users.shown("eve", 0, 100, 20);
+    users.shown("eve", 1, 200, 20);
+    users.shown("", 1, 100, 20);
+    users.shown("dan", 9, 100, 20);
+    let watch = |seconds| Act { action_type: "watch", watch_s: Some(seconds), revenue: None };
+    let buy = |revenue| Act { action_type: "purchase", watch_s: None, revenue: Some(revenue) };
+    users.did("ann", 99, &Act::click());
+    users.did("ann", 100, &Act::click());
+    users.did("ann", 150, &watch(12.0));
+    users.did("ann", 151, &watch(f64::NAN));
+    users.did("bob", 150, &buy(9.5));
+    users.did("bob", 151, &buy(-1.0));
+    users.did("eve", 300, &Act::click());
+    users.did("zoe", 300, &Act::click());
+    let report = Report::new(&plan, &users, 1.0, &mut Looks::default()).unwrap();
+    let [control, treatment] = &report.groups[..] else { panic!("two groups") };
+    assert_eq!((control.users, treatment.users, report.crossed_users), (1, 1, 1));
+    let expected = Counted { served: 20, clicks: 1, watches: 1, watched_s: 12.0, ..Counted::default() };
+    assert_eq!(control.counts, expected);
+    assert_eq!(treatment.counts, Counted { served: 20, conversions: 2, revenue: 9.5, ..Counted::default() });
+    // Of one user there is no variance, and so nothing is said.
+    assert!(report.comparisons.is_empty() && control.metrics.is_empty());
+}
+
+#[test]
+fn clients_that_report_impressions_are_believed() {
+    let plan = plan(&[0.5, 0.5]);
+    let mut users = Users::new(&plan).unwrap();
+    let seen = Act { action_type: "impression", watch_s: None, revenue: None };
+    for user in 0..400_u32 {
+        let (name, group) = (format!("u{user}"), user as usize % 2);
+        users.shown(&name, group, 0, 20);
+        (0..5).for_each(|_| users.did(&name, 1, &seen));
+        if user % 4 < 2 {
+            users.did(&name, 2, &Act::click());
+        }
+    }
+    let report = Report::new(&plan, &users, 1.0, &mut Looks::default()).unwrap();
+    assert!((report.groups[0].metrics["ctr"].value - 0.1).abs() < 1e-9, "{:?}", report.groups[0]);
+    assert!(!report.groups[0].metrics.contains_key("revenue"), "nobody gave any");
+    assert!(ctr(&report).days_left.is_some_and(|days| days > 0));
+}
+
+#[test]
+fn a_report_is_json_and_looks_are_kept() {
+    let plan = plan(&[0.5, 0.5]);
+    let mut simulated = Simulated::new(&plan, &[0.1, 0.12], 3);
+    simulated.day(2000);
+    let mut looks = Looks::default();
+    let first = Report::new(&plan, &simulated.users, 1.0, &mut looks).unwrap();
+    let text = serde_json::to_string(&looks).unwrap();
+    let mut kept: Looks = serde_json::from_str(&text).unwrap();
+    assert_eq!(kept, looks);
+    let again = Report::new(&plan, &simulated.users, 1.0, &mut kept).unwrap();
+    assert_eq!(again.comparisons, first.comparisons);
+    let report = serde_json::to_value(&first).unwrap();
+    assert_eq!(report["groups"][0]["group_id"], "g0");
+    assert_eq!(report["comparisons"][0]["metric"], "ctr");
+    assert!(report["comparisons"][0]["interval"].is_array());
+}
+
+#[test]
+fn a_plan_that_compares_nothing_is_refused() {
+    assert!(Users::new(&plan(&[1.0])).is_err());
+    assert!(Users::new(&Plan { control: 2, ..plan(&[0.5, 0.5]) }).is_err());
+    let out_of_range = Plan { alpha: 0.0, ..plan(&[0.5, 0.5]) };
+    let users = Users::new(&out_of_range).unwrap();
+    assert!(Report::new(&out_of_range, &users, 1.0, &mut Looks::default()).is_err());
+}
+
+#[test]
+fn several_groups_are_each_compared_with_the_control() {
+    let plan = Plan { control: 1, ..plan(&[0.3, 0.4, 0.3]) };
+    let mut users = Users::new(&plan).unwrap();
+    for user in 0..3000_u32 {
+        let (name, group) = (format!("u{user}"), [0, 0, 0, 1, 1, 1, 1, 2, 2, 2][user as usize % 10]);
+        users.shown(&name, group, 0, 10);
+        (0..user % 3).for_each(|_| users.did(&name, 1, &Act::click()));
+    }
+    let report = Report::new(&plan, &users, 1.0, &mut Looks::default()).unwrap();
+    let of_ctr = report.comparisons.iter().filter(|of| of.metric == "ctr").map(|of| of.group_id.as_str());
+    assert_eq!(of_ctr.collect::<Vec<_>>(), ["g0", "g2"]);
+    assert_eq!(report.groups.iter().map(|group| group.is_control).collect::<Vec<_>>(), [false, true, false]);
+    assert!(!report.sample_ratio_mismatch.found);
+}
