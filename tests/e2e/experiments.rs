@@ -10,7 +10,7 @@ use funnelweb_core::time;
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{FEED, all_pages, configure, feed, import, item, recommend, scenario, strings},
+    fixtures::{self, FEED, all_pages, configure, feed, import, item, recommend, scenario, strings},
     harness::{Client, Reply, eventually, shared},
 };
 
@@ -310,6 +310,61 @@ fn sessions_and_targeted_users_take_part() {
     let own = group(&recommend(&client, "phone-7", 5)).0;
     assert!(own.is_some());
     assert_eq!(session(json!({"device_id": "phone-7"})), own);
+}
+
+#[test]
+fn a_report_tells_what_came_of_the_groups() {
+    let client = tenant("experiments-report");
+    let mut body = experiment("exp", &json!({"recall": {"merge": {"k": 7}}}));
+    body["groups"][1]["group_id"] = json!("other");
+    create(&client, &body);
+    let path = format!("{ALL}/exp/report");
+    refused(&client.get(&path).send(), 409, "experiment_status", None);
+    act(&client, "exp", "start").assert_status(&[200]);
+    let mut events = Vec::new();
+    let mut users = BTreeMap::new();
+    for user in 0..60 {
+        let user = format!("user-{user}");
+        let group = group(&recommend(&client, &user, 5)).0.unwrap();
+        // One group clicks all it is shown, the other nothing.
+        if group == "other" {
+            events.extend((0..5).map(|at| {
+                json!({
+                    "scenario_id": FEED, "user_id": user, "item_id": format!("i{at}"), "action_type": "click",
+                    "extra": {"revenue": 2.0, "watch_duration": 3.0},
+                })
+            }));
+        }
+        *users.entry(group).or_insert(0) += 1;
+    }
+    // Of somebody who was shown nothing.
+    events.push(json!({"scenario_id": FEED, "user_id": "stranger", "item_id": "i1", "action_type": "click"}));
+    client.post("/api/v1/behaviors", &json!(events)).expect(202);
+    let run = fixtures::job(&client, "experiments", &json!({}));
+    assert_eq!((&run["state"], &run["outcome"]), (&json!("succeeded"), &json!({"experiments": ["exp"]})), "{run}");
+    let report = client.get(&path).expect(200).json();
+    assert_eq!((&report["experiment_id"], &report["status"]), (&json!("exp"), &json!("running")));
+    let of = |name: &str| {
+        let groups = report["groups"].as_array().unwrap();
+        groups.iter().find(|group| group["group_id"] == name).unwrap().clone()
+    };
+    let (control, other) = (of("control"), of("other"));
+    assert_eq!((&control["users"], &other["users"]), (&json!(users["control"]), &json!(users["other"])));
+    let clicks = 5 * users["other"];
+    assert_eq!((&other["counts"]["clicks"], &other["counts"]["served"]), (&json!(clicks), &json!(clicks)));
+    assert_eq!(other["counts"]["revenue"], json!(2.0 * f64::from(clicks)));
+    assert_eq!((&control["counts"]["clicks"], &control["is_control"]), (&json!(0), &json!(true)));
+    assert_eq!(report["sample_ratio_mismatch"]["found"], false, "{report}");
+    let ctr = report["comparisons"].as_array().unwrap().iter().find(|of| of["metric"] == "ctr").unwrap();
+    assert_eq!((&ctr["group_id"], &ctr["difference"]), (&json!("other"), &json!(1.0)), "{ctr}");
+    // The experiment itself is as it was, and its report stays when it ends.
+    let shown = client.get(&format!("{ALL}/exp")).expect(200).json();
+    assert!(shown.get("report").is_none() && shown["status"] == "running", "{shown}");
+    act(&client, "exp", "stop").assert_status(&[200]);
+    let last = fixtures::job(&client, "experiments", &json!({}));
+    assert_eq!(last["outcome"], json!({"experiments": ["exp"]}));
+    assert_eq!(fixtures::job(&client, "experiments", &json!({}))["outcome"], json!({"experiments": []}), "all is said");
+    assert_eq!(client.get(&path).expect(200).json()["status"], "stopped");
 }
 
 #[test]

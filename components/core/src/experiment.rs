@@ -62,6 +62,9 @@ pub struct Experiment {
     /// When it was stopped, or came to its end; set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<String>,
+    /// The last report, and what the next one needs of it; set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report: Option<Value>,
     /// Set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub created_at: Option<String>,
@@ -172,6 +175,13 @@ fn default_layer() -> String {
 
 fn whole() -> f64 {
     1.0
+}
+
+/// What stands for a group where there is one text: in slates that are logged, and in what
+/// clients send.
+#[must_use]
+pub fn label(experiment_id: &str, group_id: &str) -> String {
+    format!("{experiment_id}:{group_id}")
 }
 
 impl Experiment {

@@ -16,16 +16,19 @@ pub enum Kind {
     Profiles,
     /// An import from a file or URL.
     Sync,
+    /// Reports of experiments.
+    Experiments,
 }
 
 impl Kind {
     /// Every kind and its name.
-    pub const NAMES: [(&'static str, Self); 5] = [
+    pub const NAMES: [(&'static str, Self); 6] = [
         ("similarity", Self::Similarity),
         ("embeddings", Self::Embeddings),
         ("precompute", Self::Precompute),
         ("profiles", Self::Profiles),
         ("sync", Self::Sync),
+        ("experiments", Self::Experiments),
     ];
 
     /// Its name.

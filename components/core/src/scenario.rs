@@ -326,6 +326,9 @@ pub struct Jobs {
     /// [`Kind::Sync`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub sync: Option<Job>,
+    /// [`Kind::Experiments`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub experiments: Option<Job>,
 }
 
 /// One job of a scenario.
@@ -351,6 +354,7 @@ impl Jobs {
             Kind::Precompute => self.precompute.as_ref(),
             Kind::Profiles => self.profiles.as_ref(),
             Kind::Sync => self.sync.as_ref(),
+            Kind::Experiments => self.experiments.as_ref(),
         }
     }
 

@@ -8,12 +8,15 @@ use funnelweb_core::{
     time,
 };
 use funnelweb_guest::{documents::Key, http::json};
+use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::running::Step;
 
 /// What the server sets beside the status.
 const TIMES: [&str; 4] = ["created_at", "updated_at", "started_at", "stopped_at"];
+/// The last one; what is shown of an experiment is without it.
+const REPORT: &str = "report";
 const STATUS: &str = "status";
 const STARTED: &str = "started_at";
 const STOPPED: &str = "stopped_at";
@@ -49,11 +52,39 @@ impl View {
         })
     }
 
+    /// The last report, with what it is of.
+    pub(crate) fn report(&self, stored: &str) -> Result<String, ApiError> {
+        #[derive(Deserialize)]
+        struct Kept {
+            at: Value,
+            days: Value,
+            report: Map<String, Value>,
+        }
+        let experiment = read(stored)?;
+        let id = &experiment.experiment_id;
+        let Some(kept) = experiment.report else {
+            let message = format!("there is no report of `{id}` yet: the job `experiments` makes one");
+            return Err(ApiError::new(Code::ExperimentStatus, message));
+        };
+        let unreadable = |error| ApiError::new(Code::Internal, format!("the stored report does not read: {error}"));
+        let Kept { at, days, report } = serde_json::from_value(kept).map_err(unreadable)?;
+        let status = self.status(id, Some(stored))?.as_str();
+        let mut said = Map::from_iter([
+            ("experiment_id".to_owned(), id.as_str().into()),
+            ("status".to_owned(), status.into()),
+            ("at".to_owned(), at),
+            ("days".to_owned(), days),
+        ]);
+        said.extend(report);
+        text(&said)
+    }
+
     /// The document as it is shown.
     pub(crate) fn of(&self, stored: &str) -> Result<String, ApiError> {
         let mut document: Map<String, Value> = json::parse(stored.as_bytes())?;
         let id = document.get("experiment_id").and_then(Value::as_str).unwrap_or_default();
         let status = self.status(id, Some(stored))?;
+        document.remove(REPORT);
         document.insert(STATUS.to_owned(), status.as_str().into());
         if status == Status::Stopped && !document.contains_key(STOPPED) {
             let has_passed =
@@ -87,7 +118,7 @@ pub(crate) fn changed(
         Change::Whole(body) => json::parse(body)?,
         Change::Patch(body) => {
             let patch: Map<String, Value> = json::parse(body)?;
-            if let Some(name) = TIMES.into_iter().find(|name| patch.contains_key(*name)) {
+            if let Some(name) = TIMES.into_iter().chain([REPORT]).find(|name| patch.contains_key(*name)) {
                 return Err(ApiError::field(Code::InvalidField, name, format!("`{name}` is set by the server")));
             }
             let mut document = Value::Object(stored.clone());
@@ -114,6 +145,8 @@ fn finish(
             document.extend(stored.get(name).map(|value| (name.to_owned(), value.clone())));
         }
     }
+    document.remove(REPORT);
+    document.extend(stored.get(REPORT).map(|report| (REPORT.to_owned(), report.clone())));
     let draft = Value::from(Status::Draft.as_str());
     let status = stored.get(STATUS).unwrap_or(&draft);
     match document.insert(STATUS.to_owned(), status.clone()) {
@@ -280,6 +313,24 @@ mod tests {
         let text: Value = serde_json::from_str(&text).unwrap();
         assert_eq!([&text["name"], &text["status"]], ["New ranker", "running"]);
         assert_eq!(text["started_at"], "2026-01-01T00:00:00.000Z");
+    }
+
+    #[test]
+    fn a_report_is_kept_and_shown_apart() {
+        let view = View::new(scenario(&json!([])), 0);
+        let running = stored(Some(Step::Started));
+        assert_eq!(refused(view.report(&running)).0, Code::ExperimentStatus);
+        let mut document: Value = serde_json::from_str(&running).unwrap();
+        document["report"] = json!({"at": "2026-02-01", "days": 3.5, "report": {"groups": []}, "looks": {"x": 1}});
+        let with = document.to_string();
+        let said: Value = serde_json::from_str(&view.report(&with).unwrap()).unwrap();
+        let expected =
+            json!({"experiment_id": "exp", "status": "stopped", "at": "2026-02-01", "days": 3.5, "groups": []});
+        assert_eq!(said, expected);
+        assert!(!view.of(&with).unwrap().contains("looks"));
+        let patch = |patch: &[u8]| changed(&with, &key(), &Change::Patch(patch), Status::Running);
+        assert!(patch(br#"{"name":"x"}"#).unwrap().0.contains("looks"), "it stays");
+        assert_eq!(refused(patch(br#"{"report":null}"#)).1, "report");
     }
 
     #[test]

@@ -48,7 +48,11 @@ async fn route(head: Head, body: Body) -> Result<Reply, ApiError> {
         }
         (["api", "v1", "experiments", scenario_id, id, "start"], "POST") => start(&head, &key(&head, scenario_id, id)?),
         (["api", "v1", "experiments", scenario_id, id, "stop"], "POST") => stop(&head, &key(&head, scenario_id, id)?),
+        (["api", "v1", "experiments", scenario_id, id, "report"], "GET") => {
+            report(&head, &key(&head, scenario_id, id)?)
+        }
         (["api", "v1", "experiments", _, _, "start" | "stop"], _) => Ok(Reply::method_not_allowed("POST")),
+        (["api", "v1", "experiments", _, _, "report"], _) => Ok(Reply::method_not_allowed("GET")),
         _ => Err(web::no_route(&head)),
     }
 }
@@ -185,6 +189,13 @@ fn stop(head: &Head, key: &Key) -> Result<Reply, ApiError> {
         document::stepped(stored, Step::Stopped, &time::format_ms(now_ms))
     })?;
     shown(StatusCode::OK, key)
+}
+
+fn report(head: &Head, key: &Key) -> Result<Reply, ApiError> {
+    head.query(&[])?;
+    let (_, scenario) = store::scenario(&key.scenario_id)?;
+    let document = store::read(key)?;
+    Ok(Reply::json_text(StatusCode::OK, View::new(scenario, web::now_ms()).report(&document.body)?))
 }
 
 /// The experiment as it stands now.

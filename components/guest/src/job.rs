@@ -12,6 +12,7 @@ impl From<Kind> for wit::Kind {
             Kind::Precompute => Self::Precompute,
             Kind::Profiles => Self::Profiles,
             Kind::Sync => Self::Sync,
+            Kind::Experiments => Self::Experiments,
         }
     }
 }
@@ -24,6 +25,7 @@ impl From<wit::Kind> for Kind {
             wit::Kind::Precompute => Self::Precompute,
             wit::Kind::Profiles => Self::Profiles,
             wit::Kind::Sync => Self::Sync,
+            wit::Kind::Experiments => Self::Experiments,
         }
     }
 }

@@ -157,6 +157,7 @@ fn the_routes_are_those_of_the_components() {
         "get /api/v1/experiments/{scenario_id}/{experiment_id}",
         "patch /api/v1/experiments/{scenario_id}/{experiment_id}",
         "put /api/v1/experiments/{scenario_id}/{experiment_id}",
+        "get /api/v1/experiments/{scenario_id}/{experiment_id}/report",
         "post /api/v1/experiments/{scenario_id}/{experiment_id}/start",
         "post /api/v1/experiments/{scenario_id}/{experiment_id}/stop",
         "get /api/v1/items/{scenario_id}",

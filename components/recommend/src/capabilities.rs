@@ -73,8 +73,9 @@ pub trait Stages {
     /// Runs rerank rules on the table, one after the other.
     fn rerank(&self, candidates: &Candidates, rows: &[u32], calls: &[RerankCall], trace: bool) -> RerankOutcome;
 
-    /// Logs what is shown with its features; `rows` are those of the table.
-    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32]);
+    /// Logs what is shown with its features, for groups of experiments; `rows` are those of the
+    /// table.
+    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32], groups: &[String]);
 
     /// The table.
     fn table(&self) -> Option<FeatureTable>;
@@ -140,8 +141,8 @@ impl Stages for Funnel {
         self.rerank(candidates, rows, calls, trace)
     }
 
-    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32]) {
-        self.shown(request_id, item_ids, rows);
+    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32], groups: &[String]) {
+        self.shown(request_id, item_ids, rows, groups);
     }
 
     fn table(&self) -> Option<FeatureTable> {

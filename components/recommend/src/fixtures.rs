@@ -92,8 +92,8 @@ impl Capabilities for Host {
     }
 }
 
-/// Slates that were logged: items and their rows.
-type Logged = Rc<RefCell<Vec<(Vec<String>, Vec<u32>)>>>;
+/// Slates that were logged: items, their rows, and groups of experiments.
+type Logged = Rc<RefCell<Vec<(Vec<String>, Vec<u32>, Vec<String>)>>>;
 
 /// The channels' answers.
 pub(crate) struct Written {
@@ -125,8 +125,8 @@ impl Stages for Written {
         RerankOutcome { reports: Vec::new(), steps: Vec::new(), candidates: candidates.clone() }
     }
 
-    fn shown(&self, _: &str, item_ids: &[String], rows: &[u32]) {
-        self.logged.borrow_mut().push((item_ids.to_vec(), rows.to_vec()));
+    fn shown(&self, _: &str, item_ids: &[String], rows: &[u32], groups: &[String]) {
+        self.logged.borrow_mut().push((item_ids.to_vec(), rows.to_vec(), groups.to_vec()));
     }
 
     fn table(&self) -> Option<FeatureTable> {

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use funnelweb_core::{
     error::ApiError,
-    id,
+    experiment, id,
     scenario::{Config, Exploration},
 };
 use funnelweb_guest::{
@@ -58,7 +58,7 @@ pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -
     let stages = host.stages(&context, &plan.allowance);
     let Run { items, rows, trace } = run(host, &stages, call, request, &chosen, &context, &exclude)?;
     remember(host, call.user_id, request, &plan.config, &items)?;
-    log(&stages, call, &plan.config, &items, &rows);
+    log(&stages, call, &chosen, &items, &rows);
     respond(host, call, request, &chosen, items, trace)
 }
 
@@ -275,9 +275,12 @@ fn rerank(stages: &impl Stages, ranked: Candidates, rows: &[u32], plan: &Plan, t
     outcome.candidates
 }
 
-/// Logs the slate with its features, if there are any.
-fn log(stages: &impl Stages, call: &Call<'_>, config: &Config, items: &[Item], rows: &[Handle]) {
-    if !config.exposure.logs(call.seed) {
+/// Logs the slate with its features, if there are any; and for the groups of experiments,
+/// whatever share is logged, since what comes of it is to be told.
+fn log(stages: &impl Stages, call: &Call<'_>, chosen: &Chosen, items: &[Item], rows: &[Handle]) {
+    let groups: Vec<String> =
+        chosen.assigned.iter().map(|of| experiment::label(&of.experiment_id, &of.group_id)).collect();
+    if groups.is_empty() && !chosen.plan.config.exposure.logs(call.seed) {
         return;
     }
     let row = |item: &Item| {
@@ -286,8 +289,8 @@ fn log(stages: &impl Stages, call: &Call<'_>, config: &Config, items: &[Item], r
         Some((item.item_id.clone(), u32::try_from(row).ok()?))
     };
     let (ids, rows): (Vec<String>, Vec<u32>) = items.iter().filter_map(row).unzip();
-    if !ids.is_empty() {
-        stages.shown(call.request_id, &ids, &rows);
+    if !(ids.is_empty() && groups.is_empty()) {
+        stages.shown(call.request_id, &ids, &rows, &groups);
     }
 }
 

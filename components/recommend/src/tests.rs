@@ -176,6 +176,7 @@ fn a_group_gets_its_own_config_and_the_answer_names_it() {
         assert_eq!(first, if group == "new" { "c" } else { "a" });
         assert_eq!(response["items"][0]["sources"], json!([if group == "new" { "hot_items" } else { "latest" }]));
         assert_eq!(recommend(&host, &user, false), response, "it stays so");
+        assert_eq!(host.logged.take().pop().unwrap().2, [format!("exp:{group}")]);
         seen[usize::from(group == "new")] += 1;
     }
     assert!(seen.iter().all(|count| *count > 8), "{seen:?}");

@@ -115,8 +115,9 @@ impl HostFunnel for DispatchCtx {
         request_id: String,
         item_ids: Vec<String>,
         rows: Vec<u32>,
+        groups: Vec<String>,
     ) -> wasmtime::Result<()> {
-        if let Some(slate) = shown::slate(self.funnels.get(&funnel)?, request_id, item_ids, &rows) {
+        if let Some(slate) = shown::slate(self.funnels.get(&funnel)?, request_id, item_ids, &rows, groups) {
             self.runner.log(slate).await;
         }
         Ok(())

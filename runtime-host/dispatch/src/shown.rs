@@ -22,9 +22,28 @@ pub(crate) fn declared(call: &FeaturesCall) -> Vec<(String, ColumnKind)> {
     declared
 }
 
-/// What these items were shown with; none before there is a table.
-pub(crate) fn slate(funnel: &Funnel, request_id: String, item_ids: Vec<String>, rows: &[u32]) -> Option<Slate> {
-    let table = funnel.table.as_ref()?;
+/// What these items were shown with, and for which groups of experiments; none where there is
+/// no table, and no group either.
+pub(crate) fn slate(
+    funnel: &Funnel,
+    request_id: String,
+    item_ids: Vec<String>,
+    rows: &[u32],
+    groups: Vec<String>,
+) -> Option<Slate> {
+    let Some(table) = funnel.table.as_ref() else {
+        return (!groups.is_empty()).then(|| Slate {
+            request_id,
+            user_id: funnel.context.user.id.clone(),
+            scenario_id: funnel.context.scenario_id.clone(),
+            shown_at_ms: funnel.context.now_ms,
+            user_features: Vec::new(),
+            user: Vec::new(),
+            item_features: Vec::new(),
+            items: item_ids.into_iter().map(|item_id| Shown { item_id, cells: Vec::new() }).collect(),
+            groups,
+        });
+    };
     let items = columns(&funnel.declared, &table.items, |source| matches!(source, "item" | "derived"));
     let user = columns(&funnel.declared, &table.user, |source| matches!(source, "user" | "context"));
     let shown = item_ids.into_iter().zip(rows).filter(|(_, row)| **row < table.items.rows);
@@ -39,6 +58,7 @@ pub(crate) fn slate(funnel: &Funnel, request_id: String, item_ids: Vec<String>, 
             .collect(),
         user_features: user.into_iter().map(|(feature, _)| feature).collect(),
         item_features: items.into_iter().map(|(feature, _)| feature).collect(),
+        groups,
     })
 }
 
@@ -154,7 +174,7 @@ mod tests {
     #[test]
     fn what_was_shown_is_logged_with_what_was_declared() {
         let ids = ["b", "a", "gone"].map(str::to_owned).to_vec();
-        let slate = slate(&funnel(), "r".to_owned(), ids, &[1, 0, 2]).unwrap();
+        let slate = slate(&funnel(), "r".to_owned(), ids, &[1, 0, 2], Vec::new()).unwrap();
         assert_eq!((slate.user_id.as_str(), slate.scenario_id.as_str(), slate.shown_at_ms), ("ann", "s", 17));
         let names = |features: &[Feature]| features.iter().map(|of| of.name.clone()).collect::<Vec<_>>();
         let expected = ["item:price", "item:category", "item:tags", "derived:tags:overlap"];
@@ -170,6 +190,9 @@ mod tests {
     #[test]
     fn without_a_table_there_is_nothing_to_log() {
         let funnel = Funnel { table: None, ..funnel() };
-        assert_eq!(slate(&funnel, "r".to_owned(), vec!["a".to_owned()], &[0]), None);
+        assert_eq!(slate(&funnel, "r".to_owned(), vec!["a".to_owned()], &[0], Vec::new()), None);
+        let groups = vec!["exp:control".to_owned()];
+        let shown = slate(&funnel, "r".to_owned(), Vec::new(), &[], groups.clone()).unwrap();
+        assert_eq!((shown.groups, shown.items.len()), (groups, 0), "that nothing was shown is told");
     }
 }

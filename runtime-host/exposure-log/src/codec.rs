@@ -10,7 +10,10 @@ use funnelweb_tenant_store::Error;
 
 use crate::{Cell, Feature, Shown, Slate};
 
-const VERSION: u8 = 1;
+/// With the groups of experiments behind the rest.
+const VERSION: u8 = 2;
+/// Without.
+const WITHOUT_GROUPS: u8 = 1;
 /// Kinds by their number here, which never changes.
 const KINDS: [FeatureKind; 4] =
     [FeatureKind::Numeric, FeatureKind::Categorical, FeatureKind::MultiCategorical, FeatureKind::Timestamp];
@@ -41,7 +44,8 @@ pub struct Place {
 /// # Errors
 /// `invalid` when it has more bytes than a logged slate may have.
 pub fn encode(slate: Slate) -> Result<(Place, Vec<u8>), Error> {
-    let Slate { request_id, user_id, scenario_id, shown_at_ms, user_features, user, item_features, items } = slate;
+    let Slate { request_id, user_id, scenario_id, shown_at_ms, user_features, user, item_features, items, groups } =
+        slate;
     let body = Body {
         request_id,
         user_features: numbered(user_features),
@@ -50,7 +54,8 @@ pub fn encode(slate: Slate) -> Result<(Place, Vec<u8>), Error> {
         items,
     };
     let failed = |error: &dyn std::fmt::Display| Error::Unavailable(format!("a slate cannot be written: {error}"));
-    let plain = bincode::encode_to_vec(&body, bincode::config::standard()).map_err(|error| failed(&error))?;
+    let plain =
+        bincode::encode_to_vec((&body, &groups), bincode::config::standard()).map_err(|error| failed(&error))?;
     if plain.len() > limits::LOGGED_SLATE_BYTES {
         let rule = format!("must be at most {} bytes, got {}", limits::LOGGED_SLATE_BYTES, plain.len());
         return Err(Error::invalid("slate", rule));
@@ -63,11 +68,15 @@ pub fn encode(slate: Slate) -> Result<(Place, Vec<u8>), Error> {
 /// The slate of a place; none when it cannot be read.
 #[must_use]
 pub fn decode(place: Place, bytes: &[u8]) -> Option<Slate> {
-    let (&VERSION, rest) = bytes.split_first()? else { return None };
+    let (version, rest) = bytes.split_first()?;
     let mut plain = Vec::new();
     DeflateDecoder::new(rest).take(limits::LOGGED_SLATE_BYTES as u64).read_to_end(&mut plain).ok()?;
     let config = bincode::config::standard().with_limit::<{ 4 * limits::LOGGED_SLATE_BYTES }>();
-    let (body, _): (Body, usize) = bincode::decode_from_slice(&plain, config).ok()?;
+    let (body, groups): (Body, Vec<String>) = match *version {
+        VERSION => bincode::decode_from_slice(&plain, config).ok()?.0,
+        WITHOUT_GROUPS => (bincode::decode_from_slice(&plain, config).ok()?.0, Vec::new()),
+        _ => return None,
+    };
     Some(Slate {
         request_id: body.request_id,
         user_id: place.user_id,
@@ -77,6 +86,7 @@ pub fn decode(place: Place, bytes: &[u8]) -> Option<Slate> {
         user: body.user,
         item_features: named(body.item_features)?,
         items: body.items,
+        groups,
     })
 }
 
@@ -101,6 +111,23 @@ mod tests {
         let (place, bytes) = encode(slate.clone()).unwrap();
         assert_eq!((place.scenario_id.as_str(), place.user_id.as_str(), place.shown_at_ms), ("s", "ann", 7));
         assert_eq!(decode(place, &bytes), Some(slate));
+    }
+
+    #[test]
+    fn what_was_written_before_there_were_groups_is_read() {
+        let slate = slate("s", "ann", 7);
+        let body = Body {
+            request_id: slate.request_id.clone(),
+            user_features: numbered(slate.user_features.clone()),
+            user: slate.user.clone(),
+            item_features: numbered(slate.item_features.clone()),
+            items: slate.items.clone(),
+        };
+        let plain = bincode::encode_to_vec(&body, bincode::config::standard()).unwrap();
+        let mut deflate = DeflateEncoder::new(vec![WITHOUT_GROUPS], Compression::fast());
+        deflate.write_all(&plain).unwrap();
+        let place = Place { scenario_id: "s".to_owned(), user_id: "ann".to_owned(), shown_at_ms: 7 };
+        assert_eq!(decode(place, &deflate.finish().unwrap()), Some(Slate { groups: Vec::new(), ..slate }));
     }
 
     #[test]

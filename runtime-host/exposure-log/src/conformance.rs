@@ -43,6 +43,7 @@ pub fn slate(scenario_id: &str, user_id: &str, shown_at_ms: u64) -> Slate {
             shown("a", [Cell::Number(-1.5), Cell::Word(7), Cell::Words(vec![1, 2]), Cell::Number(0.25)]),
             shown("b", [Cell::Missing, Cell::Missing, Cell::Words(Vec::new()), Cell::Missing]),
         ],
+        groups: vec!["exp:control".to_owned()],
     }
 }
 

@@ -22,6 +22,8 @@ pub struct Slate {
     pub item_features: Vec<Feature>,
     /// In the order of their places.
     pub items: Vec<Shown>,
+    /// The groups of experiments that it was made for, each `experiment:group`.
+    pub groups: Vec<String>,
 }
 
 /// A feature by its full name: `item:category`, `derived:category:affinity`.
@@ -61,7 +63,13 @@ impl Slate {
     pub fn bytes(&self) -> usize {
         let names = self.user_features.iter().chain(&self.item_features).map(|feature| feature.name.len() + 32);
         let items = self.items.iter().map(|item| item.item_id.len() + 48 + cells(&item.cells));
-        size_of::<Self>() + self.request_id.len() + cells(&self.user) + names.sum::<usize>() + items.sum::<usize>()
+        let groups = self.groups.iter().map(|group| group.len() + 24).sum::<usize>();
+        size_of::<Self>()
+            + groups
+            + self.request_id.len()
+            + cells(&self.user)
+            + names.sum::<usize>()
+            + items.sum::<usize>()
     }
 }
 

@@ -15,6 +15,8 @@ pub struct Details {
     pub completion_rate: Option<f64>,
     /// `extra.watch_duration`, in seconds.
     pub watch_duration: Option<f64>,
+    /// `extra.revenue`: what it brought in.
+    pub revenue: Option<f64>,
 }
 
 /// The most that is summed of one event: 30 years in seconds.
@@ -40,6 +42,8 @@ struct Extra {
     completion_rate: Option<serde_json::Value>,
     #[serde(default)]
     watch_duration: Option<serde_json::Value>,
+    #[serde(default)]
+    revenue: Option<serde_json::Value>,
 }
 
 impl Details {
@@ -53,6 +57,7 @@ impl Details {
             group: group.filter(|group| id::check(group).is_ok()).unwrap_or_default().to_owned(),
             completion_rate: number(extra.completion_rate),
             watch_duration: number(extra.watch_duration),
+            revenue: number(extra.revenue),
         }
     }
 }

@@ -16,7 +16,7 @@ use funnelweb_training::{
 };
 use serde_json::Value;
 
-use crate::{inside::Endpoints, precompute::Precompute, stores::Stores};
+use crate::{inside::Endpoints, precompute::Precompute, reports::Reports, stores::Stores};
 
 /// How often a long training keeps where it stands.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
@@ -40,6 +40,7 @@ pub(crate) fn works(stores: &Stores, dispatcher: &Arc<Dispatcher>, endpoints: Ar
         (Kind::Embeddings, Arc::new(Embeddings(context.clone()))),
         (Kind::Profiles, Arc::new(Profiles(context))),
         (Kind::Sync, Arc::new(sync)),
+        (Kind::Experiments, Arc::new(Reports::new(stores))),
     ])
 }
 

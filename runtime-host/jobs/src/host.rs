@@ -98,6 +98,7 @@ fn of_kind(kind: wit::Kind) -> Kind {
         wit::Kind::Precompute => Kind::Precompute,
         wit::Kind::Profiles => Kind::Profiles,
         wit::Kind::Sync => Kind::Sync,
+        wit::Kind::Experiments => Kind::Experiments,
     }
 }
 
@@ -108,6 +109,7 @@ fn to_kind(kind: Kind) -> wit::Kind {
         Kind::Precompute => wit::Kind::Precompute,
         Kind::Profiles => wit::Kind::Profiles,
         Kind::Sync => wit::Kind::Sync,
+        Kind::Experiments => wit::Kind::Experiments,
     }
 }
 

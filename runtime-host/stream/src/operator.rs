@@ -72,7 +72,7 @@ impl Failure {
 #[must_use]
 pub fn event(stored: &StoredEvent) -> Event {
     let event = &stored.event;
-    let Details { group, completion_rate, watch_duration } = Details::of(&event.body);
+    let Details { group, completion_rate, watch_duration, .. } = Details::of(&event.body);
     let signal = event.signal.clone().map(|signal| Signal {
         weight: signal.weight,
         hot_half_life_s: signal.hot_half_life_s,

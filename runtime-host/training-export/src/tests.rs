@@ -50,6 +50,7 @@ pub(crate) fn slate(request_id: &str, user_id: &str, shown_at_ms: u64, items: &[
             .zip(0..)
             .map(|(item, at)| Shown { item_id: (*item).to_owned(), cells: cells(at) })
             .collect(),
+        groups: Vec::new(),
     }
 }
 

@@ -263,7 +263,7 @@ impl Stages for NativeStages {
     }
 
     /// Logging is the host's, in a component or not: neither side of the comparison does it.
-    fn shown(&self, _: &str, _: &[String], _: &[u32]) {}
+    fn shown(&self, _: &str, _: &[String], _: &[u32], _: &[String]) {}
 
     fn table(&self) -> Option<FeatureTable> {
         self.table.borrow().clone()
