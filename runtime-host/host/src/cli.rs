@@ -257,6 +257,8 @@ pub enum Job {
     Profiles,
     /// An import from a file or URL.
     Sync,
+    /// Reports of experiments.
+    Experiments,
 }
 
 impl From<Job> for funnelweb_core::job::Kind {
@@ -267,6 +269,7 @@ impl From<Job> for funnelweb_core::job::Kind {
             Job::Precompute => Self::Precompute,
             Job::Profiles => Self::Profiles,
             Job::Sync => Self::Sync,
+            Job::Experiments => Self::Experiments,
         }
     }
 }
