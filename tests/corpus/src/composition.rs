@@ -1,5 +1,6 @@
 //! Components of components: a rule whose import another component beside it fulfils.
 
+use wac_graph::{CompositionGraph, EncodeOptions, types::Package};
 use wasm_encoder::{
     Alias, ComponentAliasSection, ComponentExportKind, ComponentExportSection, ComponentInstanceSection,
 };
@@ -62,6 +63,19 @@ pub(crate) fn compose(part: &[u8], rule: &Guest) -> Vec<u8> {
     exports.export(name, ComponentExportKind::Instance, 4, None);
     bytes.extend_from_slice(&sections::encoded(&exports));
     bytes
+}
+
+/// The same, by the tool that tenants are told to compose with.
+pub(crate) fn plug(part: &[u8], rule: &Guest) -> Vec<u8> {
+    let mut graph = CompositionGraph::new();
+    let mut register = |name: &str, bytes: &[u8]| {
+        let package = Package::from_bytes(name, None, bytes, graph.types_mut()).expect("a component");
+        graph.register_package(package).expect("a package of a name of its own")
+    };
+    let part = register("corpus:part", part);
+    let rule = register("corpus:rule", &wit::component("composed", &rule.module()));
+    wac_graph::plug(&mut graph, vec![part], rule).expect("a part for the rule's import");
+    graph.encode(EncodeOptions::default()).expect("a component")
 }
 
 /// The sections of a component up to its first imports.

@@ -19,6 +19,8 @@ pub(crate) const HEAP: u32 = 32 * 1024;
 
 /// Bytes of a request record.
 pub(crate) const REQUEST_BYTES: u32 = 100;
+/// Where in it the request's time stands: milliseconds, of 64 bits.
+pub(crate) const NOW_MS: u32 = 56;
 
 /// The locals of every function of the world's.
 const LOCALS: &str = "(local $i i32) (local $j i32) (local $k i32) (local $n i64) (local $m i64) (local $f f32)";

@@ -2,7 +2,7 @@
 
 use super::{Case, HANDLES, component, of};
 use crate::{
-    Expected::{Contained, Harmless, RefusedOr},
+    Expected::{Contained, Harmless},
     World, composition,
     guest::{Guest, SCRATCH},
 };
@@ -43,13 +43,7 @@ fn made(about: &'static str, name: &'static str, fields: &str, make: &str, resul
         (func $run (param "request" u64) (result u64) (canon lift (core func $i "run")))"#
     ));
     let rule = Guest::rerank("(drop (call $part (i64.const 0)))").import(composition::IMPORT);
-    component(
-        name,
-        about,
-        World::Rerank,
-        composition::compose(&part, &rule),
-        RefusedOr(&["invalid"], &Contained(HANDLES)),
-    )
+    component(name, about, World::Rerank, composition::compose(&part, &rule), Contained(HANDLES))
 }
 
 pub(super) fn cases() -> Vec<Case> {
@@ -134,13 +128,13 @@ pub(super) fn cases() -> Vec<Case> {
             "leak-inputs-streams",
             "Opens its input 100,000 times, as a stream of WASI 0.3",
             &streams,
-            RefusedOr(&["imports", "invalid"], &Contained(HANDLES)),
+            Contained(HANDLES),
         ),
         of(
             "leak-inputs-streams-dropped",
             "Opens its input 2,000 times, as a stream of WASI 0.3, and closes it each time",
             &streams_dropped,
-            RefusedOr(&["imports", "invalid"], &Harmless),
+            Harmless,
         ),
         of("leak-networks", "Asks for the network 100,000 times", &networks, Contained(HANDLES)),
         of("leak-outputs", "Opens its output 100,000 times", &outputs, Contained(HANDLES)),
@@ -152,7 +146,7 @@ pub(super) fn cases() -> Vec<Case> {
             resources,
             Contained(HANDLES),
         ),
-        of("leak-sockets", "Opens 2,000 sockets", &sockets, RefusedOr(&["imports"], &Harmless)),
+        of("leak-sockets", "Opens 2,000 sockets", &sockets, Harmless),
         made("Makes 200,000 sets of things to wait for", "async-sets", "", "waitable-set.new", "i32"),
         made("Makes 200,000 streams", "async-streams", "(type $s (stream u8))", "stream.new $s", "i64"),
         made("Makes 200,000 futures", "async-futures", "(type $f (future string))", "future.new $f", "i64"),

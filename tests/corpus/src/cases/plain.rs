@@ -4,11 +4,8 @@ use super::{Case, component, of};
 use crate::{Expected::Harmless, World, composition, guest::Guest, sections};
 
 pub(super) fn cases() -> Vec<Case> {
-    let composed = {
-        let part = composition::part(r#"(func (export "run") (param i64) (result i64) (local.get 0))"#);
-        let rule = Guest::rerank("(drop (call $part (i64.const 1)))").import(composition::IMPORT);
-        composition::compose(&part, &rule)
-    };
+    let part = composition::part(r#"(func (export "run") (param i64) (result i64) (local.get 0))"#);
+    let rule = Guest::rerank("(drop (call $part (i64.const 1)))").import(composition::IMPORT);
     let debugged = sections::with(
         Guest::new(World::Rerank).component(),
         &[sections::custom("name", b"\xff\xff\xff"), sections::custom(".debug_info", &[7; 10_000])].concat(),
@@ -22,7 +19,14 @@ pub(super) fn cases() -> Vec<Case> {
             "plain-composed",
             "A rule composed of two components, one of which is the other's import",
             World::Rerank,
-            composed,
+            composition::compose(&part, &rule),
+            Harmless,
+        ),
+        component(
+            "plain-composed-wac",
+            "A rule composed of two components by `wac plug`",
+            World::Rerank,
+            composition::plug(&part, &rule),
             Harmless,
         ),
         component(

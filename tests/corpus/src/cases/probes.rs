@@ -3,11 +3,15 @@
 
 use super::{Case, of};
 use crate::{
-    Expected::{Harmless, Later, RefusedOr},
+    Expected::{Harmless, Later},
     FOUND, VICTIM, World,
-    guest::{ANSWER, Guest, SCRATCH},
+    guest::{ANSWER, Guest},
     manifest,
 };
+
+mod cache;
+mod machine;
+mod time;
 
 /// A rule that says what it found if the code leaves something but 0.
 fn found(what: &str, code: &str) -> Guest {
@@ -17,6 +21,11 @@ fn found(what: &str, code: &str) -> Guest {
     guest
 }
 
+/// What takes some time: a million steps.
+const WORK: &str = "(loop $work
+    (local.set $k (i32.add (local.get $k) (i32.const 1)))
+    (br_if $work (i32.lt_u (local.get $k) (i32.const 1000000))))";
+
 /// Stores a number where the scores are, so that two replays differ when it does.
 fn scored(code: &str) -> Guest {
     Guest::spoiled(&format!("(f32.store (i32.load offset=12 (i32.const {ANSWER})) (f32.convert_i64_u {code}))"))
@@ -24,8 +33,9 @@ fn scored(code: &str) -> Guest {
 
 pub(super) fn cases() -> Vec<Case> {
     let mut cases = of_other_calls();
-    cases.extend(of_time());
-    cases.extend(of_the_machine());
+    cases.extend(time::cases());
+    cases.extend(cache::cases());
+    cases.extend(machine::cases());
     cases.extend(sleepers());
     cases
 }
@@ -80,179 +90,6 @@ fn of_other_calls() -> Vec<Case> {
         of("probe-calls", "Counts its calls", &counter, Harmless),
         of("probe-memory", "Looks through memory that it did not write for what others wrote", &memory, Harmless),
         of("probe-table", "Looks through a table that it did not fill", &table, Harmless),
-    ]
-}
-
-/// What takes some time: a million steps.
-const WORK: &str = "(loop $work
-    (local.set $k (i32.add (local.get $k) (i32.const 1)))
-    (br_if $work (i32.lt_u (local.get $k) (i32.const 1000000))))";
-
-fn of_time() -> Vec<Case> {
-    const NOW: &str = r#"(import "wasi:clocks/monotonic-clock@0.2.6" "now" (func $now (result i64)))"#;
-    const WALL: &str = r#"(import "wasi:clocks/wall-clock@0.2.6" "now" (func $wall (param i32)))"#;
-    const SUBSCRIBE: &str = r#"(import "wasi:clocks/monotonic-clock@0.2.6" "subscribe-duration"
-        (func $subscribe (param i64) (result i32)))"#;
-    const READY: &str =
-        r#"(import "wasi:io/poll@0.2.6" "[method]pollable.ready" (func $ready (param i32) (result i32)))"#;
-    const RANDOM: &str = r#"(import "wasi:random/random@0.2.6" "get-random-u64" (func $random (result i64)))"#;
-    const INSECURE: &str =
-        r#"(import "wasi:random/insecure@0.2.6" "get-insecure-random-u64" (func $random (result i64)))"#;
-    const SEED: &str = r#"(import "wasi:random/insecure-seed@0.2.6" "insecure-seed" (func $seed (param i32)))"#;
-    let clock = {
-        let mut guest = found("a clock that goes on", "(i64.ne (local.get $n) (call $now))").import(NOW);
-        guest.before = format!("(local.set $n (call $now)) {WORK} {}", guest.before);
-        guest
-    };
-    let wall = {
-        let read = format!("(call $wall (i32.const {SCRATCH}))");
-        let value = format!(
-            "(i64.xor (i64.load (i32.const {SCRATCH})) (i64.rotl (i64.load32_u offset=8 (i32.const {SCRATCH})) (i64.const 32)))"
-        );
-        let mut guest = found("a clock that goes on", "(i64.ne (local.get $n) (local.get $m))").import(WALL);
-        guest.before = format!("{read} (local.set $n {value}) {WORK} {read} (local.set $m {value}) {}", guest.before);
-        guest
-    };
-    // A timer is a clock as well: of how much one does until it is ready.
-    let timer = {
-        let mut guest = found("a timer that goes off", "(local.get $j)").import(SUBSCRIBE).import(READY);
-        guest.before = format!(
-            "(local.set $i (call $subscribe (i64.const 1000)))
-            (if (i32.eqz (call $ready (local.get $i)))
-                (then
-                    (local.set $n (i64.const 5000))
-                    (loop $wait
-                        (local.set $k (i32.const 999000))
-                        {WORK}
-                        (local.set $j (call $ready (local.get $i)))
-                        (local.set $n (i64.sub (local.get $n) (i64.const 1)))
-                        (br_if $wait (i32.and (i32.eqz (local.get $j)) (i64.ne (local.get $n) (i64.const 0)))))))
-            {}",
-            guest.before
-        );
-        guest
-    };
-    // And so is a task that ends after some time.
-    let task = {
-        let mut guest = found("a task that ends after some time", "(local.get $j)")
-            .import(
-                r#"(import "wasi:clocks/monotonic-clock@0.3.0" "[async-lower]wait-for" (func $wait (param i64) (result i32)))"#,
-            )
-            .import(r#"(import "$root" "[waitable-set-new]" (func $set (result i32)))"#)
-            .import(r#"(import "$root" "[waitable-join]" (func $join (param i32 i32)))"#)
-            .import(r#"(import "$root" "[thread-yield]" (func $yield (result i32)))"#)
-            .import(r#"(import "$root" "[waitable-set-poll]" (func $poll (param i32 i32) (result i32)))"#);
-        guest.before = format!(
-            "(local.set $i (call $wait (i64.const 1000)))
-            (if (i32.ne (i32.and (local.get $i) (i32.const 15)) (i32.const 2))
-                (then
-                    (call $join (i32.shr_u (local.get $i) (i32.const 4)) (local.tee $i (call $set)))
-                    (local.set $n (i64.const 5000))
-                    (loop $wait
-                        (local.set $k (i32.const 999000))
-                        {WORK}
-                        (drop (call $yield))
-                        (local.set $j (call $poll (local.get $i) (i32.const {SCRATCH})))
-                        (local.set $n (i64.sub (local.get $n) (i64.const 1)))
-                        (br_if $wait (i32.and (i32.eqz (local.get $j)) (i64.ne (local.get $n) (i64.const 0)))))))
-            {}",
-            guest.before
-        );
-        guest
-    };
-    let random = scored("(i64.shr_u (call $random) (i64.const 40))").import(RANDOM);
-    let insecure = scored("(i64.shr_u (call $random) (i64.const 40))").import(INSECURE);
-    let mut seed =
-        scored(&format!("(i64.shr_u (i64.xor (i64.load (i32.const {SCRATCH})) (i64.load offset=8 (i32.const {SCRATCH}))) (i64.const 40))"))
-            .import(SEED);
-    seed.before = format!("(call $seed (i32.const {SCRATCH}))");
-    let clock_scored = scored("(call $now)").import(NOW);
-    vec![
-        of("probe-clock", "Reads the monotonic clock twice, with work between", &clock, Harmless),
-        of("probe-clock-scores", "Scores by the monotonic clock", &clock_scored, Harmless),
-        of("probe-random", "Scores at random", &random, Harmless),
-        of("probe-random-insecure", "Scores at random, of the insecure kind", &insecure, Harmless),
-        of("probe-random-seed", "Scores by the seed that hash maps are seeded with", &seed, Harmless),
-        of("probe-timer", "Measures time by how often it can ask whether a timer went off", &timer, Harmless),
-        of(
-            "probe-task",
-            "Measures time by how often it can ask whether a task of WASI 0.3 ended",
-            &task,
-            RefusedOr(&["imports", "invalid"], &Harmless),
-        ),
-        of("probe-wall-clock", "Reads the wall clock twice, with work between", &wall, Harmless),
-    ]
-}
-
-fn of_the_machine() -> Vec<Case> {
-    let scratch = format!("(i32.const {SCRATCH})");
-    // The length of a list that was returned.
-    let listed = format!("(i32.load offset=4 {scratch})");
-    let some = format!("(i32.load8_u {scratch})");
-    let none = format!("(i32.eqz (i32.load8_u {scratch}))");
-    let after = |call: &str, mut guest: Guest| {
-        guest.before = format!("{call} {}", guest.before);
-        guest
-    };
-    let ask = |what: &str, function: &str, module: &str, found_when: &str| {
-        after(&format!("(call $ask {scratch})"), found(what, found_when))
-            .import(&format!(r#"(import "{module}" "{function}" (func $ask (param i32)))"#))
-    };
-    let stdin = after(
-        &format!("(call $read (call $stdin) (i64.const 100) {scratch})"),
-        // Bytes, not an error nor nothing.
-        found("an input", &format!("(i32.and {none} (i32.ne (i32.load offset=8 {scratch}) (i32.const 0)))")),
-    )
-    .import(r#"(import "wasi:cli/stdin@0.2.6" "get-stdin" (func $stdin (result i32)))"#)
-    .import(
-        r#"(import "wasi:io/streams@0.2.6" "[method]input-stream.blocking-read" (func $read (param i32 i64 i32)))"#,
-    );
-    let socket = |kind: &str| {
-        after(&format!("(call $socket (i32.const 0) {scratch})"), found("a socket", &none)).import(&format!(
-            r#"(import "wasi:sockets/{kind}-create-socket@0.2.6" "create-{kind}-socket" (func $socket (param i32 i32)))"#
-        ))
-    };
-    let names = {
-        let mut guest = found("an address", &none);
-        let name = guest.text(b"localhost");
-        after(&format!("(call $resolve (call $network) {name} {scratch})"), guest)
-            .import(r#"(import "wasi:sockets/instance-network@0.2.6" "instance-network" (func $network (result i32)))"#)
-            .import(
-                r#"(import "wasi:sockets/ip-name-lookup@0.2.6" "resolve-addresses" (func $resolve (param i32 i32 i32 i32)))"#,
-            )
-    };
-    let environment = "wasi:cli/environment@0.2.6";
-    let or_refused = RefusedOr(&["imports"], &Harmless);
-    vec![
-        of("probe-arguments", "Asks for arguments", &ask("arguments", "get-arguments", environment, &listed), Harmless),
-        of(
-            "probe-directory",
-            "Asks for the working directory",
-            &ask("a directory", "initial-cwd", environment, &some),
-            Harmless,
-        ),
-        of(
-            "probe-environment",
-            "Asks for environment variables",
-            &ask("an environment", "get-environment", environment, &listed),
-            Harmless,
-        ),
-        of(
-            "probe-files",
-            "Asks for folders",
-            &ask("a folder", "get-directories", "wasi:filesystem/preopens@0.2.6", &listed),
-            or_refused,
-        ),
-        of("probe-names", "Asks for the address of a name", &names, or_refused),
-        of("probe-stdin", "Reads its input", &stdin, Harmless),
-        of("probe-tcp", "Opens a TCP socket", &socket("tcp"), or_refused),
-        of(
-            "probe-terminal",
-            "Asks for a terminal",
-            &ask("a terminal", "get-terminal-stdout", "wasi:cli/terminal-stdout@0.2.6", &some),
-            Harmless,
-        ),
-        of("probe-udp", "Opens a UDP socket", &socket("udp"), or_refused),
     ]
 }
 
