@@ -24,6 +24,7 @@ pub fn upload(name: &str) -> Vec<u8> {
 
 /// How far an upload came, and what was said of it there.
 #[derive(Debug)]
+#[expect(dead_code, reason = "what is said is printed")]
 enum Outcome {
     Refused {
         rule: String,
