@@ -85,6 +85,10 @@ impl View {
         let id = document.get("experiment_id").and_then(Value::as_str).unwrap_or_default();
         let status = self.status(id, Some(stored))?;
         document.remove(REPORT);
+        if status == Status::Running {
+            // Of a stop that was cut off.
+            document.remove(STOPPED);
+        }
         document.insert(STATUS.to_owned(), status.as_str().into());
         if status == Status::Stopped && !document.contains_key(STOPPED) {
             let has_passed =
@@ -241,9 +245,11 @@ fn refuse_unless(holds: bool, id: &str, status: Status, what: &str) -> Result<()
 
 fn text(document: &Map<String, Value>) -> Result<String, ApiError> {
     let text = serde_json::to_string(document).map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
-    if text.len() > limits::DOCUMENT_BYTES {
-        let message =
-            format!("the experiment has {} bytes, more than the limit of {}", text.len(), limits::DOCUMENT_BYTES);
+    // The report is not a client's to make smaller.
+    let report = document.get(REPORT).map_or(0, |report| report.to_string().len());
+    let bytes = text.len().saturating_sub(report);
+    if bytes > limits::DOCUMENT_BYTES {
+        let message = format!("the experiment has {bytes} bytes, more than the limit of {}", limits::DOCUMENT_BYTES);
         return Err(ApiError::new(Code::BodyTooLarge, message));
     }
     Ok(text)

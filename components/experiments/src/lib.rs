@@ -1,8 +1,8 @@
 //! `/api/v1/experiments/{scenario_id}`: to compare configs of a scenario on its users.
 //!
 //! What an experiment is stands in a document of its own; that it splits, in its scenario's
-//! ([`funnelweb_core::experiment`]), which is written first: whatever a crash leaves, the
-//! scenario tells what runs.
+//! ([`funnelweb_core::experiment`]): whatever a crash leaves between the two writes, the scenario
+//! tells what runs.
 
 mod document;
 mod running;
@@ -18,6 +18,7 @@ use http::{StatusCode, header};
 use crate::{
     document::{Change, View},
     running::Step,
+    store::Beside,
 };
 
 /// The component's entry.
@@ -105,7 +106,7 @@ async fn put(head: &Head, key: &Key, body: Body) -> Result<Reply, ApiError> {
     head.query(&[])?;
     let when = version::precondition(head)?;
     let body = body.json(head, limits::DOCUMENT_BYTES).await?;
-    let created = store::write(key, when, |found| written(key, found, &Change::Whole(&body)))?;
+    let created = store::write(key, when, |found, beside| written(key, found, &Change::Whole(&body), beside))?;
     shown(if created { StatusCode::CREATED } else { StatusCode::OK }, key)
 }
 
@@ -114,16 +115,16 @@ async fn patch(head: &Head, key: &Key, body: Body) -> Result<Reply, ApiError> {
     let when = version::precondition(head)?;
     let body = body.json(head, limits::DOCUMENT_BYTES).await?;
     store::read(key)?;
-    store::write(key, when, |found| {
+    store::write(key, when, |found, beside| {
         found.ok_or_else(|| store::missing(key))?;
-        written(key, found, &Change::Patch(&body))
+        written(key, found, &Change::Patch(&body), beside)
     })?;
     shown(StatusCode::OK, key)
 }
 
 /// What is written: an experiment that was started keeps what it splits by, and its scenario
 /// learns of another end.
-fn written(key: &Key, found: Option<&str>, change: &Change<'_>) -> Result<String, ApiError> {
+fn written(key: &Key, found: Option<&str>, change: &Change<'_>, beside: &Beside<'_>) -> Result<String, ApiError> {
     let now_ms = web::now_ms();
     let (body, scenario) = store::scenario(&key.scenario_id)?;
     let status = View::new(scenario, now_ms).status(&key.id, found)?;
@@ -142,7 +143,7 @@ fn written(key: &Key, found: Option<&str>, change: &Change<'_>) -> Result<String
     if status == Status::Draft {
         running::check(&body, &experiment, &config::Host)?;
     } else {
-        store::update_scenario(&key.scenario_id, |body| running::until(body, &experiment, now_ms))?;
+        beside.update(|body| running::until(body, &experiment, now_ms))?;
     }
     Ok(text)
 }
@@ -164,13 +165,11 @@ fn start(head: &Head, key: &Key) -> Result<Reply, ApiError> {
     head.query(&[])?;
     let now_ms = web::now_ms();
     let when = version::precondition(head)?;
-    store::write(key, when, |found| {
+    store::write(key, when, |found, beside| {
         let stored = found.ok_or_else(|| store::missing(key))?;
         let experiment = document::read(stored)?;
         document::check_draft(&experiment)?;
-        store::update_scenario(&key.scenario_id, |body| {
-            running::started(body, &experiment, now_ms, &config::Host).map(Some)
-        })?;
+        beside.update(|body| running::started(body, &experiment, now_ms, &config::Host).map(Some))?;
         document::stepped(stored, Step::Started, &time::format_ms(now_ms))
     })?;
     shown(StatusCode::OK, key)
@@ -180,14 +179,15 @@ fn stop(head: &Head, key: &Key) -> Result<Reply, ApiError> {
     head.query(&[])?;
     let now_ms = web::now_ms();
     let when = version::precondition(head)?;
-    store::write(key, when, |found| {
+    store::write(key, when, |found, _| {
         let stored = found.ok_or_else(|| store::missing(key))?;
         let (_, scenario) = store::scenario(&key.scenario_id)?;
         let status = View::new(scenario, now_ms).status(&key.id, Some(stored))?;
         document::check_running(&document::read(stored)?, status)?;
-        store::update_scenario(&key.scenario_id, |body| running::stopped(body, &key.id))?;
         document::stepped(stored, Step::Stopped, &time::format_ms(now_ms))
     })?;
+    // Last: while that fails it is shown to run, as it does, and can be stopped.
+    store::update_scenario(&key.scenario_id, |body| running::stopped(body, &key.id))?;
     shown(StatusCode::OK, key)
 }
 

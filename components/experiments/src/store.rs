@@ -1,5 +1,7 @@
 //! Experiments and their scenarios in the store of documents.
 
+use std::cell::Cell;
+
 use funnelweb_core::{
     error::{ApiError, Code},
     experiment::Status,
@@ -42,17 +44,37 @@ pub(crate) fn create(key: &Key, text: &str) -> Result<(), ApiError> {
     }
 }
 
+/// The scenario of an experiment that is being written.
+pub(crate) struct Beside<'a> {
+    scenario_id: &'a str,
+    /// Whether it was changed.
+    changed: Cell<bool>,
+}
+
+impl Beside<'_> {
+    /// Changes the scenario; `change` gets its text and gives the new one, or none for no change.
+    pub(crate) fn update(&self, change: impl Fn(&str) -> Result<Option<String>, ApiError>) -> Result<(), ApiError> {
+        update_scenario(self.scenario_id, |body| {
+            let text = change(body)?;
+            self.changed.set(self.changed.get() || text.is_some());
+            Ok(text)
+        })
+    }
+}
+
 /// Writes the experiment, whether it exists or not; see [`store::rewrite`].
 pub(crate) fn write(
     key: &Key,
     when: Precondition,
-    make: impl Fn(Option<&str>) -> Result<String, ApiError>,
+    make: impl Fn(Option<&str>, &Beside<'_>) -> Result<String, ApiError>,
 ) -> Result<bool, ApiError> {
-    let written = store::rewrite(Collection::Experiments, key, when, |found| make(found).map(Some));
-    // What was made of the scenario before is not to stay. Where that fails too, the next call
-    // does it.
+    let beside = Beside { scenario_id: &key.scenario_id, changed: Cell::new(false) };
+    let written = store::rewrite(Collection::Experiments, key, when, |found| make(found, &beside).map(Some));
     written.inspect_err(|_| {
-        let _ = agree(key);
+        // What this made of the scenario is not to stay. Where that fails too, the next call does it.
+        if beside.changed.get() {
+            let _ = agree(key);
+        }
     })
 }
 

@@ -280,7 +280,12 @@ fn rerank(stages: &impl Stages, ranked: Candidates, rows: &[u32], plan: &Plan, t
 fn log(stages: &impl Stages, call: &Call<'_>, chosen: &Chosen, items: &[Item], rows: &[Handle]) {
     let groups: Vec<String> =
         chosen.assigned.iter().map(|of| experiment::label(&of.experiment_id, &of.group_id)).collect();
-    if groups.is_empty() && !chosen.plan.config.exposure.logs(call.seed) {
+    if !chosen.plan.config.exposure.logs(call.seed) {
+        if !groups.is_empty() {
+            // What was shown, and not with which features.
+            let ids: Vec<String> = items.iter().map(|item| item.item_id.clone()).collect();
+            stages.shown(call.request_id, &ids, &[], &groups);
+        }
         return;
     }
     let row = |item: &Item| {

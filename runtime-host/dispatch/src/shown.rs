@@ -22,8 +22,8 @@ pub(crate) fn declared(call: &FeaturesCall) -> Vec<(String, ColumnKind)> {
     declared
 }
 
-/// What these items were shown with, and for which groups of experiments; none where there is
-/// no table, and no group either.
+/// What these items were shown with, and for which groups of experiments; without features where
+/// there are no rows, and none where there is no group then either.
 pub(crate) fn slate(
     funnel: &Funnel,
     request_id: String,
@@ -31,7 +31,7 @@ pub(crate) fn slate(
     rows: &[u32],
     groups: Vec<String>,
 ) -> Option<Slate> {
-    let Some(table) = funnel.table.as_ref() else {
+    let Some(table) = funnel.table.as_ref().filter(|_| groups.is_empty() || !rows.is_empty()) else {
         return (!groups.is_empty()).then(|| Slate {
             request_id,
             user_id: funnel.context.user.id.clone(),

@@ -15,8 +15,8 @@ use crate::users::{User, Users};
 /// | `revenue` | of a user, when any was given |
 pub const METRICS: [&str; 4] = ["ctr", "watch_time", "conversion_rate", "revenue"];
 
-/// The value of a metric in a group.
-pub(crate) fn estimate(metric: &str, users: &Users, group: usize) -> Result<Estimate, Error> {
+/// The value of a metric in a group; `reported` says whether clients report impressions.
+pub(crate) fn estimate(metric: &str, users: &Users, group: usize, reported: bool) -> Result<Estimate, Error> {
     let ratio = |of: fn(&User) -> (f64, f64)| {
         let mut pair = Pair::default();
         for user in users.of(group) {
@@ -31,7 +31,7 @@ pub(crate) fn estimate(metric: &str, users: &Users, group: usize) -> Result<Esti
         moments.mean()
     };
     match metric {
-        "ctr" if users.has_impressions() => ratio(|user| (user.clicks.into(), user.impressions.into())),
+        "ctr" if reported => ratio(|user| (user.clicks.into(), user.impressions.into())),
         "ctr" => ratio(|user| (user.clicks.into(), user.served.into())),
         "watch_time" => ratio(|user| (user.watched_s, user.watches.into())),
         "conversion_rate" => mean(|user| if user.conversions > 0 { 1.0 } else { 0.0 }),

@@ -25,9 +25,12 @@ const MISMATCH: f64 = 0.001;
 pub struct Looks {
     /// Of each metric, how wide its intervals are, fixed when it is first looked at.
     mixing: BTreeMap<String, f64>,
-    /// The least p-value so far, by `metric/group`.
+    /// The least p-value so far, by `metric/group/control`.
     p_values: BTreeMap<String, f64>,
     mismatch: Option<f64>,
+    /// Whether clients reported what was seen when there was something first: what CTR is of
+    /// stays the same.
+    reported: Option<bool>,
 }
 
 /// The report of an experiment.
@@ -45,6 +48,9 @@ pub struct Report {
     pub alpha: f64,
     /// What `days_left` is to find: a share of the control's value.
     pub effect: f64,
+    /// Whether what is known of its begin is kept no more: then it is of those who were there
+    /// lately, and nothing is said of chance.
+    pub incomplete: bool,
 }
 
 /// A group.
@@ -132,25 +138,34 @@ pub struct Mismatched {
 }
 
 impl Report {
-    /// Of an experiment that has run for so many days.
+    /// Of an experiment that has run for so many days. What is valid however often it is looked
+    /// at is so of data that only grow: where its begin is lost, it is [`incomplete`](Self::incomplete).
     ///
     /// # Errors
     /// [`Error::Statistics`] for a plan whose numbers are out of range.
     pub fn new(plan: &Plan, users: &Users, days: f64, looks: &mut Looks) -> Result<Self, Error> {
         let (alpha, power) = (Alpha::new(plan.alpha)?, Power::new(plan.power)?);
+        if !users.is_empty() {
+            looks.reported.get_or_insert(users.has_impressions());
+        }
+        let reported = looks.reported.unwrap_or_default();
         let groups: Vec<GroupReport> =
-            (0..plan.groups.len()).map(|group| GroupReport::new(plan, users, group)).collect();
+            (0..plan.groups.len()).map(|group| GroupReport::new(plan, users, group, reported)).collect();
         let mut comparisons = Vec::new();
         for metric in METRICS {
-            let Ok(control) = estimate(metric, users, plan.control) else { continue };
+            let Ok(control) = estimate(metric, users, plan.control, reported) else { continue };
             let rule = looks.rule(metric, alpha, power, plan.effect * control.value());
             for group in (0..plan.groups.len()).filter(|group| *group != plan.control) {
-                let Ok(treatment) = estimate(metric, users, group) else { continue };
+                let Ok(treatment) = estimate(metric, users, group, reported) else { continue };
                 let Ok(comparison) = Comparison::new(treatment, control) else { continue };
                 let Some(of) = plan.groups.get(group) else { continue };
                 let mut compared = Compared::new(&of.group_id, metric, &comparison);
-                if let Some(rule) = &rule {
-                    compared.look(looks, &comparison, rule);
+                if users.begin_is_lost() {
+                    comparisons.push(compared);
+                    continue;
+                }
+                if let (Some(rule), Some(control)) = (&rule, plan.groups.get(plan.control)) {
+                    compared.look(looks, &comparison, rule, &control.group_id);
                 }
                 let side = |variance_per_user, at: usize| Side {
                     variance_per_user,
@@ -165,12 +180,13 @@ impl Report {
             }
         }
         Ok(Self {
-            sample_ratio_mismatch: looks.sizes(plan, &groups)?,
+            sample_ratio_mismatch: looks.sizes(plan, &groups, users.begin_is_lost())?,
             groups,
             comparisons,
             crossed_users: users.crossed(),
             alpha: plan.alpha,
             effect: plan.effect,
+            incomplete: users.begin_is_lost(),
         })
     }
 }
@@ -188,7 +204,7 @@ impl Looks {
         Some(rule)
     }
 
-    fn sizes(&mut self, plan: &Plan, groups: &[GroupReport]) -> Result<Mismatched, Error> {
+    fn sizes(&mut self, plan: &Plan, groups: &[GroupReport], is_incomplete: bool) -> Result<Mismatched, Error> {
         let sized = plan.groups.iter().zip(groups);
         // A group of nobody has nobody to be missing.
         let sized: Vec<Group> = sized
@@ -197,6 +213,7 @@ impl Looks {
             .collect();
         let p_value = match sized.len() {
             0 | 1 => 1.0,
+            _ if is_incomplete => self.mismatch.unwrap_or(1.0),
             _ => mismatch::sequential(&sized, self.mismatch.unwrap_or(1.0))?.p_value,
         };
         self.mismatch = Some(p_value);
@@ -205,9 +222,9 @@ impl Looks {
 }
 
 impl GroupReport {
-    fn new(plan: &Plan, users: &Users, group: usize) -> Self {
+    fn new(plan: &Plan, users: &Users, group: usize, reported: bool) -> Self {
         let measured = METRICS.iter().filter_map(|metric| {
-            let estimate = estimate(metric, users, group).ok()?;
+            let estimate = estimate(metric, users, group, reported).ok()?;
             let measured = Measured { value: estimate.value(), standard_error: estimate.standard_error() };
             Some(((*metric).to_owned(), measured))
         });
@@ -252,8 +269,8 @@ impl Compared {
     }
 
     /// Adds what this look says, and remembers it for the next.
-    fn look(&mut self, looks: &mut Looks, comparison: &Comparison, rule: &Anytime) {
-        let of = format!("{}/{}", self.metric, self.group_id);
+    fn look(&mut self, looks: &mut Looks, comparison: &Comparison, rule: &Anytime, control: &str) {
+        let of = format!("{}/{}/{control}", self.metric, self.group_id);
         let before = looks.p_values.get(&of).copied().unwrap_or(1.0);
         match comparison.anytime(rule, before) {
             Ok(reading) => {

@@ -69,6 +69,7 @@ pub struct Users {
     crossed: u64,
     /// Whether clients tell what was seen; else what was served counts as that.
     has_impressions: bool,
+    begin_is_lost: bool,
 }
 
 /// One of them.
@@ -97,7 +98,13 @@ impl Users {
             let count = plan.groups.len();
             return Err(Error::Plan(format!("there are {count} groups, and the control is number {}", plan.control)));
         }
-        Ok(Self { by_id: HashMap::new(), groups: plan.groups.len(), crossed: 0, has_impressions: false })
+        Ok(Self {
+            by_id: HashMap::new(),
+            groups: plan.groups.len(),
+            crossed: 0,
+            has_impressions: false,
+            begin_is_lost: false,
+        })
     }
 
     /// Takes a slate of so many items, of a group. All slates come before what users did.
@@ -139,6 +146,19 @@ impl Users {
             user.has_revenue = true;
             user.revenue += revenue;
         }
+    }
+
+    /// Says that slates of its begin are kept no more.
+    pub fn lose_begin(&mut self) {
+        self.begin_is_lost = true;
+    }
+
+    pub(crate) fn begin_is_lost(&self) -> bool {
+        self.begin_is_lost
+    }
+
+    pub(crate) fn is_empty(&self) -> bool {
+        self.by_id.is_empty()
     }
 
     /// Those of a group.

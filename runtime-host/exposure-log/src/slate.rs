@@ -58,6 +58,12 @@ pub enum Cell {
 }
 
 impl Slate {
+    /// Whether it tells only what was shown for groups of experiments, and no features.
+    #[must_use]
+    pub fn is_bare(&self) -> bool {
+        !self.groups.is_empty() && self.user_features.is_empty() && self.item_features.is_empty()
+    }
+
     /// Bytes that it takes in memory, roughly.
     #[must_use]
     pub fn bytes(&self) -> usize {

@@ -90,6 +90,9 @@ impl Subject<'_> {
     /// Replays all requests.
     pub async fn certify(&self, trial: &Trial<'_>) -> Certificate {
         let mut found = Found::default();
+        if let Some(payer) = self.pays {
+            payer.wait().await;
+        }
         match self.needs().await {
             Ok(needs) => {
                 for request in trial.requests {

@@ -42,11 +42,11 @@ impl Budget {
         self.level(&mut lock(&self.state), now) > 0.0
     }
 
-    /// Takes what a call took.
+    /// Takes what a call took; no more is owed than may be saved up.
     pub fn spend(&self, took: Duration, now: Instant) {
         let mut bucket = lock(&self.state);
         self.level(&mut bucket, now);
-        bucket.level -= took.as_secs_f64();
+        bucket.level = (bucket.level - took.as_secs_f64()).max(-Self::most(self.rate));
     }
 
     fn level(&self, bucket: &mut Bucket, now: Instant) -> f64 {

@@ -11,7 +11,14 @@ use quick_cache::{DefaultHashBuilder, Lifecycle, OptionsBuilder, Weighter, sync:
 use crate::serving::Ready;
 
 /// Those whose code is in memory, as far as it was used.
-pub(crate) struct InMemory(Cache<String, Weak<Ready>, Bytes, DefaultHashBuilder, LetGo>);
+pub(crate) struct InMemory(Cache<String, Code, Bytes, DefaultHashBuilder, LetGo>);
+
+/// What is called, and what its code takes at most: that is counted also when it is gone.
+#[derive(Clone)]
+struct Code {
+    ready: Weak<Ready>,
+    bytes: u64,
+}
 
 impl InMemory {
     pub(crate) fn new(bytes: u64) -> Self {
@@ -29,9 +36,10 @@ impl InMemory {
 
     /// Says that one is called.
     pub(crate) fn called(&self, sha256: &str, ready: &Arc<Ready>) {
-        let is_it = |known: Weak<Ready>| std::ptr::eq(known.as_ptr(), Arc::as_ptr(ready));
+        let is_it = |known: Code| std::ptr::eq(known.ready.as_ptr(), Arc::as_ptr(ready));
         if !self.0.get(sha256).is_some_and(is_it) {
-            self.0.insert(sha256.to_owned(), Arc::downgrade(ready));
+            let code = Code { ready: Arc::downgrade(ready), bytes: ready.mapped.bytes().max(1) };
+            self.0.insert(sha256.to_owned(), code);
         }
     }
 
@@ -40,15 +48,21 @@ impl InMemory {
     pub(crate) fn count(&self) -> usize {
         self.0.len()
     }
+
+    /// What they take at most, together.
+    #[cfg(test)]
+    pub(crate) fn bytes(&self) -> u64 {
+        self.0.weight()
+    }
 }
 
 /// What the code takes at most.
 #[derive(Clone)]
 struct Bytes;
 
-impl Weighter<String, Weak<Ready>> for Bytes {
-    fn weight(&self, _: &String, ready: &Weak<Ready>) -> u64 {
-        ready.upgrade().map_or(1, |ready| ready.mapped.bytes().max(1))
+impl Weighter<String, Code> for Bytes {
+    fn weight(&self, _: &String, code: &Code) -> u64 {
+        code.bytes
     }
 }
 
@@ -65,10 +79,10 @@ impl Drop for Evicted {
     }
 }
 
-impl Lifecycle<String, Weak<Ready>> for LetGo {
+impl Lifecycle<String, Code> for LetGo {
     type RequestState = Evicted;
 
-    fn on_evict(&self, Evicted(evicted): &mut Evicted, _: String, ready: Weak<Ready>) {
-        evicted.extend(ready.upgrade().map(|ready| ready.mapped.clone()));
+    fn on_evict(&self, Evicted(evicted): &mut Evicted, _: String, code: Code) {
+        evicted.extend(code.ready.upgrade().map(|ready| ready.mapped.clone()));
     }
 }

@@ -76,6 +76,9 @@ impl OwnOperator {
         let declare = async |stage: &AggregateStage, store: &mut Store<Guest>| {
             stage.funnelweb_stream_aggregate().call_declare(store).await.map(Ok)
         };
+        if let Some(payer) = &pays {
+            payer.wait().await;
+        }
         let mut attempt = 1;
         let declaration = loop {
             let ran = callee.operate(took(pays.as_ref()), declare).await;

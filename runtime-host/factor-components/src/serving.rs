@@ -194,9 +194,10 @@ impl Serving {
     }
 
     async fn prepare(&self, tenant: &Tenant, version: &Version) -> Result<(), String> {
+        // Those that wait hold no file.
+        let _turn = self.preparing.acquire().await;
         let wasm = self.files.get(tenant, &version.sha256).await.map_err(|error| error.to_string())?;
         let wasm = wasm.ok_or("its file is gone: upload it again")?;
-        let _turn = self.preparing.acquire().await;
         match self.compile(&version.sha256, &wasm).await {
             Ok(_) => {}
             Err(Fault::Refused(refused)) => return Err(refused.to_string()),

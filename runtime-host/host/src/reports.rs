@@ -21,6 +21,8 @@ use crate::stores::Stores;
 const DAY_MS: f64 = 86_400_000.0;
 /// How often a document that somebody else changed meanwhile is written again.
 const ATTEMPTS: usize = 5;
+/// Experiments that an outcome lists.
+const LISTED: usize = 50;
 /// Experiments of a scenario that are looked through.
 const PAGE: u32 = limits::PAGE_DOCUMENTS;
 
@@ -38,6 +40,9 @@ struct Kept {
     /// For which it has run.
     days: f64,
     report: Value,
+    /// When the first slate of it was shown.
+    #[serde(default)]
+    first_ms: Option<u64>,
     /// [`Looks`] as text: names of groups are no names of fields.
     looks: String,
 }
@@ -49,6 +54,9 @@ struct Case {
     plan: Plan,
     users: Users,
     looks: Looks,
+    /// The first slate of it, as the last report knew it, and as there is one now.
+    known_first_ms: Option<u64>,
+    first_ms: Option<u64>,
     from_ms: u64,
     /// Up to its end, or to now.
     to_ms: u64,
@@ -87,12 +95,23 @@ impl Work for Reports {
             self.slates(&task, &places, &mut cases).await?;
             self.behaviors(&task, &mut cases).await?;
         }
-        let mut reported = Vec::with_capacity(cases.len());
+        let (mut reported, mut failed) = (Vec::new(), Vec::new());
         for case in cases {
-            reported.push(case.experiment.experiment_id.clone());
-            self.report(&task.tenant, case).await?;
+            let id = case.experiment.experiment_id.clone();
+            match self.report(&task.tenant, case, now_ms).await {
+                Ok(()) => reported.push(id),
+                Err(Failure::Permanent(reason)) => failed.push(json!({"experiment_id": id, "reason": reason})),
+                Err(failure) => return Err(failure),
+            }
         }
-        Ok(json!({ "experiments": reported }))
+        let mut outcome = json!({ "reported": reported.len() });
+        reported.truncate(LISTED);
+        outcome["experiments"] = json!(reported);
+        if !failed.is_empty() {
+            failed.truncate(LISTED);
+            outcome["failed"] = json!(failed);
+        }
+        Ok(outcome)
     }
 }
 
@@ -111,7 +130,14 @@ impl Reports {
             };
             let page = self.documents.query(tenant, Collection::Experiments, query).await?;
             for document in page.documents {
-                cases.extend(Case::new(document, now_ms)?);
+                let id = document.key.id.clone();
+                match Case::new(document, now_ms) {
+                    Ok(case) => cases.extend(case),
+                    // The others' reports do not wait for it.
+                    Err(reason) => {
+                        tracing::warn!(%tenant, experiment = %id, %reason, "an experiment is not reported on")
+                    }
+                }
             }
             match page.next {
                 Some(next) => cursor = Some(next),
@@ -139,6 +165,8 @@ impl Reports {
                     if (case.from_ms..case.to_ms).contains(&slate.shown_at_ms) {
                         let items = u32::try_from(slate.items.len()).unwrap_or(u32::MAX);
                         case.users.shown(&slate.user_id, *group, slate.shown_at_ms, items);
+                        let first_ms = case.first_ms.map_or(slate.shown_at_ms, |first| first.min(slate.shown_at_ms));
+                        case.first_ms = Some(first_ms);
                     }
                 }
             }
@@ -177,14 +205,18 @@ impl Reports {
     }
 
     /// Keeps the report with its experiment.
-    async fn report(&self, tenant: &Tenant, case: Case) -> Result<(), Failure> {
-        let Case { document, experiment, plan, users, mut looks, from_ms, to_ms } = case;
+    async fn report(&self, tenant: &Tenant, mut case: Case, now_ms: u64) -> Result<(), Failure> {
+        if case.has_lost_its_begin(now_ms) {
+            case.users.lose_begin();
+        }
+        let Case { document, experiment, plan, users, mut looks, known_first_ms, first_ms, from_ms, to_ms } = case;
         let permanent = |error: String| Failure::Permanent(format!("{}: {error}", experiment.experiment_id));
         let days = to_ms.saturating_sub(from_ms) as f64 / DAY_MS;
         let report = Report::new(&plan, &users, days, &mut looks).map_err(|error| permanent(error.to_string()))?;
         let report = serde_json::to_value(&report).map_err(|error| permanent(error.to_string()))?;
         let looks = serde_json::to_string(&looks).map_err(|error| permanent(error.to_string()))?;
-        let kept = Kept { at: time::format_ms(to_ms), days, report, looks };
+        let first_ms = [known_first_ms, first_ms].into_iter().flatten().min();
+        let kept = Kept { at: time::format_ms(to_ms), days, report, first_ms, looks };
         let kept = serde_json::to_value(&kept).map_err(|error| permanent(error.to_string()))?;
         let key = document.key.clone();
         let mut found = Some(document);
@@ -193,6 +225,12 @@ impl Reports {
             let Some(document) = found else { return Ok(()) };
             let mut body: Map<String, Value> =
                 serde_json::from_str(&document.body).map_err(|error| permanent(error.to_string()))?;
+            // One that was made anew under its id, and one that a later run has reported on.
+            let started = body.get("started_at").and_then(Value::as_str);
+            let is_later = body.get("report").and_then(|report| report["at"].as_str()) > kept["at"].as_str();
+            if started != experiment.started_at.as_deref() || is_later {
+                return Ok(());
+            }
             body.insert("report".to_owned(), kept.clone());
             let when = Precondition::Version(document.version);
             let text = Value::Object(body).to_string();
@@ -209,10 +247,15 @@ impl Reports {
 }
 
 impl Case {
+    /// Slates are kept for so long, and so many: those of its begin may be gone.
+    fn has_lost_its_begin(&self, now_ms: u64) -> bool {
+        let is_gone = self.known_first_ms.is_some_and(|known| self.first_ms.is_none_or(|first| first > known));
+        is_gone || self.from_ms + limits::EXPOSURE_LOG_MS < now_ms
+    }
+
     /// None of a draft, and of one whose last report was of all of it.
-    fn new(document: Document, now_ms: u64) -> Result<Option<Self>, Failure> {
-        let Key { id, .. } = &document.key;
-        let unreadable = |error: serde_json::Error| Failure::Permanent(format!("the experiment `{id}`: {error}"));
+    fn new(document: Document, now_ms: u64) -> Result<Option<Self>, String> {
+        let unreadable = |error: serde_json::Error| error.to_string();
         let experiment: Experiment = serde_json::from_str(&document.body).map_err(unreadable)?;
         let ms = |text: &Option<String>| text.as_deref().and_then(time::parse_ms);
         let Some(started_ms) = ms(&experiment.started_at).filter(|_| experiment.status != Status::Draft) else {
@@ -234,11 +277,13 @@ impl Case {
             groups: groups.collect(),
             ..Plan::default()
         };
-        let users = Users::new(&plan).map_err(|error| Failure::Permanent(format!("the experiment `{id}`: {error}")))?;
+        let users = Users::new(&plan).map_err(|error| error.to_string())?;
         let from_ms = started_ms.max(ms(&experiment.start_time).unwrap_or_default());
         Ok(Some(Self {
             plan,
             users,
+            known_first_ms: kept.as_ref().and_then(|kept| kept.first_ms),
+            first_ms: None,
             looks: kept.and_then(|kept| serde_json::from_str(&kept.looks).ok()).unwrap_or_default(),
             from_ms,
             to_ms: ends_ms.unwrap_or(now_ms).min(now_ms),

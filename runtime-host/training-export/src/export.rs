@@ -122,6 +122,11 @@ async fn read_slates(
 impl Shown {
     fn add(&mut self, slate: &Slate, options: &Options, report: &mut Report) {
         let (request, at_ms, items) = (id::handle(&slate.request_id), slate.shown_at_ms, slate.items.len() as u64);
+        if slate.is_bare() {
+            // There is nothing to learn from, but what was done with it is of no slate before.
+            self.exposures.extend(exposures(slate, request).filter(|_| !slate.user_id.is_empty()));
+            return;
+        }
         report.slates += 1;
         report.items += items;
         if slate.user_id.is_empty() {

@@ -325,6 +325,22 @@ async fn what_was_done_with_one_slate_is_no_label_of_another() {
 }
 
 #[tokio::test]
+async fn of_slates_without_features_nothing_is_learned() {
+    let world = World::new();
+    let at = NOW_MS - 3 * HOUR_MS;
+    world.shown(slate("first", "ann", at, &["a"])).await;
+    let bare = slate("second", "ann", at + 1000, &["a"]);
+    let items = vec![Shown { item_id: "a".to_owned(), cells: Vec::new() }];
+    let groups = vec!["exp:control".to_owned()];
+    world.shown(Slate { user_features: vec![], user: vec![], item_features: vec![], items, groups, ..bare }).await;
+    // It is of the second, which is not in the file.
+    world.done("ann", "a", "click", at + 2000).await;
+    world.until_now().await;
+    let (report, rows) = world.export(|_| {}).await;
+    assert_eq!((report.slates, rows.len(), rows[0].3), (1, 1, 0.0), "{rows:?}");
+}
+
+#[tokio::test]
 async fn what_is_left_out_is_told() {
     let world = World::new();
     world.shown(slate("r0", "ann", THEN_MS - 1, &["tea"])).await;

@@ -14,6 +14,8 @@ use crate::{
 /// one.
 const RATIO_TOLERANCE: f64 = 1e-3;
 
+/// One user in a million.
+const LEAST_RATIO: f64 = 1e-6;
 /// Parts of a config that are not a request's: who is in a group, what is learned from
 /// everybody, and work in the background.
 const OF_NO_GROUP: [&str; 3] = ["behaviors", "experiments", "jobs"];
@@ -71,8 +73,17 @@ impl Experiment {
             if !known.insert(group_id) {
                 return Err(field(&path("group_id"), format!("`{group_id}` is there twice")));
             }
-            if !(0.0..=1.0).contains(traffic_ratio) {
-                return Err(field(&path("traffic_ratio"), format!("must be 0 to 1, got {traffic_ratio}")));
+            if group_id.contains(':') {
+                return Err(field(
+                    &path("group_id"),
+                    "may hold no colon, which is behind the experiment's id in labels",
+                ));
+            }
+            if *traffic_ratio != 0.0 && !(LEAST_RATIO..=1.0).contains(traffic_ratio) {
+                return Err(field(
+                    &path("traffic_ratio"),
+                    format!("must be 0, or {LEAST_RATIO} to 1, got {traffic_ratio}"),
+                ));
             }
             let bytes = serde_json::to_vec(config).map_or(usize::MAX, |json| json.len());
             if bytes > limits::EXPERIMENT_OVERLAY_BYTES {

@@ -301,7 +301,10 @@ fn every_fault_names_its_field() {
     assert_eq!(refused("/traffic", json!(1.01)), "traffic");
     assert_eq!(refused("/trafic", json!(1)), "trafic");
     assert_eq!(refused("/groups", json!([])), "groups");
-    assert_eq!(refused("/groups/0/traffic_ratio", json!(-0.1)), "groups[0].traffic_ratio");
+    for ratio in [-0.1, 1e-7, 1.1] {
+        assert_eq!(refused("/groups/0/traffic_ratio", json!(ratio)), "groups[0].traffic_ratio");
+    }
+    assert_eq!(refused("/groups/0/group_id", json!("a:b")), "groups[0].group_id");
     assert_eq!(refused("/groups/1/group_id", json!("control")), "groups[1].group_id");
     for name in ["experiments", "jobs", "behaviors"] {
         assert_eq!(refused("/groups/1/config", json!({name: {}})), format!("groups[1].config.{name}"));

@@ -182,6 +182,49 @@ fn a_plan_that_compares_nothing_is_refused() {
 }
 
 #[test]
+fn of_what_has_lost_its_begin_nothing_is_said_of_chance() {
+    let plan = plan(&[0.5, 0.5]);
+    let (mut simulated, mut looks) = (Simulated::new(&plan, &[0.1, 0.2], 5), Looks::default());
+    simulated.day(2000);
+    let whole = Report::new(&plan, &simulated.users, 1.0, &mut looks).unwrap();
+    assert!(!whole.incomplete && ctr(&whole).is_significant);
+    let before = looks.clone();
+    simulated.users.lose_begin();
+    let report = Report::new(&plan, &simulated.users, 2.0, &mut looks).unwrap();
+    let of_ctr = ctr(&report);
+    assert!(report.incomplete && of_ctr.difference > 0.0);
+    assert_eq!((of_ctr.p_value, of_ctr.interval, of_ctr.days_left), (None, None, None));
+    assert_eq!(looks, before);
+}
+
+#[test]
+fn another_control_begins_anew_and_ctr_stays_of_what_it_was() {
+    let first = plan(&[0.3, 0.4, 0.3]);
+    let mut users = Users::new(&first).unwrap();
+    let mut random = Random::seed_from_u64(9);
+    for user in 0..6000_u32 {
+        let (name, group) = (format!("u{user}"), user as usize % 3);
+        users.shown(&name, group, 0, 10);
+        // The last two are equal, and twice the first.
+        let rate = if group == 0 { 0.1 } else { 0.2 };
+        (0..10).filter(|_| uniform(&mut random) < rate).for_each(|_| users.did(&name, 1, &Act::click()));
+    }
+    let mut looks = Looks::default();
+    let of = |report: &Report, group: &str| {
+        let of = |of: &&Compared| of.metric == "ctr" && of.group_id == group;
+        report.comparisons.iter().find(of).unwrap().clone()
+    };
+    let report = Report::new(&first, &users, 1.0, &mut looks).unwrap();
+    assert!(of(&report, "g2").is_significant);
+    let other = Plan { control: 1, ..first };
+    assert!(!of(&Report::new(&other, &users, 1.0, &mut looks).unwrap(), "g2").is_significant);
+    // One client in thousands begins to report what is seen.
+    users.did("u1", 2, &Act { action_type: "impression", watch_s: None, revenue: None });
+    let later = Report::new(&other, &users, 2.0, &mut looks).unwrap();
+    assert_eq!(later.groups[1].metrics["ctr"], report.groups[1].metrics["ctr"]);
+}
+
+#[test]
 fn several_groups_are_each_compared_with_the_control() {
     let plan = Plan { control: 1, ..plan(&[0.3, 0.4, 0.3]) };
     let mut users = Users::new(&plan).unwrap();

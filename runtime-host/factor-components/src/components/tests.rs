@@ -263,6 +263,19 @@ async fn so_much_code_is_in_memory() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn code_of_what_is_ready_again_counts_once() {
+    let setup = Setup::new();
+    let name = setup.with("plain-rerank").await;
+    let serving = &setup.components.serving;
+    let bytes = setup.pick(&name).await.ready.mapped.bytes();
+    for _ in 0..5 {
+        serving.let_go(Duration::ZERO);
+        setup.pick(&name).await;
+        assert_eq!((serving.in_memory.bytes(), serving.in_memory.count()), (bytes, 1));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn compiled_ones_take_so_much_of_the_disk() {
     let setup = Setup::new();
     let folder = setup.folder.path().join("components");
