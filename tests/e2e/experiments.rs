@@ -346,7 +346,7 @@ fn a_report_tells_what_came_of_the_groups() {
     let run = fixtures::job(&client, "experiments", &json!({}));
     assert_eq!(
         (&run["state"], &run["outcome"]),
-        (&json!("succeeded"), &json!({"experiments": ["exp"], "reported": 1})),
+        (&json!("succeeded"), &json!({"experiments": ["exp"], "failed": [], "reported": 1})),
         "{run}"
     );
     let report = client.get(&path).expect(200).json();

@@ -9,7 +9,7 @@ use funnelweb_core::{
 };
 use funnelweb_experiment_report::{Act, GroupPlan, Looks, Plan, Report, Users};
 use funnelweb_exposure_log::store::ExposureLog;
-use funnelweb_factor_documents::store::{Collection, Document, Documents, Key, Precondition, Query, Sort, WriteError};
+use funnelweb_factor_documents::store::{Collection, Document, Documents, Precondition, Query, Sort, WriteError};
 use funnelweb_factor_events::{effects::Details, store::Events};
 use funnelweb_jobs::work::{Failure, ParamError, Task, Work};
 use funnelweb_tenant_store::Tenant;
@@ -104,14 +104,10 @@ impl Work for Reports {
                 Err(failure) => return Err(failure),
             }
         }
-        let mut outcome = json!({ "reported": reported.len() });
+        let count = reported.len();
         reported.truncate(LISTED);
-        outcome["experiments"] = json!(reported);
-        if !failed.is_empty() {
-            failed.truncate(LISTED);
-            outcome["failed"] = json!(failed);
-        }
-        Ok(outcome)
+        failed.truncate(LISTED);
+        Ok(json!({ "reported": count, "experiments": reported, "failed": failed }))
     }
 }
 
@@ -217,6 +213,7 @@ impl Reports {
         let looks = serde_json::to_string(&looks).map_err(|error| permanent(error.to_string()))?;
         let first_ms = [known_first_ms, first_ms].into_iter().flatten().min();
         let kept = Kept { at: time::format_ms(to_ms), days, report, first_ms, looks };
+        let at = kept.at.clone();
         let kept = serde_json::to_value(&kept).map_err(|error| permanent(error.to_string()))?;
         let key = document.key.clone();
         let mut found = Some(document);
@@ -227,7 +224,8 @@ impl Reports {
                 serde_json::from_str(&document.body).map_err(|error| permanent(error.to_string()))?;
             // One that was made anew under its id, and one that a later run has reported on.
             let started = body.get("started_at").and_then(Value::as_str);
-            let is_later = body.get("report").and_then(|report| report["at"].as_str()) > kept["at"].as_str();
+            let reported = body.get("report").and_then(|report| report.get("at")?.as_str());
+            let is_later = reported.is_some_and(|reported| reported > at.as_str());
             if started != experiment.started_at.as_deref() || is_later {
                 return Ok(());
             }

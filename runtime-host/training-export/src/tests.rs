@@ -327,7 +327,7 @@ async fn what_was_done_with_one_slate_is_no_label_of_another() {
 #[tokio::test]
 async fn of_slates_without_features_nothing_is_learned() {
     let world = World::new();
-    let at = NOW_MS - 3 * HOUR_MS;
+    let at = THEN_MS;
     world.shown(slate("first", "ann", at, &["a"])).await;
     let bare = slate("second", "ann", at + 1000, &["a"]);
     let items = vec![Shown { item_id: "a".to_owned(), cells: Vec::new() }];
