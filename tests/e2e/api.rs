@@ -545,7 +545,7 @@ fn the_api_describes_itself() {
     assert_eq!(document["openapi"], "3.1.0");
     for (path, item) in document["paths"].as_object().unwrap() {
         // Every path that is described is served.
-        let names = ["{scenario_id}", "{item_id}", "{user_id}", "{run_id}", "{name}", "{version}"];
+        let names = ["{scenario_id}", "{item_id}", "{user_id}", "{run_id}", "{name}", "{version}", "{experiment_id}"];
         let path = names.iter().fold(path.clone(), |path, name| path.replace(name, "none"));
         assert!(!path.contains('{'), "{path}");
         let method = item.as_object().unwrap().keys().find(|key| *key != "parameters").unwrap().to_uppercase();

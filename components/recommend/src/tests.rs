@@ -234,6 +234,7 @@ fn whom_no_id_tells_apart_a_device_or_a_session_does() {
         assert_eq!(group(json!({"device_id": unit})), expected);
         assert_eq!(group(json!({"device": {"id": unit}, "session_id": "other"})), expected);
         assert_eq!(group(json!({"session_id": unit})), expected);
+        assert_eq!(group(json!({"device_id": "", "session_id": unit})), expected);
     }
 }
 

@@ -118,9 +118,12 @@ pub fn with_experiments(config: &Value, experiments: &[Running], ask: &dyn Ask) 
         groups.filter(|(_, group)| !group.config.is_empty()).map(|(at, group)| (at, group.config.clone())).collect()
     };
     let all: Vec<_> = experiments.iter().map(changing).collect();
+    // First those that are wrong alone.
+    for (at, groups) in all.iter().enumerate() {
+        groups.iter().try_for_each(|(group, overlay)| check(vec![(at, *group)], &[overlay]))?;
+    }
     for (at, (one, groups)) in experiments.iter().zip(&all).enumerate() {
         for (group, overlay) in groups {
-            check(vec![(at, *group)], &[overlay])?;
             // Of those of one layer a request is in one.
             for (beside, (other, others)) in experiments.iter().zip(&all).enumerate().skip(at + 1) {
                 for (of_other, over) in others.iter().filter(|_| other.layer != one.layer) {
@@ -339,8 +342,8 @@ mod tests {
         let rule = running("two", "reranking", json!({"rerank": {"rules": [{"name": "diversity"}]}}));
         let asked = Asked::default();
         with_experiments(&base, &[ranker.clone(), rule], &asked).unwrap();
-        // Each once: the first alone, both, the second.
-        assert_eq!(*asked.0.borrow(), ["latest {}", "deepfm {}", "diversity {}", "linear {}"]);
+        // Each once: the first alone, the second, both.
+        assert_eq!(*asked.0.borrow(), ["latest {}", "deepfm {}", "linear {}", "diversity {}"]);
         // Each of these breaks no rule alone.
         let score = running("one", "ranking", json!({"recall": {"merge": {"method": "score"}}}));
         let k = running("two", "reranking", json!({"recall": {"merge": {"k": 7}}}));
