@@ -200,13 +200,17 @@ mod tests {
         let server = launch(&folder, script).unwrap();
         assert_eq!(server.url(), "http://127.0.0.1:7");
         let pids = ["child", "own"].map(|name| fs::read_to_string(folder.join(name)).unwrap());
-        assert!(pids.iter().all(|pid| runs(pid)));
+        let comes_true = |holds: &dyn Fn() -> bool| {
+            let begin = Instant::now();
+            while !holds() {
+                assert!(begin.elapsed() < Duration::from_secs(10), "{pids:?}");
+                thread::sleep(Duration::from_millis(5));
+            }
+        };
+        // While it becomes another program a process has no command.
+        comes_true(&|| pids.iter().all(|pid| runs(pid)));
         drop(server);
-        let begin = Instant::now();
-        while pids.iter().any(|pid| runs(pid)) {
-            assert!(begin.elapsed() < Duration::from_secs(10), "{pids:?}");
-            thread::sleep(Duration::from_millis(5));
-        }
+        comes_true(&|| !pids.iter().any(|pid| runs(pid)));
         fs::remove_dir_all(folder).unwrap();
     }
 
