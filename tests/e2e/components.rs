@@ -304,12 +304,12 @@ fn it_sees_of_the_user_what_the_scenario_lets_it_see() {
     };
     assert_eq!(ask("somebody"), json!([]));
     // Whose requests it is certified with: too few were recorded, so those of the demo.
-    const CERTIFIED: &str = "user_01";
+    let certified = "user_01";
     // What the scenario was written with asked for nothing; the version after it does.
     push(&client, &funnelweb_corpus::seer("spread", "2")).expect(201);
     let certificate = certify(&client, "spread/versions/2");
     assert_eq!(certificate["passed"], false, "{certificate}");
-    assert!(!certificate.to_string().contains(CERTIFIED), "{certificate}");
+    assert!(!certificate.to_string().contains(certified), "{certificate}");
     let activate = client.post("/api/v1/components/spread/versions/2/activate", &json!({"override": true}));
     activate.header("x-operator-token", TOKEN).expect(200);
     let said = ask("somebody-else");
@@ -326,7 +326,7 @@ fn it_sees_of_the_user_what_the_scenario_lets_it_see() {
     );
     assert_eq!(ask("somebody-else")[0]["reason"], "somebody-else");
     let certificate = certify(&client, "spread/versions/2").to_string();
-    assert!(certificate.contains(CERTIFIED), "now it may see who it is: {certificate}");
+    assert!(certificate.contains(certified), "now it may see who it is: {certificate}");
 
     let curious = upload_of("recall_content", &json!({"name": "curious", "version": "1", "world": "recall"}));
     // It imports documents.
