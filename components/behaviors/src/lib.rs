@@ -10,8 +10,6 @@ mod history;
 mod scenarios;
 mod stream;
 
-use std::time::{Duration, SystemTime};
-
 use funnelweb_core::{
     error::{ApiError, Code},
     limits,
@@ -48,7 +46,7 @@ async fn route(head: Head, body: Body) -> Result<Reply, ApiError> {
 /// One event, some, or a stream of them.
 async fn add(head: &Head, mut body: Body) -> Result<Reply, ApiError> {
     head.query(&[])?;
-    let sender = Sender { request_id: &head.request_id, user_id: head.user()?, now_ms: now_ms() };
+    let sender = Sender { request_id: &head.request_id, user_id: head.user()?, now_ms: web::now_ms() };
     if head.media(&[Media::Json, Media::Ndjson])? == Media::Ndjson {
         let mut stream = Stream::new(sender, Host);
         while let Some(chunk) = body.chunk(limits::IMPORT_BODY_BYTES).await.map_err(|error| stream.so_far(error))? {
@@ -85,11 +83,6 @@ fn many(text: &[u8], sender: Sender<'_>, stores: impl Stores) -> Result<Counts, 
         event.and_then(|event| batch.add(event)).map_err(|error| json::within(&format!("[{at}]"), error))?;
     }
     batch.flush()
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
 
 /// The capabilities of the host.

@@ -4,8 +4,6 @@
 
 mod profile;
 
-use std::time::{Duration, SystemTime};
-
 use funnelweb_core::{
     error::{ApiError, Code},
     limits,
@@ -57,7 +55,7 @@ async fn put(head: &Head, key: &Key, body: Body) -> Result<Reply, ApiError> {
     head.query(&[])?;
     let when = version::precondition(head)?;
     let text = body.json(head, limits::DOCUMENT_BYTES).await?;
-    let profile = profile::read(&text, &key.scenario_id, &key.id, now_ms())?;
+    let profile = profile::read(&text, &key.scenario_id, &key.id, web::now_ms())?;
     store::scenario(&key.scenario_id)?;
     let created = store::put(Collection::UserProfiles, key, &profile, when)?;
     let document = documents::get(Collection::UserProfiles, key)?.ok_or_else(|| missing(key))?;
@@ -85,9 +83,4 @@ fn forget(head: &Head, user_id: &str) -> Result<Reply, ApiError> {
 fn missing(key: &Key) -> ApiError {
     let message = format!("the user `{}` has no profile in `{}`", key.id, key.scenario_id);
     ApiError::field(Code::ProfileNotFound, "user_id", message)
-}
-
-fn now_ms() -> u64 {
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or(Duration::ZERO);
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }

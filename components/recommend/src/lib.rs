@@ -70,14 +70,9 @@ async fn route(head: Head, body: Body) -> Result<Reply, ApiError> {
 
 fn call<'a>(head: &'a Head, user_id: &'a str, explain: bool) -> funnel::Call<'a> {
     let seed = id::handle(&head.request_id);
-    funnel::Call { request_id: &head.request_id, user_id, explain, now_ms: now_ms(), seed }
+    funnel::Call { request_id: &head.request_id, user_id, explain, now_ms: web::now_ms(), seed }
 }
 
 fn answer(response: &Response) -> Result<Reply, ApiError> {
     Reply::json(StatusCode::OK, response)
-}
-
-fn now_ms() -> u64 {
-    let now = std::time::SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default();
-    u64::try_from(now.as_millis()).unwrap_or(u64::MAX)
 }
