@@ -8,12 +8,12 @@ use std::{
 
 use bytes::Bytes;
 use funnelweb_admission::{Compiler, Refused, Rule, World, check_size};
-use funnelweb_bindings::{Recorded, dispatch::Allowance, parts::allowed, types::Personal};
+use funnelweb_bindings::{Recorded, dispatch::Allowance, parts::allowed};
 use funnelweb_core::{
     limits,
-    scenario::{Components as Shown, Scenario, UserPart},
+    scenario::{Components as Shown, Scenario},
 };
-use funnelweb_engine::{ComponentCache, Engines};
+use funnelweb_engine::{ComponentCache, Engines, sha256};
 use funnelweb_factor_documents::store::{
     Collection, ColumnSpec, InsertOutcome, Key, NewDocument, Precondition, WriteError,
 };
@@ -28,9 +28,9 @@ use crate::{
     catalogue::{Sources, Stored},
     certificate::{Certificate, Source},
     certify::{Subject, Trial},
-    files::{ComponentFiles, digest},
+    files::ComponentFiles,
     pick::{Missing, OfTenant, Payer, Picked, Who},
-    record::{Canary, Head, Version, columns},
+    record::{Canary, Head, Version, columns, personal},
     sandbox::Sandbox,
     serving::{Ready, Serving},
     share,
@@ -179,7 +179,7 @@ impl Components {
     /// The first rule that it breaks.
     pub async fn add(&self, tenant: &Tenant, wasm: Bytes) -> Result<Version, Refusal> {
         check_size(wasm.len(), self.settings.upload_bytes)?;
-        let sha256 = digest(&wasm);
+        let sha256 = sha256(&wasm);
         let admitted = self.serving.admit(&sha256, &wasm).await?;
         let version = Version::new(admitted, sha256, wasm.len() as u64);
         let fits = match self.serving.compiled(&version) {
@@ -821,15 +821,7 @@ fn check_room(heads: &[Head], versions: &[Version], new: &Version) -> Result<(),
 
 /// What a scenario lets components see.
 fn allowance(components: &Shown) -> Allowance {
-    let part = |part: &UserPart| match part {
-        UserPart::Id => Personal::ID,
-        UserPart::Attributes => Personal::ATTRIBUTES,
-        UserPart::Preferences => Personal::PREFERENCES,
-        UserPart::Recent => Personal::RECENT,
-        UserPart::Context => Personal::SITUATION,
-    };
-    let personal = components.user.iter().map(part).fold(Personal::empty(), |all, part| all | part);
-    Allowance { personal, fields: components.fields.clone() }
+    Allowance { personal: personal(&components.user), fields: components.fields.clone() }
 }
 
 /// The params that a scenario gives a component.

@@ -6,7 +6,6 @@ use bytes::Bytes;
 use funnelweb_blob_store::store::{Blobs, Error, StoreError, Tenant};
 use funnelweb_core::limits;
 use funnelweb_factor_documents::store::{Collection, Documents, Key, Query};
-use sha2::{Digest, Sha256};
 use tokio::sync::{Mutex, MutexGuard};
 
 use crate::record::{Head, Record, Version};
@@ -23,11 +22,6 @@ pub struct ComponentFiles {
     /// Held while a file has no document yet, and while those without one are deleted. Of
     /// what other processes do, the age of files says enough.
     changing: Mutex<()>,
-}
-
-/// The digest that names a file, in hex.
-pub(crate) fn digest(wasm: &[u8]) -> String {
-    Sha256::digest(wasm).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl ComponentFiles {

@@ -1,5 +1,6 @@
 use std::fs;
 
+use funnelweb_bindings::types::Personal;
 use funnelweb_blob_store::FileBlobs;
 use funnelweb_factor_documents::SqliteDocuments;
 use funnelweb_factor_events::SqliteEvents;
@@ -65,7 +66,7 @@ impl Setup {
         let found = funnelweb_corpus::cases().into_iter().find(|of| of.name == case).unwrap();
         let (wasm, is_operator) = (found.upload, found.world == funnelweb_corpus::World::Aggregate);
         let world = if is_operator { World::Aggregate } else { World::Rerank };
-        let sha256 = digest(&wasm);
+        let sha256 = sha256(&wasm);
         let code = self.engines.tenants().precompile_component(&wasm).unwrap();
         let file = self.components.serving.file(&sha256);
         fs::write(file, code).unwrap();
