@@ -76,6 +76,26 @@ fn certify(client: &Client, path: &str) -> Value {
     client.post(&format!("/api/v1/components/{path}/certify"), &body).expect(200).json()["certificate"].clone()
 }
 
+/// Uploads a stage of the product's own as a rule, and has it certified.
+pub fn add(client: &Client, name: &str, version: &str, stage: &str) {
+    let column = |name: &str, kind: &str| json!({"name": name, "type": kind});
+    let columns = [
+        column("category", "categorical"),
+        column("tags", "multi_categorical"),
+        column("embedding", "embedding"),
+        column("created_at", "timestamp"),
+    ];
+    let manifest = json!({"name": name, "version": version, "world": "rerank", "reads": {"columns": columns}});
+    push(client, &upload_of(stage, &manifest)).expect(201);
+    let certificate = certify(client, &format!("{name}/versions/{version}"));
+    assert_eq!(certificate["passed"], true, "{certificate}");
+}
+
+/// Has a version run that was certified.
+pub fn activate(client: &Client, name: &str, version: &str) {
+    post(client, &format!("{name}/versions/{version}/activate")).expect(200);
+}
+
 fn with_rule<'a>(client: &'a Client, name: &str) -> Call<'a> {
     let rule = json!({"name": name, "params": {}});
     client.put("/api/v1/scenarios/feed", &scenario(|config| config["rerank"]["rules"] = json!([rule])))

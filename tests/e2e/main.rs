@@ -30,6 +30,7 @@ mod precompute;
 mod ranking;
 mod related;
 mod remote;
+mod replay;
 mod streams;
 mod sync;
 mod truth;

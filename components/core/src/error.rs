@@ -37,6 +37,8 @@ pub enum Code {
     ComponentNotFound,
     /// The experiment does not exist.
     ExperimentNotFound,
+    /// Nothing is recorded of the request.
+    RecordingNotFound,
     /// The route exists, not with this method.
     MethodNotAllowed,
     /// The document exists already.
@@ -92,7 +94,7 @@ pub enum Code {
 
 impl Code {
     /// Every code with its HTTP status and its meaning, for the documentation.
-    pub const TABLE: [(Self, u16, &'static str); 40] = [
+    pub const TABLE: [(Self, u16, &'static str); 41] = [
         (Self::MissingHeader, 400, "a gateway header is absent"),
         (Self::InvalidHeader, 400, "a gateway header is malformed"),
         (Self::InvalidJson, 400, "the body is not JSON; the message gives line and column"),
@@ -108,6 +110,7 @@ impl Code {
         (Self::ModelNotFound, 404, "the model, or this version of it, does not exist"),
         (Self::ComponentNotFound, 404, "the component, or this version of it, does not exist"),
         (Self::ExperimentNotFound, 404, "the experiment does not exist"),
+        (Self::RecordingNotFound, 404, "nothing is recorded of the request, or not any more"),
         (Self::MethodNotAllowed, 405, "the route exists, not with this method"),
         (Self::AlreadyExists, 409, "a document with this id exists"),
         (Self::VersionConflict, 412, "the document is not at the version that If-Match names"),

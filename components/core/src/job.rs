@@ -18,17 +18,20 @@ pub enum Kind {
     Sync,
     /// Reports of experiments.
     Experiments,
+    /// Recorded requests, run again.
+    Replay,
 }
 
 impl Kind {
     /// Every kind and its name.
-    pub const NAMES: [(&'static str, Self); 6] = [
+    pub const NAMES: [(&'static str, Self); 7] = [
         ("similarity", Self::Similarity),
         ("embeddings", Self::Embeddings),
         ("precompute", Self::Precompute),
         ("profiles", Self::Profiles),
         ("sync", Self::Sync),
         ("experiments", Self::Experiments),
+        ("replay", Self::Replay),
     ];
 
     /// Its name.

@@ -368,6 +368,37 @@ pub const RECORDED_REQUEST_BYTES: usize = 1024 * 1024;
 /// scenarios go.
 pub const RECORDED_BYTES: u64 = 64 * 1024 * 1024;
 
+// --- requests that are kept ---
+
+/// Recordings of a tenant that are kept, the newest.
+pub const RECORDINGS: u64 = 5000;
+/// Bytes of one, compressed.
+pub const RECORDING_BYTES: usize = 2 * 1024 * 1024;
+/// Recordings that wait to be written, over all tenants; beyond that requests are not recorded.
+pub const RECORDINGS_WAITING: usize = 128;
+/// Requests of a tenant that are recorded within a second because they failed, or a stage of them
+/// did.
+pub const RECORDED_FAILURES_A_SECOND: u32 = 10;
+/// Calls of capabilities that one component makes in a request; with more it is not recorded.
+pub const RECORDED_CALLS: usize = 1024;
+/// Events of a user that are looked through for clicks of a slate.
+pub const REPLAY_EVENTS: usize = 10_000;
+/// Seconds for which a recording is kept, unless the scenario says otherwise.
+pub const RECORDING_TTL_S: u32 = 24 * 3600;
+/// Hours that a scenario may say at most.
+pub const RECORDING_TTL_HOURS: f32 = 30.0 * 24.0;
+/// Recordings that one run of the job `replay` runs again.
+pub const REPLAYED: usize = 5000;
+/// Differences that a request that is run again tells.
+pub const REPLAY_DIFFERENCES: usize = 50;
+/// Requests that wait for a config to be tried on them, over all tenants; beyond that it is
+/// not tried.
+pub const SHADOWS_WAITING: usize = 64;
+/// Requests after which what came of it is forgotten, and counted anew.
+pub const SHADOW_REQUESTS: u64 = 10_000;
+/// Scenarios of which it is remembered what came of that.
+pub const SHADOWS: usize = 4096;
+
 // --- streams ---
 
 /// Events that an operator takes in one step.

@@ -7,6 +7,7 @@ mod exploration;
 mod features;
 mod merge;
 mod offline;
+mod recording;
 
 use std::collections::BTreeMap;
 
@@ -27,6 +28,7 @@ pub use exploration::{Exploration, ExploringUsers};
 pub use features::{Feature, FeatureKind, Features};
 pub use merge::{Merge, MergeMethod, Normalization};
 pub use offline::Offline;
+pub use recording::{Recording, Shadow};
 
 /// A scenario as a client writes it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -99,6 +101,12 @@ pub struct Config {
     /// Who is in experiments at all.
     #[serde(default)]
     pub experiments: experiment::Settings,
+    /// Which requests are kept, to be looked at and run again.
+    #[serde(default)]
+    pub recording: Recording,
+    /// A config that is tried on requests after they were answered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shadow: Option<Shadow>,
 }
 
 /// What components of the tenant's own are given of a request, of what they ask for.
@@ -329,6 +337,9 @@ pub struct Jobs {
     /// [`Kind::Experiments`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub experiments: Option<Job>,
+    /// [`Kind::Replay`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub replay: Option<Job>,
 }
 
 /// One job of a scenario.
@@ -355,6 +366,7 @@ impl Jobs {
             Kind::Profiles => self.profiles.as_ref(),
             Kind::Sync => self.sync.as_ref(),
             Kind::Experiments => self.experiments.as_ref(),
+            Kind::Replay => self.replay.as_ref(),
         }
     }
 

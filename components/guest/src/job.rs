@@ -13,6 +13,7 @@ impl From<Kind> for wit::Kind {
             Kind::Profiles => Self::Profiles,
             Kind::Sync => Self::Sync,
             Kind::Experiments => Self::Experiments,
+            Kind::Replay => Self::Replay,
         }
     }
 }
@@ -26,6 +27,7 @@ impl From<wit::Kind> for Kind {
             wit::Kind::Profiles => Self::Profiles,
             wit::Kind::Sync => Self::Sync,
             wit::Kind::Experiments => Self::Experiments,
+            wit::Kind::Replay => Self::Replay,
         }
     }
 }

@@ -31,7 +31,7 @@ pub mod seeds;
 pub mod table;
 
 pub use bindings::endpoint::funnelweb::{
-    capabilities::{components, documents, errors, events, jobs, learned, live, models, vectors},
+    capabilities::{components, documents, errors, events, jobs, learned, live, models, recordings, vectors},
     pipeline::{dispatch, types},
 };
 

@@ -6,9 +6,9 @@ use funnelweb_core::{
     error::Code,
     job::{Kind, State},
     limits,
-    scenario::Scenario,
+    scenario::{Scenario, Shadow},
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::*;
 
@@ -187,10 +187,14 @@ fn the_routes_are_those_of_the_components() {
         "get /api/v1/profiles/{scenario_id}/{user_id}/similar-users/items",
         "post /api/v1/recommend",
         "post /api/v1/recommend/session",
+        "get /api/v1/recordings",
+        "get /api/v1/recordings/{request_id}",
+        "post /api/v1/recordings/{request_id}/replay",
         "get /api/v1/scenarios",
         "post /api/v1/scenarios",
         "delete /api/v1/scenarios/{scenario_id}",
         "get /api/v1/scenarios/{scenario_id}",
+        "get /api/v1/scenarios/{scenario_id}/shadow",
         "patch /api/v1/scenarios/{scenario_id}",
         "put /api/v1/scenarios/{scenario_id}",
         "delete /api/v1/users/{user_id}",
@@ -293,7 +297,9 @@ fn the_example_of_a_scenario_is_one() {
     let example = post["requestBody"]["content"]["application/json"]["example"].to_string();
     let scenario = Scenario::parse(example.as_bytes()).unwrap();
     // Every part of a config has its place in the schema.
-    let full = serde_json::to_value(&scenario.config).unwrap();
+    let mut config = scenario.config;
+    config.shadow = Some(Shadow { share: 0.1, config: Map::new() });
+    let full = serde_json::to_value(&config).unwrap();
     let described = document["components"]["schemas"]["Config"]["properties"].as_object().unwrap();
     assert_eq!(full.as_object().unwrap().keys().collect::<Vec<_>>(), described.keys().collect::<Vec<_>>());
 }

@@ -5,7 +5,7 @@ use funnelweb_core::error::ApiError;
 use funnelweb_guest::{
     dispatch::{
         self, Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Funnel, RankCall, RankOutcome,
-        RecallCall, RecallOutcome, RerankCall, RerankOutcome, Role,
+        RecallCall, RecallOutcome, Recording, RerankCall, RerankOutcome, Role,
     },
     documents::{self, Collection, Key},
     live,
@@ -51,6 +51,9 @@ pub trait Capabilities {
     /// # Errors
     /// When there is no such stage or it refuses the params.
     fn check(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError>;
+
+    /// Says whether the request is kept, and what is tried on it.
+    fn record(&self, recording: &Recording);
 
     /// The stages, for one request.
     type Stages: Stages;
@@ -115,6 +118,10 @@ impl Capabilities for Imports {
 
     fn check(&self, role: Role, stage: &str, params: &str) -> Result<Requirements, CheckError> {
         dispatch::check(role, stage, params)
+    }
+
+    fn record(&self, recording: &Recording) {
+        dispatch::record(recording);
     }
 
     type Stages = Funnel;

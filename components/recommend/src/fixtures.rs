@@ -7,7 +7,7 @@ use funnelweb_core::{error::ApiError, id};
 use funnelweb_guest::{
     dispatch::{
         Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall,
-        RecallOutcome, RerankCall, RerankOutcome, Role, StageReport, StageStatus,
+        RecallOutcome, Recording, RerankCall, RerankOutcome, Role, StageReport, StageStatus,
     },
     documents::{Collection, Key},
     types::{Candidates, Handle, RequestContext, Requirements},
@@ -22,6 +22,8 @@ pub(crate) struct Host {
     /// Who was shown what.
     pub(crate) exposures: RefCell<Vec<(Option<String>, Vec<String>)>>,
     pub(crate) logged: Logged,
+    /// What was said of recording.
+    pub(crate) recorded: RefCell<Vec<Recording>>,
     /// The context of the last request.
     pub(crate) context: Rc<RefCell<Option<RequestContext>>>,
 }
@@ -82,6 +84,10 @@ impl Capabilities for Host {
 
     fn check(&self, _: Role, _: &str, _: &str) -> Result<Requirements, CheckError> {
         Ok(Requirements::none())
+    }
+
+    fn record(&self, recording: &Recording) {
+        self.recorded.borrow_mut().push(recording.clone());
     }
 
     type Stages = Written;

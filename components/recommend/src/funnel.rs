@@ -23,6 +23,7 @@ use crate::{
     exploration,
     merge::merge,
     plan::{Chosen, Plan, Plans},
+    recording::{pass_over, record},
     session::{self, SessionRequest},
     slate::{Item, Response, remember, respond, slate},
     subject::Asking,
@@ -50,6 +51,7 @@ pub struct Call<'a> {
 pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -> Result<Response, ApiError> {
     let asked = request.check()?;
     let plans = Plans::load(host, &request.scenario_id)?;
+    record(host, call, &request.scenario_id, plans.config());
     let user = load_user(host, &request.scenario_id, call.user_id, plans.config())?;
     let chosen = plans.choose(&Asking::user(&user, &asked.context), call.now_ms);
     let plan = &chosen.plan;
@@ -74,6 +76,7 @@ pub fn recommend_to_session(
     let (request, done) = request.check(call.now_ms)?;
     let asked = request.check()?;
     let plans = Plans::load(host, &request.scenario_id)?;
+    record(host, call, &request.scenario_id, plans.config());
     let user = session::user(host, &request.scenario_id, &done, &plans.config().behaviors)?;
     let chosen = plans.choose(&Asking::session(&user, &asked.context), call.now_ms);
     let plan = &chosen.plan;
@@ -94,6 +97,7 @@ pub(crate) fn offline(
     plan: Rc<Plan>,
 ) -> Result<(Vec<Item>, Trace), ApiError> {
     let asked = request.check()?;
+    pass_over(host, &request.scenario_id);
     let chosen = Chosen { plan: Rc::clone(&plan), assigned: Vec::new(), held_out: false, fault: None };
     let user = load_user(host, &request.scenario_id, call.user_id, &plan.config)?;
     let exclude = shown_before(host, call.user_id, request, &plan.config, asked.exclude)?;

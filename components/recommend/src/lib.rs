@@ -19,6 +19,7 @@ mod fusion;
 mod merge;
 pub mod offline;
 mod plan;
+mod recording;
 mod request;
 mod session;
 mod slate;

@@ -106,6 +106,27 @@ fn a_session_is_checked_like_a_request() {
     assert_eq!(nowhere.unwrap_err().0, Code::ScenarioNotFound);
 }
 
+#[test]
+fn a_scenario_says_which_requests_are_kept() {
+    use funnelweb_guest::dispatch::Keep;
+    let said = |parts: Value| {
+        let mut config = json!({"recall": {"strategies": [{"name": "latest"}]}});
+        config.as_object_mut().unwrap().extend(parts.as_object().unwrap().clone());
+        let host = Host::default().with_scenario(&config).with_channel("latest", &["a"]);
+        recommend(&host, "ann", false);
+        let one = host.recorded.borrow()[0].clone();
+        assert_eq!((one.scenario_id.as_str(), host.recorded.borrow().len()), ("s", 1));
+        (one.keep, one.ttl_s, one.shadow)
+    };
+    let share = |share: f32, failures: bool| said(json!({"recording": {"share": share, "failures": failures}})).0;
+    assert_eq!((share(1.0, true), share(1.0, false)), (Keep::Always, Keep::Always));
+    assert_eq!((share(0.0, true), share(0.0, false)), (Keep::IfDegraded, Keep::Never));
+    assert_eq!(said(json!({"recording": {"ttl_hours": 2}})).1, 7200);
+    let tried = json!({"shadow": {"share": 1, "config": {"rank": {"model": "deepfm"}}}});
+    assert_eq!(said(tried).2.as_deref(), Some(r#"{"rank":{"model":"deepfm"}}"#));
+    assert_eq!(said(json!({"shadow": {"share": 0, "config": {}}})).2, None);
+}
+
 fn ahead(host: &Host, user_id: &str, body: &Value) -> Result<Value, (Code, Option<String>)> {
     let request = funnelweb_guest::http::json::object(body.to_string().as_bytes());
     let slate = request.and_then(|request| offline::slate(host, &call(user_id, false), request));

@@ -20,7 +20,7 @@ pub use generated::endpoint::funnelweb::pipeline::types;
 /// What components import of the stores.
 pub mod capabilities {
     pub use super::generated::endpoint::funnelweb::capabilities::{
-        components, documents, errors, events, jobs, learned, live, models, vectors,
+        components, documents, errors, events, jobs, learned, live, models, recordings, vectors,
     };
 }
 
@@ -57,7 +57,7 @@ pub struct Funnel {
     pub declared: Vec<(String, types::ColumnKind)>,
     /// What components of the tenant's own may see.
     pub allowance: dispatch::Allowance,
-    /// What is recorded of it, if it is.
+    /// What is recorded of it to certify components with, if it is.
     pub recorded: Option<Box<Recorded>>,
 }
 
@@ -129,6 +129,8 @@ mod generated {
         wasmtime::component::bindgen!({
             path: ["../../wit/pipeline", "../../wit/stream", "../../wit/tenant"],
             world: "funnelweb:tenant/recall",
+            // What a channel was given is recorded.
+            additional_derives: [serde::Serialize, serde::Deserialize],
             imports: {
                 "funnelweb:tenant/values": async | trappable,
                 default: async,

@@ -14,7 +14,9 @@ const NAMES: [(&str, Personal); 5] = [
 
 impl Serialize for Personal {
     fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
-        to.collect_seq(NAMES.iter().filter(|(_, part)| self.contains(*part)).map(|(name, _)| name))
+        // Some formats want to know how many there are.
+        let names: Vec<&str> = NAMES.iter().filter(|(_, part)| self.contains(*part)).map(|(name, _)| *name).collect();
+        names.serialize(to)
     }
 }
 

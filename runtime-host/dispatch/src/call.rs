@@ -11,6 +11,7 @@ use funnelweb_core::limits;
 use funnelweb_engine::{self as engine, bounded, deadline};
 use funnelweb_factor_components::Picked;
 use funnelweb_factor_models::{Missing, Ranker};
+use funnelweb_recording::StageTape;
 use wasmtime::Store;
 
 use crate::{
@@ -71,12 +72,14 @@ impl From<StageError> for Failure {
 impl Runner {
     /// Runs `work` on a new store and waits at most [`limits::STAGE_TIMEOUT`],
     /// the wait for one of the tenant's places included.
+    /// What it reads passes through `tape`.
     pub(crate) async fn run<R>(
         &self,
+        tape: &StageTape,
         work: impl AsyncFnOnce(&mut Store<StageState>) -> wasmtime::Result<R>,
     ) -> Result<R, Failure> {
         let timeout = limits::STAGE_TIMEOUT;
-        let mut store = Store::new(self.dispatcher.engine(), self.dispatcher.state(self.tenant.as_ref()));
+        let mut store = Store::new(self.dispatcher.engine(), self.dispatcher.state(self.tenant.as_ref(), &tape.tape()));
         store.limiter(|state| &mut state.limiter);
         store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
         deadline(&mut store, timeout);

@@ -9,6 +9,7 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::bounded;
+use funnelweb_recording::StageTape;
 use funnelweb_tenant_store::{Error as StoreError, bounded_cache};
 use quick_cache::{Weighter, sync::Cache};
 
@@ -123,7 +124,7 @@ impl Runner {
                 None => None,
                 Some(stage) => Some(
                     nobody
-                        .run(async |store| {
+                        .run(&StageTape::default(), async |store| {
                             let instance = stage.pre.instantiate_async(&mut *store).await?;
                             instance.funnelweb_pipeline_recall().call_check(&mut *store, params).await
                         })
@@ -134,7 +135,7 @@ impl Runner {
                 None => None,
                 Some(stage) => Some(
                     nobody
-                        .run(async |store| {
+                        .run(&StageTape::default(), async |store| {
                             let instance = stage.pre.instantiate_async(&mut *store).await?;
                             instance.funnelweb_pipeline_rank().call_check(&mut *store, params).await
                         })
@@ -145,7 +146,7 @@ impl Runner {
                 None => None,
                 Some(stage) => Some(
                     nobody
-                        .run(async |store| {
+                        .run(&StageTape::default(), async |store| {
                             let instance = stage.pre.instantiate_async(&mut *store).await?;
                             instance.funnelweb_pipeline_rerank().call_check(&mut *store, params).await
                         })

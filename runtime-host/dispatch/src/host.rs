@@ -6,32 +6,39 @@ use funnelweb_bindings::{
     Funnel,
     dispatch::{
         self as wit, Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Host, HostFunnel, RankCall,
-        RankOutcome, RecallCall, RecallOutcome, RerankCall, RerankOutcome, Role,
+        RankOutcome, RecallCall, RecallOutcome, Recording, RerankCall, RerankOutcome, Role,
     },
     types::{Candidates, RequestContext, Requirements},
 };
+use funnelweb_core::limits;
+use funnelweb_recording::{Journal, Keep, Role as RecordedRole, Tape};
 use funnelweb_tenant_store::Tenant;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
-use crate::{Dispatcher, runner::Runner, shown};
+use crate::{Dispatcher, runner::Runner, shown, uploads::Named};
 
 /// Requests that one instance may have stages at work for: it serves one at a
 /// time.
 const FUNNELS: usize = 16;
 
+/// What a scenario may say at most, in seconds.
+const LONGEST_S: u32 = (limits::RECORDING_TTL_HOURS * 3600.0) as u32;
+
 /// What one instance may do: run the stages for one tenant.
 pub struct DispatchCtx {
     runner: Runner,
     funnels: ResourceTable,
+    tape: Tape,
 }
 
 impl DispatchCtx {
-    /// Stages run with this tenant's data.
+    /// Stages run with this tenant's data; `journal` is that of the instance.
     #[must_use]
-    pub fn new(dispatcher: Arc<Dispatcher>, tenant: Option<Tenant>) -> Self {
+    pub fn new(dispatcher: Arc<Dispatcher>, tenant: Option<Tenant>, journal: Journal) -> Self {
         let mut funnels = ResourceTable::new();
         funnels.set_max_capacity(FUNNELS);
-        Self { runner: Runner::new(dispatcher, tenant), funnels }
+        let tape = Tape::of(&journal);
+        Self { runner: Runner::new(dispatcher, tenant, journal), funnels, tape }
     }
 }
 
@@ -50,6 +57,14 @@ pub fn add_to_linker<T: Send + 'static>(
     ctx: fn(&mut T) -> &mut DispatchCtx,
 ) -> wasmtime::Result<()> {
     wit::add_to_linker::<T, HasDispatch>(linker, ctx)
+}
+
+fn recorded(role: Role) -> RecordedRole {
+    match role {
+        Role::Recall => RecordedRole::Recall,
+        Role::Rank => RecordedRole::Rank,
+        Role::Rerank => RecordedRole::Rerank,
+    }
 }
 
 impl HostFunnel for DispatchCtx {
@@ -117,7 +132,9 @@ impl HostFunnel for DispatchCtx {
         rows: Vec<u32>,
         groups: Vec<String>,
     ) -> wasmtime::Result<()> {
-        if let Some(slate) = shown::slate(self.funnels.get(&funnel)?, request_id, item_ids, &rows, groups) {
+        if let Some(slate) = shown::slate(self.funnels.get(&funnel)?, request_id, item_ids, &rows, groups)
+            && !self.tape.is_again()
+        {
             self.runner.log(slate).await;
         }
         Ok(())
@@ -142,7 +159,24 @@ impl Host for DispatchCtx {
         stage: String,
         params: String,
     ) -> wasmtime::Result<Result<Requirements, CheckError>> {
-        Ok(self.runner.check(role, stage, params).await)
+        let cue = self.tape.cue_unless_changed("dispatch.check", &(role, &stage, &params));
+        // Of the version that will run, where it is known.
+        let session = self.runner.journal.session();
+        let ahead = session.and_then(|session| Named::parse(&stage)?.ahead(&session, recorded(role), &stage));
+        Ok(cue.play(self.runner.check(role, ahead.unwrap_or(stage), params)).await)
+    }
+
+    async fn record(&mut self, recording: Recording) -> wasmtime::Result<()> {
+        if let Some(session) = self.runner.journal.session() {
+            let keep = match recording.keep {
+                wit::Keep::Never => Keep::Never,
+                wit::Keep::IfDegraded => Keep::IfDegraded,
+                wit::Keep::Always => Keep::Always,
+            };
+            let ttl_s = recording.ttl_s.min(LONGEST_S);
+            session.keep(&recording.scenario_id, keep, ttl_s, recording.shadow);
+        }
+        Ok(())
     }
 
     async fn names(&mut self, role: Role) -> wasmtime::Result<Vec<String>> {

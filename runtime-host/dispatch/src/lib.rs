@@ -16,6 +16,7 @@ pub mod metrics;
 mod runner;
 mod shown;
 mod stages;
+mod taped;
 mod uploads;
 
 pub use funnelweb_bindings::dispatch::Role;

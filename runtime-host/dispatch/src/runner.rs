@@ -19,6 +19,7 @@ use funnelweb_core::{
 };
 use funnelweb_exposure_log::Slate;
 use funnelweb_factor_models::in_turn;
+use funnelweb_recording::{Journal, Role as RecordedRole, StageTape};
 use funnelweb_tenant_store::Tenant;
 use futures::future::join_all;
 use tokio::{sync::Semaphore, task::JoinSet};
@@ -26,7 +27,7 @@ use tokio::{sync::Semaphore, task::JoinSet};
 use crate::{
     Dispatcher,
     call::{Failure, Timer},
-    checks,
+    checks, taped,
     uploads::Named,
 };
 
@@ -40,12 +41,18 @@ pub(crate) struct Runner {
     pub(crate) tenant: Option<Tenant>,
     /// The stages that the tenant may have at work at once.
     pub(crate) share: Arc<Semaphore>,
+    /// What is noted of the request at work.
+    pub(crate) journal: Journal,
 }
 
 impl Runner {
-    pub(crate) fn new(dispatcher: Arc<Dispatcher>, tenant: Option<Tenant>) -> Self {
+    pub(crate) fn new(dispatcher: Arc<Dispatcher>, tenant: Option<Tenant>, journal: Journal) -> Self {
         let share = dispatcher.share(tenant.as_ref());
-        Self { dispatcher, tenant, share }
+        Self { dispatcher, tenant, share, journal }
+    }
+
+    fn tape(&self, role: RecordedRole, stage: &str) -> StageTape {
+        StageTape::begin(self.journal.session().as_ref(), role, stage)
     }
 
     /// Runs all channels at once; one outcome per call, in order.
@@ -64,12 +71,14 @@ impl Runner {
         let alone = calls.len() == 1;
         for (at, call) in calls.into_iter().take(limits::RECALL_STRATEGIES).enumerate() {
             let (context, exclude) = (Arc::clone(&context), exclude.clone());
+            // Begun in the order of the calls.
+            let tape = self.tape(RecordedRole::Recall, &call.stage);
             let heavy = self.dispatcher.recall(&call.stage).is_some_and(|stage| stage.effort.is_heavy());
             if heavy && !alone {
                 let (runner, allowance) = (self.clone(), allowance.clone());
-                beside.spawn(async move { (at, runner.recall_one(&context, &allowance, exclude, call).await) });
+                beside.spawn(async move { (at, runner.recall_one(&tape, &context, &allowance, exclude, call).await) });
             } else {
-                here.push(async move { (at, self.recall_one(&context, allowance, exclude, call).await) });
+                here.push(async move { (at, self.recall_one(&tape, &context, allowance, exclude, call).await) });
             }
         }
         for (at, outcome) in join_all(here).await {
@@ -89,6 +98,23 @@ impl Runner {
         call: FeaturesCall,
     ) -> (StageReport, Option<features::FeatureTable>) {
         let count = call.candidates.handles.len();
+        let tape = self.tape(RecordedRole::Features, "features");
+        if let Some(report) = taped::ended(&tape, "features", (count, 0)) {
+            return (report, None);
+        }
+        let (mut report, found) = self.features_now(&tape, context, call).await;
+        let answer = || found.as_ref().map(|found| (found.items.clone(), found.user.clone(), found.removed.clone()));
+        taped::end(&tape, &mut report, answer);
+        (report, found)
+    }
+
+    async fn features_now(
+        &self,
+        tape: &StageTape,
+        context: RequestContext,
+        call: FeaturesCall,
+    ) -> (StageReport, Option<features::FeatureTable>) {
+        let count = call.candidates.handles.len();
         let Some(stage) = self.dispatcher.features() else {
             return (Timer::start("features", "", count).failed(Failure::unknown("features"), 0), None);
         };
@@ -104,7 +130,7 @@ impl Runner {
             columns: call.columns,
         };
         let answer = self
-            .run(async |store| {
+            .run(tape, async |store| {
                 let instance = stage.pre.instantiate_async(&mut *store).await?;
                 instance.funnelweb_pipeline_features().call_extract(&mut *store, &request).await
             })
@@ -139,11 +165,21 @@ impl Runner {
         let mut reports = Vec::new();
         let mut scores = None;
         for (stage, params) in [(call.stage.as_str(), None), (FALLBACK_RANKER, Some("{}"))] {
+            let tape = self.tape(RecordedRole::Rank, stage);
+            if let Some(report) = taped::ended(&tape, stage, (count, count)) {
+                reports.push(report);
+                if call.stage == FALLBACK_RANKER {
+                    break;
+                }
+                continue;
+            }
             if let Some(named) = Named::parse(stage) {
                 let mut timer = Timer::start_uploaded(stage, count);
-                let answer =
-                    self.rank_uploaded(&mut timer, &funnel.context, &funnel.allowance, named, &mut request).await;
+                let answer = self
+                    .rank_uploaded(&mut timer, &tape, &funnel.context, &funnel.allowance, named, &mut request)
+                    .await;
                 scores = settled(timer, answer, count, &mut reports);
+                noted(&tape, &mut reports, scores.as_ref());
                 if scores.is_some() {
                     break;
                 }
@@ -158,7 +194,8 @@ impl Runner {
             // Those that are built in, and models, read no embeddings.
             let items = &mut request.items;
             let embeddings = (std::mem::take(&mut items.embeddings), std::mem::take(&mut items.embedding_dim));
-            scores = self.rank_one(stage, &call.version, &request, declared, &mut reports).await;
+            scores = self.rank_one(stage, &tape, &call.version, &request, declared, &mut reports).await;
+            noted(&tape, &mut reports, scores.as_ref());
             (request.items.embeddings, request.items.embedding_dim) = embeddings;
             if scores.is_some() || call.stage == FALLBACK_RANKER {
                 break;
@@ -189,8 +226,20 @@ impl Runner {
         for call in calls {
             let mut removed = Vec::new();
             let count = request.candidates.handles.len();
-            let (timer, answer) = self.rerank_one(&mut request, funnel, call).await;
-            let report = match answer {
+            let tape = self.tape(RecordedRole::Rerank, &call.stage);
+            let ended = taped::ended(&tape, &call.stage, (count, count));
+            let (timer, answer) = match ended {
+                Some(report) => {
+                    if trace {
+                        let Candidates { handles, scores, .. } = request.candidates.clone();
+                        steps.push(RerankStep { handles, scores, removed });
+                    }
+                    reports.push(report);
+                    continue;
+                }
+                None => self.rerank_one(&mut request, &tape, funnel, call).await,
+            };
+            let mut report = match answer {
                 Ok(answer) => {
                     removed = answer.removed;
                     reorder(&mut request, answer.handles, answer.scores);
@@ -198,6 +247,7 @@ impl Runner {
                 }
                 Err(failure) => timer.failed(failure, count),
             };
+            taped::end(&tape, &mut report, || (request.candidates.handles.clone(), request.candidates.scores.clone()));
             if trace {
                 let Candidates { handles, scores, .. } = request.candidates.clone();
                 steps.push(RerankStep { handles, scores, removed });
@@ -209,7 +259,7 @@ impl Runner {
 
     /// Begins to record a request, if it is time to.
     pub(crate) fn record(&self, context: &RequestContext) -> Option<Box<Recorded>> {
-        let tenant = self.tenant.as_ref()?;
+        let tenant = self.tenant.as_ref().filter(|_| self.journal.session().is_none_or(|of| !of.is_again()))?;
         let recorder = self.dispatcher.components().recorder();
         let wanted = recorder.wants(tenant, &context.scenario_id, Instant::now());
         wanted.then(|| Box::new(Recorded::new(context.clone())))
@@ -243,6 +293,24 @@ impl Runner {
 
     async fn recall_one(
         &self,
+        tape: &StageTape,
+        context: &RequestContext,
+        allowance: &Allowance,
+        exclude: Vec<u64>,
+        call: RecallCall,
+    ) -> RecallOutcome {
+        if let Some(report) = taped::ended(tape, &call.stage, (0, 0)) {
+            return RecallOutcome { report, handles: Vec::new(), scores: Vec::new() };
+        }
+        let mut outcome = self.recall_now(tape, context, allowance, exclude, call).await;
+        let RecallOutcome { report, handles, scores } = &mut outcome;
+        taped::end(tape, report, || (handles.clone(), scores.clone()));
+        outcome
+    }
+
+    async fn recall_now(
+        &self,
+        tape: &StageTape,
         context: &RequestContext,
         allowance: &Allowance,
         exclude: Vec<u64>,
@@ -251,7 +319,7 @@ impl Runner {
         let none = |report: StageReport| RecallOutcome { report, handles: Vec::new(), scores: Vec::new() };
         if let Some(named) = Named::parse(&call.stage) {
             let mut timer = Timer::start_uploaded(&call.stage, 0);
-            return match self.recall_uploaded(&mut timer, context, allowance, named, exclude, &call).await {
+            return match self.recall_uploaded(&mut timer, tape, (context, allowance), named, exclude, &call).await {
                 Ok(recall::Recalled { handles, scores }) => {
                     RecallOutcome { report: timer.ok(handles.len()), handles, scores }
                 }
@@ -266,7 +334,7 @@ impl Runner {
         let personal = self.personal(Role::Recall, &call.stage, &call.params).await;
         let context = part(context, personal);
         let request = recall::RecallRequest { context, limit, exclude, params: call.params };
-        let answer = self.run(async |store| {
+        let answer = self.run(tape, async |store| {
             let instance = stage.pre.instantiate_async(&mut *store).await?;
             instance.funnelweb_pipeline_recall().call_recall(&mut *store, &request).await
         });
@@ -283,13 +351,13 @@ impl Runner {
     async fn recall_uploaded(
         &self,
         timer: &mut Timer,
-        context: &RequestContext,
-        allowance: &Allowance,
+        tape: &StageTape,
+        (context, allowance): (&RequestContext, &Allowance),
         named: Named<'_>,
         exclude: Vec<u64>,
         call: &RecallCall,
     ) -> Result<recall::Recalled, Failure> {
-        let picked = self.pick(Role::Recall, named, context).await?;
+        let picked = self.pick(Role::Recall, named, tape, context).await?;
         timer.runs(&picked);
         let needs = self.needs(Role::Recall, &picked, &call.params).await?;
         let request = recall::RecallRequest {
@@ -299,13 +367,14 @@ impl Runner {
             params: call.params.clone(),
         };
         let (columns, _) = picked.columns();
-        Ok(picked.recall(request, allowed(&columns, allowance)).await?)
+        Ok(picked.recall(request, allowed(&columns, allowance), tape.tape()).await?)
     }
 
     /// The scores of one ranker; None, and why in a report, when it has none.
     async fn rank_one(
         &self,
         name: &str,
+        tape: &StageTape,
         version: &str,
         request: &rank::RankRequest,
         declared: &[(String, ColumnKind)],
@@ -316,7 +385,7 @@ impl Runner {
             Some(stage) => {
                 let timer = Timer::start_built_in(name, stage, count);
                 let answer = self
-                    .run(async |store| {
+                    .run(tape, async |store| {
                         let instance = stage.pre.instantiate_async(&mut *store).await?;
                         instance.funnelweb_pipeline_rank().call_rank(&mut *store, request).await
                     })
@@ -325,6 +394,8 @@ impl Runner {
             }
             None => {
                 let mut timer = Timer::start(name, self.dispatcher.model_component(), count);
+                let pinned = tape.version(name, version);
+                let version = pinned.as_deref().unwrap_or(version);
                 let answer = self.rank_by_model(&mut timer, name, version, request, declared).await;
                 (timer, answer)
             }
@@ -338,12 +409,13 @@ impl Runner {
     async fn rank_uploaded(
         &self,
         timer: &mut Timer,
+        tape: &StageTape,
         context: &RequestContext,
         allowance: &Allowance,
         named: Named<'_>,
         request: &mut rank::RankRequest,
     ) -> Result<Vec<f32>, Failure> {
-        let picked = self.pick(Role::Rank, named, context).await?;
+        let picked = self.pick(Role::Rank, named, tape, context).await?;
         timer.runs(&picked);
         let needs = self.needs(Role::Rank, &picked, &request.params).await?;
         let (columns, user_columns) = picked.columns();
@@ -401,12 +473,13 @@ impl Runner {
     async fn rerank_uploaded(
         &self,
         timer: &mut Timer,
+        tape: &StageTape,
         request: &mut rerank::RerankRequest,
         funnel: &Funnel,
         named: Named<'_>,
         call: &RerankCall,
     ) -> Result<rerank::Reranked, Failure> {
-        let picked = self.pick(Role::Rerank, named, &funnel.context).await?;
+        let picked = self.pick(Role::Rerank, named, tape, &funnel.context).await?;
         timer.runs(&picked);
         let needs = self.needs(Role::Rerank, &picked, &call.params).await?;
         let table = funnel.table.as_ref().ok_or_else(|| Failure::failed("there is no feature table"))?;
@@ -420,13 +493,14 @@ impl Runner {
     async fn rerank_one(
         &self,
         request: &mut rerank::RerankRequest,
+        tape: &StageTape,
         funnel: &Funnel,
         call: RerankCall,
     ) -> (Timer, Result<rerank::Reranked, Failure>) {
         let count = request.candidates.handles.len();
         if let Some(named) = Named::parse(&call.stage) {
             let mut timer = Timer::start_uploaded(&call.stage, count);
-            let answer = self.rerank_uploaded(&mut timer, request, funnel, named, &call).await;
+            let answer = self.rerank_uploaded(&mut timer, tape, request, funnel, named, &call).await;
             return (timer, answer);
         }
         let Some(stage) = self.dispatcher.rerank(&call.stage) else {
@@ -447,7 +521,7 @@ impl Runner {
         request.weight = call.weight;
         request.params = call.params;
         let answer = self
-            .run(async |store| {
+            .run(tape, async |store| {
                 let instance = stage.pre.instantiate_async(&mut *store).await?;
                 instance.funnelweb_pipeline_rerank().call_rerank(&mut *store, request).await
             })
@@ -456,6 +530,13 @@ impl Runner {
         let contract =
             |found: &rerank::Reranked| contract::reranked(offered, &found.handles, &found.scores, &found.removed);
         (timer, answer.and_then(|answer| checked(answer, contract)))
+    }
+}
+
+/// Notes what became of a ranker, whose report is the last.
+fn noted(tape: &StageTape, reports: &mut [StageReport], scores: Option<&Vec<f32>>) {
+    if let Some(report) = reports.last_mut() {
+        taped::end(tape, report, || scores.cloned());
     }
 }
 

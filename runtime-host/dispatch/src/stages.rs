@@ -29,6 +29,7 @@ use funnelweb_factor_vectors::{
     store::Vectors,
 };
 use funnelweb_manifest::{Component as Entry, Grant, Role as ManifestRole};
+use funnelweb_recording::Tape;
 use funnelweb_tenant_store::Tenant;
 use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
@@ -234,7 +235,7 @@ impl Dispatcher {
         names
     }
 
-    pub(crate) fn state(&self, tenant: Option<&Tenant>) -> StageState {
+    pub(crate) fn state(&self, tenant: Option<&Tenant>, tape: &Tape) -> StageState {
         let log = Log::default();
         let mut wasi = WasiCtx::builder();
         wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
@@ -243,10 +244,10 @@ impl Dispatcher {
             table: ResourceTable::new(),
             log,
             limiter: Limiter::new(limits::STAGE_MEMORY_BYTES),
-            documents: DocumentsCtx::new(Arc::clone(&self.capabilities.documents), tenant.cloned()),
-            live: LiveCtx::new(Arc::clone(&self.capabilities.live), tenant.cloned()),
-            vectors: VectorsCtx::new(Arc::clone(&self.capabilities.vectors), tenant.cloned()),
-            learned: LearnedCtx::new(Arc::clone(&self.capabilities.learned), tenant.cloned()),
+            documents: DocumentsCtx::new(Arc::clone(&self.capabilities.documents), tenant.cloned()).taped(tape.clone()),
+            live: LiveCtx::new(Arc::clone(&self.capabilities.live), tenant.cloned()).taped(tape.clone()),
+            vectors: VectorsCtx::new(Arc::clone(&self.capabilities.vectors), tenant.cloned()).taped(tape.clone()),
+            learned: LearnedCtx::new(Arc::clone(&self.capabilities.learned), tenant.cloned()).taped(tape.clone()),
         }
     }
 }

@@ -1,6 +1,9 @@
 //! Stages that are components of the tenant's own: `acme/boost`, and `acme/boost@1.2.0`.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use funnelweb_bindings::{
     dispatch::{CheckError, Role, StageStatus},
@@ -8,6 +11,7 @@ use funnelweb_bindings::{
 };
 use funnelweb_engine::bounded;
 use funnelweb_factor_components::{FaultKind, Missing, NoAnswer, Picked, Who, World};
+use funnelweb_recording::{Role as RecordedRole, Session, StageTape};
 
 use crate::{call::Failure, runner::Runner};
 
@@ -22,7 +26,22 @@ pub(crate) struct Named<'a> {
     version: Option<&'a str>,
 }
 
+/// How long a request that is run again waits for a version to be made ready.
+const READY_WITHIN: Duration = Duration::from_secs(2);
+const READY_PAUSE: Duration = Duration::from_millis(50);
+
 impl<'a> Named<'a> {
+    /// Whatever the version.
+    fn of(&self) -> String {
+        format!("{}/{}", self.tenant, self.name)
+    }
+
+    /// The name in a config of the version that a request that is run again will run.
+    pub(crate) fn ahead(&self, session: &Session, role: RecordedRole, stage: &str) -> Option<String> {
+        let version = session.version_ahead(role, stage, &self.of(), self.version.unwrap_or_default())?;
+        Some(format!("{}@{version}", self.of()))
+    }
+
     /// None for the name of a stage that is built in: it has no `/`.
     pub(crate) fn parse(stage: &'a str) -> Option<Self> {
         let (tenant, name) = stage.split_once('/')?;
@@ -66,12 +85,34 @@ impl From<Missing> for Failure {
 
 impl Runner {
     /// The version that a request runs.
-    pub(crate) async fn pick(&self, role: Role, named: Named<'_>, context: &RequestContext) -> Result<Picked, Failure> {
+    pub(crate) async fn pick(
+        &self,
+        role: Role,
+        named: Named<'_>,
+        tape: &StageTape,
+        context: &RequestContext,
+    ) -> Result<Picked, Failure> {
         let Some(tenant) = self.tenant.as_ref().filter(|tenant| tenant.as_str() == named.tenant) else {
             return Err(Failure::unknown(&format!("{}/{}", named.tenant, named.name)));
         };
         let who = Who { user_id: &context.user.id, seed: context.seed };
-        Ok(self.dispatcher.components().pick(tenant, world(role), named.name, named.version, who).await?)
+        let pinned = tape.version(&named.of(), named.version.unwrap_or_default());
+        let version = pinned.as_deref().or(named.version);
+        let components = self.dispatcher.components();
+        let pick = || components.pick(tenant, world(role), named.name, version, who);
+        if !tape.is_again() {
+            return Ok(pick().await?);
+        }
+        // Nobody waits for it, and it takes nothing from those that somebody waits for.
+        let begun = Instant::now();
+        loop {
+            match pick().await {
+                Err(Missing::NotReady { .. }) if begun.elapsed() < READY_WITHIN => {
+                    tokio::time::sleep(READY_PAUSE).await
+                }
+                picked => return Ok(picked?.on_trial()),
+            }
+        }
     }
 
     /// What a picked version needs for these params.

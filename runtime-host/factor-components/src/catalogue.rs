@@ -16,6 +16,7 @@ use funnelweb_core::{id, limits};
 use funnelweb_factor_documents::store::{self as documents, Documents};
 use funnelweb_factor_learned::store::{Learned, Relation};
 use funnelweb_factor_live::store::Live;
+use funnelweb_recording::Tape;
 use funnelweb_tenant_store::{Error as StoreError, Tenant, lock};
 use wasmtime::component::{HasData, Linker};
 
@@ -142,6 +143,7 @@ pub(crate) struct Stored {
     pub(crate) scenario_id: String,
     pub(crate) now_ms: u64,
     pub(crate) allowed: Vec<ColumnSpec>,
+    pub(crate) tape: Tape,
 }
 
 impl Stored {
@@ -159,37 +161,53 @@ impl Stored {
 #[async_trait]
 impl Catalogue for Stored {
     async fn hot(&self, limit: u32) -> Result<Scored, CatalogueError> {
-        let live = &self.sources.live;
-        let hot = live.hot_top(&self.tenant, self.scenario_id.clone(), limit, Vec::new(), self.now_ms).await;
-        let hot = hot.map_err(failed)?;
-        // Some may be inactive since they were hot.
-        let found = self.columns_of(hot.handles.clone(), Vec::new()).await?.found;
-        let active = || found.iter().map(|at| *at as usize);
-        Ok(Scored {
-            handles: active().filter_map(|at| hot.handles.get(at).copied()).collect(),
-            scores: active().filter_map(|at| hot.scores.get(at).copied()).collect(),
+        let cue = self.tape.cue("catalogue.hot", &limit);
+        cue.play(async {
+            let live = &self.sources.live;
+            let hot = live.hot_top(&self.tenant, self.scenario_id.clone(), limit, Vec::new(), self.now_ms).await;
+            let hot = hot.map_err(failed)?;
+            // Some may be inactive since they were hot.
+            let found = self.columns_of(hot.handles.clone(), Vec::new()).await?.found;
+            let active = || found.iter().map(|at| *at as usize);
+            Ok(Scored {
+                handles: active().filter_map(|at| hot.handles.get(at).copied()).collect(),
+                scores: active().filter_map(|at| hot.scores.get(at).copied()).collect(),
+            })
         })
+        .await
     }
 
     async fn newest(&self, term: Option<Term>, limit: u32) -> Result<Vec<u64>, CatalogueError> {
-        let term = term.map(|term| documents::Term { field: term.field, value: term.value });
-        let lists = vec![(term, limit)];
-        let found = self.sources.documents.newest_items(&self.tenant, self.scenario_id.clone(), lists).await;
-        Ok(found.map_err(failed)?.pop().unwrap_or_default())
+        let cue = self.tape.cue("catalogue.newest", &(&term, limit));
+        cue.play(async {
+            let term = term.map(|term| documents::Term { field: term.field, value: term.value });
+            let lists = vec![(term, limit)];
+            let found = self.sources.documents.newest_items(&self.tenant, self.scenario_id.clone(), lists).await;
+            Ok(found.map_err(failed)?.pop().unwrap_or_default())
+        })
+        .await
     }
 
     async fn similar(&self, handles: Vec<u64>, limit: u32) -> Result<Lists, CatalogueError> {
-        let learned = &self.sources.learned;
-        let related = learned.related(&self.tenant, &self.scenario_id, Relation::SimilarItems, &handles, limit);
-        let lists = related.await.map_err(failed)?;
-        Ok(Lists { offsets: lists.offsets, handles: lists.handles, scores: lists.scores })
+        let cue = self.tape.cue("catalogue.similar", &(&handles, limit));
+        cue.play(async {
+            let learned = &self.sources.learned;
+            let related = learned.related(&self.tenant, &self.scenario_id, Relation::SimilarItems, &handles, limit);
+            let lists = related.await.map_err(failed)?;
+            Ok(Lists { offsets: lists.offsets, handles: lists.handles, scores: lists.scores })
+        })
+        .await
     }
 
     async fn columns(&self, handles: Vec<u64>, columns: Vec<ColumnSpec>) -> Result<ItemTable, CatalogueError> {
-        let asked =
-            columns.into_iter().map(|column| documents::ColumnSpec { name: column.name, kind: column.kind.into() });
-        let found = self.columns_of(handles, asked.collect()).await?;
-        Ok(ItemTable { found: found.found, table: found.table.into() })
+        let cue = self.tape.cue("catalogue.columns", &(&handles, &columns));
+        cue.play(async {
+            let asked =
+                columns.into_iter().map(|column| documents::ColumnSpec { name: column.name, kind: column.kind.into() });
+            let found = self.columns_of(handles, asked.collect()).await?;
+            Ok(ItemTable { found: found.found, table: found.table.into() })
+        })
+        .await
     }
 
     fn allowed(&self) -> &[ColumnSpec] {

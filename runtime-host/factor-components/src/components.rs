@@ -17,6 +17,7 @@ use funnelweb_engine::{ComponentCache, Engines, sha256};
 use funnelweb_factor_documents::store::{
     Collection, ColumnSpec, InsertOutcome, Key, NewDocument, Precondition, WriteError,
 };
+use funnelweb_recording::Tape;
 use funnelweb_tenant_store::{Error as StoreError, Tenant};
 use quick_cache::sync::Cache;
 use serde::Serialize;
@@ -308,6 +309,7 @@ impl Components {
                 scenario_id: scenario_id.to_owned(),
                 now_ms,
                 allowed: allowed(&columns(&version.reads.columns), &allowance),
+                tape: Tape::default(),
             }) as Arc<dyn Catalogue>
         });
         subject.certify(&Trial { scenario_id, source, requests: &requests, catalogue }).await
@@ -614,6 +616,7 @@ impl Components {
             of_tenant: self.of_tenant(tenant),
             serving: Arc::clone(&self.serving),
             sources: self.sources.clone(),
+            is_on_trial: false,
         })
     }
 

@@ -12,6 +12,7 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::bounded;
+use funnelweb_recording::Tape;
 use funnelweb_tenant_store::{Error as StoreError, Refused, Tenant};
 use tokio::sync::Semaphore;
 use wasmtime::Store;
@@ -166,6 +167,9 @@ pub struct Picked {
     pub(crate) of_tenant: Arc<OfTenant>,
     pub(crate) serving: Arc<Serving>,
     pub(crate) sources: Sources,
+    /// Whether no request waits for it: then it waits for its turn in what trials may take,
+    /// and counts for nothing.
+    pub(crate) is_on_trial: bool,
 }
 
 impl Picked {
@@ -194,6 +198,12 @@ impl Picked {
         &self.version
     }
 
+    /// The same for a request that nobody waits for.
+    #[must_use]
+    pub fn on_trial(self) -> Self {
+        Self { is_on_trial: true, ..self }
+    }
+
     /// What it needs for these params: no more than its manifest reads.
     ///
     /// # Errors
@@ -216,7 +226,8 @@ impl Picked {
         })
     }
 
-    /// The channel's items, which keep the contract. It may ask for these columns of items.
+    /// The channel's items, which keep the contract. It may ask for these columns of items;
+    /// what it reads passes through `tape`.
     ///
     /// # Errors
     /// When it has none.
@@ -224,6 +235,7 @@ impl Picked {
         &self,
         request: recall::RecallRequest,
         allowed: Vec<ColumnSpec>,
+        tape: Tape,
     ) -> Result<recall::Recalled, NoAnswer> {
         let RequestContext { scenario_id, now_ms, seed, .. } = &request.context;
         let catalogue: Arc<dyn Catalogue> = Arc::new(Stored {
@@ -232,6 +244,7 @@ impl Picked {
             scenario_id: scenario_id.clone(),
             now_ms: *now_ms,
             allowed,
+            tape,
         });
         let given = Given { catalogue: Some(catalogue), ..Given::new(*now_ms, *seed) };
         let recall = async |bill: Bill| self.callee().recall(given, |busy| bill.pay(busy), request).await;
@@ -274,6 +287,9 @@ impl Picked {
     /// Makes a call, unless the tenant's components had their time, are too many, or this
     /// one failed again and again.
     async fn call<R>(&self, budget: &Arc<Budget>, make: impl AsyncFnOnce(Bill) -> Ran<R>) -> Result<R, NoAnswer> {
+        if self.is_on_trial {
+            return self.try_call(make).await;
+        }
         if !budget.has(Instant::now()) {
             return Err(self.skipped(Skip::Budget, "the tenant's components had their time of the processors"));
         }
@@ -314,6 +330,14 @@ impl Picked {
                 Err(self.skipped(Skip::Resting, &format!("it rests, since it failed again and again: {last}")))
             }
         }
+    }
+
+    async fn try_call<R>(&self, make: impl AsyncFnOnce(Bill) -> Ran<R>) -> Result<R, NoAnswer> {
+        let payer = Payer { tenant: self.tenant.clone(), of_tenant: Arc::clone(&self.of_tenant) };
+        payer.wait().await;
+        let _places = (self.of_tenant.places.acquire().await, self.serving.calls.acquire().await);
+        let bill = Bill { tenant: self.tenant.clone(), budget: Arc::clone(&self.of_tenant.trials) };
+        make(bill).await.answer.map_err(NoAnswer::Failed)
     }
 
     fn skipped(&self, skip: Skip, reason: &str) -> NoAnswer {

@@ -11,6 +11,7 @@ use funnelweb_bindings::{
     types,
 };
 use funnelweb_core::limits;
+use funnelweb_recording::Tape;
 use funnelweb_tenant_store::host::bound;
 use tokio::{sync::oneshot, task::JoinHandle};
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
@@ -24,6 +25,7 @@ use crate::store::{
 pub struct DocumentsCtx {
     store: Arc<dyn Documents>,
     tenant: Option<Tenant>,
+    tape: Tape,
     insertions: ResourceTable,
     /// Of the insert that was begun last: closed when it is made.
     last: Option<oneshot::Receiver<Infallible>>,
@@ -38,11 +40,25 @@ impl DocumentsCtx {
     pub fn new(store: Arc<dyn Documents>, tenant: Option<Tenant>) -> Self {
         let mut insertions = ResourceTable::new();
         insertions.set_max_capacity(limits::INSTANCE_INSERTS);
-        Self { store, tenant, insertions, last: None }
+        Self { store, tenant, tape: Tape::default(), insertions, last: None }
+    }
+
+    /// Has its answers pass through `tape`.
+    #[must_use]
+    pub fn taped(self, tape: Tape) -> Self {
+        Self { tape, ..self }
     }
 
     fn tenant(&self) -> Result<&Tenant, errors::Error> {
         bound(self.tenant.as_ref())
+    }
+
+    /// For what changes something: a request that is run again does not.
+    fn writing(&self) -> Result<&Tenant, errors::Error> {
+        if self.tape.is_again() {
+            return Err(errors::Error::Denied("a request that is run again writes nothing".to_owned()));
+        }
+        self.tenant()
     }
 }
 
@@ -69,8 +85,13 @@ impl Host for DocumentsCtx {
         collection: wit::Collection,
         key: wit::Key,
     ) -> Result<Option<wit::Document>, errors::Error> {
-        let found = self.store.get(self.tenant()?, collection.into(), key.into()).await?;
-        Ok(found.map(Into::into))
+        let cue = self.tape.cue("documents.get", &(collection, &key));
+        let (store, tenant) = (&self.store, self.tenant());
+        cue.play(async {
+            let found = store.get(tenant?, collection.into(), key.into()).await?;
+            Ok(found.map(Into::into))
+        })
+        .await
     }
 
     async fn get_many(
@@ -78,9 +99,14 @@ impl Host for DocumentsCtx {
         collection: wit::Collection,
         keys: Vec<wit::Key>,
     ) -> Result<Vec<Option<wit::Document>>, errors::Error> {
-        let keys = keys.into_iter().map(Into::into).collect();
-        let found = self.store.get_many(self.tenant()?, collection.into(), keys).await?;
-        Ok(found.into_iter().map(|document| document.map(Into::into)).collect())
+        let cue = self.tape.cue("documents.get-many", &(collection, &keys));
+        let (store, tenant) = (&self.store, self.tenant());
+        cue.play(async {
+            let keys = keys.into_iter().map(Into::into).collect();
+            let found = store.get_many(tenant?, collection.into(), keys).await?;
+            Ok(found.into_iter().map(|document| document.map(Into::into)).collect())
+        })
+        .await
     }
 
     async fn insert_many(
@@ -89,7 +115,7 @@ impl Host for DocumentsCtx {
         documents: Vec<wit::NewDocument>,
         replace: bool,
     ) -> Result<Resource<wit::Insertion>, errors::Error> {
-        let tenant = self.tenant()?.clone();
+        let tenant = self.writing()?.clone();
         let pushed = self.insertions.push(Inserting(None));
         let pushed = pushed
             .map_err(|_| errors::Error::Invalid(format!("insertions: at most {} at once", limits::INSTANCE_INSERTS)))?;
@@ -118,7 +144,7 @@ impl Host for DocumentsCtx {
         body: String,
         when: wit::Precondition,
     ) -> Result<u64, wit::WriteError> {
-        let tenant = self.tenant().map_err(wit::WriteError::Store)?;
+        let tenant = self.writing().map_err(wit::WriteError::Store)?;
         self.store.replace(tenant, collection.into(), key.into(), body, when.into()).await.map_err(Into::into)
     }
 
@@ -129,7 +155,7 @@ impl Host for DocumentsCtx {
         merge_patch: String,
         when: wit::Precondition,
     ) -> Result<wit::Document, wit::WriteError> {
-        let tenant = self.tenant().map_err(wit::WriteError::Store)?;
+        let tenant = self.writing().map_err(wit::WriteError::Store)?;
         let written = self.store.patch(tenant, collection.into(), key.into(), merge_patch, when.into()).await?;
         Ok(written.into())
     }
@@ -140,21 +166,26 @@ impl Host for DocumentsCtx {
         key: wit::Key,
         when: wit::Precondition,
     ) -> Result<bool, wit::WriteError> {
-        let tenant = self.tenant().map_err(wit::WriteError::Store)?;
+        let tenant = self.writing().map_err(wit::WriteError::Store)?;
         self.store.delete(tenant, collection.into(), key.into(), when.into()).await.map_err(Into::into)
     }
 
     async fn delete_user(&mut self, user_id: String) -> Result<u64, errors::Error> {
-        self.store.delete_user(self.tenant()?, user_id).await.map_err(Into::into)
+        self.store.delete_user(self.writing()?, user_id).await.map_err(Into::into)
     }
 
     async fn delete_scenario(&mut self, scenario_id: String) -> Result<u64, errors::Error> {
-        self.store.delete_scenario(self.tenant()?, scenario_id).await.map_err(Into::into)
+        self.store.delete_scenario(self.writing()?, scenario_id).await.map_err(Into::into)
     }
 
     async fn find(&mut self, collection: wit::Collection, query: wit::Query) -> Result<wit::Page, errors::Error> {
-        let page = self.store.query(self.tenant()?, collection.into(), query.into()).await?;
-        Ok(page.into())
+        let cue = self.tape.cue("documents.find", &(collection, &query));
+        let (store, tenant) = (&self.store, self.tenant());
+        cue.play(async {
+            let page = store.query(tenant?, collection.into(), query.into()).await?;
+            Ok(page.into())
+        })
+        .await
     }
 
     async fn newest_items(
@@ -162,11 +193,16 @@ impl Host for DocumentsCtx {
         scenario_id: String,
         lists: Vec<(Option<wit::Term>, u32)>,
     ) -> Result<Vec<Vec<u64>>, errors::Error> {
-        let lists = lists
-            .into_iter()
-            .map(|(term, limit)| (term.map(|term| Term { field: term.field, value: term.value }), limit))
-            .collect();
-        self.store.newest_items(self.tenant()?, scenario_id, lists).await.map_err(Into::into)
+        let cue = self.tape.cue("documents.newest-items", &(&scenario_id, &lists));
+        let (store, tenant) = (&self.store, self.tenant());
+        cue.play(async {
+            let lists = lists
+                .into_iter()
+                .map(|(term, limit)| (term.map(|term| Term { field: term.field, value: term.value }), limit))
+                .collect();
+            store.newest_items(tenant?, scenario_id, lists).await.map_err(Into::into)
+        })
+        .await
     }
 
     async fn item_columns(
@@ -176,13 +212,21 @@ impl Host for DocumentsCtx {
         columns: Vec<types::ColumnSpec>,
         now_ms: u64,
     ) -> Result<wit::ItemTable, errors::Error> {
-        let columns = columns.into_iter().map(|spec| ColumnSpec { name: spec.name, kind: spec.kind.into() }).collect();
-        let found = self.store.item_columns(self.tenant()?, scenario_id, handles, columns, now_ms).await?;
-        Ok(wit::ItemTable { found: found.found, table: found.table.into() })
+        let cue = self.tape.cue("documents.item-columns", &(&scenario_id, &handles, &columns, now_ms));
+        let (store, tenant) = (&self.store, self.tenant());
+        cue.play(async {
+            let columns =
+                columns.into_iter().map(|spec| ColumnSpec { name: spec.name, kind: spec.kind.into() }).collect();
+            let found = store.item_columns(tenant?, scenario_id, handles, columns, now_ms).await?;
+            Ok(wit::ItemTable { found: found.found, table: found.table.into() })
+        })
+        .await
     }
 
     async fn item_ids(&mut self, scenario_id: String, handles: Vec<u64>) -> Result<Vec<Option<String>>, errors::Error> {
-        self.store.item_ids(self.tenant()?, scenario_id, handles).await.map_err(Into::into)
+        let cue = self.tape.cue("documents.item-ids", &(&scenario_id, &handles));
+        let (store, tenant) = (&self.store, self.tenant());
+        cue.play(async { store.item_ids(tenant?, scenario_id, handles).await.map_err(Into::into) }).await
     }
 }
 

@@ -7,6 +7,7 @@ use funnelweb_bindings::capabilities::{
     errors,
     live::{self as wit, Host},
 };
+use funnelweb_recording::Tape;
 use funnelweb_tenant_store::host::bound;
 use wasmtime::component::{HasData, Linker};
 
@@ -17,13 +18,20 @@ use crate::store::{Live, Tenant};
 pub struct LiveCtx {
     store: Arc<dyn Live>,
     tenant: Option<Tenant>,
+    tape: Tape,
 }
 
 impl LiveCtx {
     /// Without a tenant every call is denied.
     #[must_use]
     pub fn new(store: Arc<dyn Live>, tenant: Option<Tenant>) -> Self {
-        Self { store, tenant }
+        Self { store, tenant, tape: Tape::default() }
+    }
+
+    /// Has its answers pass through `tape`.
+    #[must_use]
+    pub fn taped(self, tape: Tape) -> Self {
+        Self { tape, ..self }
     }
 
     fn tenant(&self) -> Result<&Tenant, errors::Error> {
@@ -56,8 +64,12 @@ impl Host for LiveCtx {
         exclude: Vec<u64>,
         now_ms: u64,
     ) -> Result<wit::Scored, errors::Error> {
-        let top = self.store.hot_top(self.tenant()?, scenario_id, limit, exclude, now_ms).await?;
-        Ok(wit::Scored { handles: top.handles, scores: top.scores })
+        let cue = self.tape.cue("live.hot-top", &(&scenario_id, limit, &exclude, now_ms));
+        cue.play(async {
+            let top = self.store.hot_top(self.tenant()?, scenario_id, limit, exclude, now_ms).await?;
+            Ok(wit::Scored { handles: top.handles, scores: top.scores })
+        })
+        .await
     }
 
     async fn hot_scores(
@@ -66,7 +78,11 @@ impl Host for LiveCtx {
         handles: Vec<u64>,
         now_ms: u64,
     ) -> Result<Vec<f32>, errors::Error> {
-        self.store.hot_scores(self.tenant()?, scenario_id, handles, now_ms).await.map_err(Into::into)
+        let cue = self.tape.cue("live.hot-scores", &(&scenario_id, &handles, now_ms));
+        cue.play(async {
+            self.store.hot_scores(self.tenant()?, scenario_id, handles, now_ms).await.map_err(Into::into)
+        })
+        .await
     }
 
     async fn expose(
@@ -76,11 +92,16 @@ impl Host for LiveCtx {
         item_ids: Vec<String>,
         ttl_s: u32,
     ) -> Result<(), errors::Error> {
-        self.store.expose(self.tenant()?, scenario_id, user_id, item_ids, ttl_s).await.map_err(Into::into)
+        let cue = self.tape.cue("live.expose", &(&scenario_id, &user_id, &item_ids, ttl_s));
+        let expose = async {
+            self.store.expose(self.tenant()?, scenario_id, user_id, item_ids, ttl_s).await.map_err(Into::into)
+        };
+        cue.act(Ok(()), expose).await
     }
 
     async fn exposed(&mut self, scenario_id: String, user_id: String) -> Result<Vec<u64>, errors::Error> {
-        self.store.exposed(self.tenant()?, scenario_id, user_id).await.map_err(Into::into)
+        let cue = self.tape.cue("live.exposed", &(&scenario_id, &user_id));
+        cue.play(async { self.store.exposed(self.tenant()?, scenario_id, user_id).await.map_err(Into::into) }).await
     }
 
     async fn item_stats(
@@ -89,6 +110,10 @@ impl Host for LiveCtx {
         handles: Vec<u64>,
         fields: Vec<String>,
     ) -> Result<Vec<f64>, errors::Error> {
-        self.store.item_stats(self.tenant()?, scenario_id, handles, fields).await.map_err(Into::into)
+        let cue = self.tape.cue("live.item-stats", &(&scenario_id, &handles, &fields));
+        cue.play(async {
+            self.store.item_stats(self.tenant()?, scenario_id, handles, fields).await.map_err(Into::into)
+        })
+        .await
     }
 }

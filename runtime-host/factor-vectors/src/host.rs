@@ -7,6 +7,7 @@ use funnelweb_bindings::capabilities::{
     errors,
     vectors::{self as wit, Host},
 };
+use funnelweb_recording::Tape;
 use funnelweb_tenant_store::host::bound;
 use wasmtime::component::{HasData, Linker};
 
@@ -17,13 +18,20 @@ use crate::store::{Filter, Metric, Tenant, Vectors};
 pub struct VectorsCtx {
     store: Arc<dyn Vectors>,
     tenant: Option<Tenant>,
+    tape: Tape,
 }
 
 impl VectorsCtx {
     /// Without a tenant every call is denied.
     #[must_use]
     pub fn new(store: Arc<dyn Vectors>, tenant: Option<Tenant>) -> Self {
-        Self { store, tenant }
+        Self { store, tenant, tape: Tape::default() }
+    }
+
+    /// Has its answers pass through `tape`.
+    #[must_use]
+    pub fn taped(self, tape: Tape) -> Self {
+        Self { tape, ..self }
     }
 
     fn tenant(&self) -> Result<&Tenant, errors::Error> {
@@ -50,19 +58,27 @@ pub fn add_to_linker<T: Send + 'static>(
 
 impl Host for VectorsCtx {
     async fn describe(&mut self, scenario_id: String, space: String) -> Result<Option<wit::Space>, errors::Error> {
-        let described = self.store.describe(self.tenant()?, &scenario_id, &space).await?;
-        Ok(described.map(|space| {
-            let metric = match space.metric {
-                Metric::InnerProduct => wit::Metric::InnerProduct,
-                Metric::Cosine => wit::Metric::Cosine,
-            };
-            wit::Space { dimension: space.dimension, metric, vectors: space.vectors }
-        }))
+        let cue = self.tape.cue("vectors.describe", &(&scenario_id, &space));
+        cue.play(async {
+            let described = self.store.describe(self.tenant()?, &scenario_id, &space).await?;
+            Ok(described.map(|space| {
+                let metric = match space.metric {
+                    Metric::InnerProduct => wit::Metric::InnerProduct,
+                    Metric::Cosine => wit::Metric::Cosine,
+                };
+                wit::Space { dimension: space.dimension, metric, vectors: space.vectors }
+            }))
+        })
+        .await
     }
 
     async fn get(&mut self, scenario_id: String, space: String, handles: Vec<u64>) -> Result<wit::Rows, errors::Error> {
-        let rows = self.store.get(self.tenant()?, &scenario_id, &space, handles).await?;
-        Ok(wit::Rows { found: rows.found, values: rows.values })
+        let cue = self.tape.cue("vectors.get", &(&scenario_id, &space, &handles));
+        cue.play(async {
+            let rows = self.store.get(self.tenant()?, &scenario_id, &space, handles).await?;
+            Ok(wit::Rows { found: rows.found, values: rows.values })
+        })
+        .await
     }
 
     async fn query(
@@ -73,12 +89,16 @@ impl Host for VectorsCtx {
         limit: u32,
         filter: wit::Filter,
     ) -> Result<wit::Hits, errors::Error> {
-        let filter = match filter {
-            wit::Filter::All => Filter::All,
-            wit::Filter::Except(handles) => Filter::Except(handles),
-            wit::Filter::Only(handles) => Filter::Only(handles),
-        };
-        let hits = self.store.query(self.tenant()?, &scenario_id, &space, vector, limit, filter).await?;
-        Ok(wit::Hits { handles: hits.handles, scores: hits.scores })
+        let cue = self.tape.cue("vectors.query", &(&scenario_id, &space, &vector, limit, &filter));
+        cue.play(async {
+            let filter = match filter {
+                wit::Filter::All => Filter::All,
+                wit::Filter::Except(handles) => Filter::Except(handles),
+                wit::Filter::Only(handles) => Filter::Only(handles),
+            };
+            let hits = self.store.query(self.tenant()?, &scenario_id, &space, vector, limit, filter).await?;
+            Ok(wit::Hits { handles: hits.handles, scores: hits.scores })
+        })
+        .await
     }
 }

@@ -31,6 +31,7 @@ use wasmtime::{Engine, component::Component};
 use crate::{
     follower::Follower,
     inside::{self, Call, Endpoints, JSON},
+    replay::{self, Replayer},
     stores::{Stores, StreamStores},
     sync::OwnIntake,
     works::works,
@@ -94,7 +95,10 @@ impl App {
         let intake = Arc::new(OwnIntake(Arc::clone(&own)));
         let sync =
             SyncWork::new(options.sync.clone(), &options.data_dir, intake).map_err(|error| anyhow!("sync.{error}"))?;
-        let works = works(&stores, &dispatcher, Arc::clone(&own), sync);
+        let replayer = Arc::new(Replayer::new(&stores, Arc::clone(&own)));
+        let waiting = replay::waiting(&replayer);
+        stores.recordings.try_on(Box::new(move |tenant, recording, config| waiting.add(tenant, recording, config)));
+        let works = works(&stores, &dispatcher, Arc::clone(&own), sync, Arc::clone(&replayer));
         let jobs = Jobs::new(Arc::clone(&stores.jobs), Arc::clone(&stores.documents), works, JobOptions::default());
         let services = Services {
             documents: Arc::clone(&stores.documents),
@@ -105,6 +109,8 @@ impl App {
             jobs: jobs.clone(),
             models,
             components: components.clone(),
+            recordings: Arc::clone(&stores.recordings),
+            replay: replayer,
             key_values: Arc::clone(&stores.key_values),
             redis: Outbound::new(),
             dispatcher: Arc::clone(&dispatcher),
@@ -187,6 +193,8 @@ fn exposition(requests: &Requests, streams: Option<&StreamStores>) -> Exposition
     requests.register(&mut registry);
     funnelweb_dispatch::metrics::register(&mut registry);
     funnelweb_factor_components::metrics::register(&mut registry);
+    funnelweb_recording::metrics::register(&mut registry);
+    replay::register(&mut registry);
     funnelweb_store_mongodb::metrics::register(&mut registry);
     let (registry, streams) = (Arc::new(registry), streams.cloned());
     Box::new(move || {

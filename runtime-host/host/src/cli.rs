@@ -3,6 +3,7 @@
 pub mod component;
 mod evaluate;
 mod export_training;
+mod replay;
 
 use std::{net::SocketAddr, path::PathBuf};
 
@@ -12,6 +13,7 @@ use tracing_subscriber::EnvFilter;
 
 pub use evaluate::{Evaluate, Part};
 pub use export_training::ExportTraining;
+pub use replay::Replay;
 
 /// A recommender funnel of Wasm components.
 #[derive(Debug, Parser)]
@@ -48,6 +50,8 @@ pub enum Command {
     Component(Box<component::Component>),
     /// Measure how good a funnel's recommendations are, on data that are split.
     Evaluate(Box<Evaluate>),
+    /// Run recorded requests again: to see that they come to the same, or what a change comes to.
+    Replay(Box<Replay>),
     /// Write everything that a tenant has to a file, from whatever stores.
     Export(Export),
     /// Write what a scenario has shown and what users did with it, to train rankers from;
@@ -259,6 +263,8 @@ pub enum Job {
     Sync,
     /// Reports of experiments.
     Experiments,
+    /// Recorded requests, run again.
+    Replay,
 }
 
 impl From<Job> for funnelweb_core::job::Kind {
@@ -270,6 +276,7 @@ impl From<Job> for funnelweb_core::job::Kind {
             Job::Profiles => Self::Profiles,
             Job::Sync => Self::Sync,
             Job::Experiments => Self::Experiments,
+            Job::Replay => Self::Replay,
         }
     }
 }

@@ -5,6 +5,7 @@ mod evaluate;
 mod export_training;
 mod jobs;
 mod moving;
+mod replay;
 mod scenario;
 
 use std::{
@@ -42,6 +43,7 @@ pub fn run(command: Command) -> anyhow::Result<()> {
         Command::Jobs(command) => jobs::run(&command),
         Command::Component(command) => component::run(&command),
         Command::Evaluate(args) => runtime()?.block_on(evaluate::evaluate(&args)),
+        Command::Replay(args) => replay::replay(&args),
         Command::Export(args) => runtime()?.block_on(moving::export(&args)),
         Command::ExportTraining(args) => runtime()?.block_on(export_training::export(&args)),
         Command::ImportAll(args) => runtime()?.block_on(moving::import_all(&args)),
@@ -94,6 +96,7 @@ async fn up(args: Up) -> anyhow::Result<()> {
     if let Some(streams) = streams {
         streams.stop().await;
     }
+    stores.recordings.drain().await;
     stores.live.flush().await;
     result
 }

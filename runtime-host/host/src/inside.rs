@@ -53,25 +53,34 @@ pub(crate) async fn ask(
 ) -> Result<Bytes, Refusal> {
     let refusal = |status, message| Refusal { endpoint: endpoint.id().to_owned(), status, message };
     let internal = |message| refusal(500, message);
-    let Call { method, path, user_id, media, body } = call;
-    let mut request = Request::builder()
-        .method(method)
-        .uri(format!("http://localhost{path}"))
-        .header("content-type", media)
-        .header("content-length", body.len())
-        .header("x-tenant-id", tenant.as_str())
-        .header("x-request-id", request_id)
-        .header("authorization", "Bearer inside");
-    if let Some(user_id) = user_id {
-        request = request.header("x-user-id", user_id);
-    }
-    let body = Full::from(body).map_err(|never| match never {}).boxed_unsync();
-    let request = request.body(body).map_err(|error| internal(error.to_string()))?;
+    let request = request(tenant, request_id, call).map_err(|error| internal(error.to_string()))?;
     let answer = endpoint.handle(Some(tenant.clone()), request_id.into(), request).await;
     let answer = answer.map_err(|ApiError { code, message, .. }| refusal(code.status(), message))?;
     let (parts, body) = answer.into_parts();
     let body = body.collect().await.map_err(|error| internal(error.to_string()))?.to_bytes();
     if parts.status.is_success() { Ok(body) } else { Err(refusal(parts.status.as_u16(), said(&body))) }
+}
+
+/// A call as a gateway would make it.
+pub(crate) fn request(
+    tenant: &Tenant,
+    request_id: &str,
+    call: Call<'_>,
+) -> Result<Request<funnelweb_trigger_http::Body>, http::Error> {
+    let Call { method, path, user_id, media, body } = call;
+    let mut request = Request::builder()
+        .method(method)
+        .uri(format!("http://localhost{path}"))
+        .header("content-length", body.len())
+        .header("x-tenant-id", tenant.as_str())
+        .header("x-request-id", request_id)
+        .header("authorization", "Bearer inside");
+    for (name, value) in [("content-type", media), ("x-user-id", user_id.unwrap_or_default())] {
+        if !value.is_empty() {
+            request = request.header(name, value);
+        }
+    }
+    request.body(Full::from(body).map_err(|never| match never {}).boxed_unsync())
 }
 
 /// Field and message of an endpoint's error.

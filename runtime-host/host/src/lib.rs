@@ -7,6 +7,7 @@ pub mod evaluation;
 mod follower;
 mod inside;
 mod precompute;
+mod replay;
 mod reports;
 pub mod runtime_config;
 pub mod sample;

@@ -24,16 +24,20 @@ use funnelweb_factor_vectors::{EmbeddedVectors, WithEmbeddings, store::Vectors};
 use funnelweb_jobs::{SqliteJobs, store::JobStore};
 use funnelweb_log_kafka::{KafkaLog, KafkaPublisher, KafkaSettings};
 use funnelweb_migration::TenantStores;
+use funnelweb_recording::{Recorder as RequestRecorder, SqliteRecordings, store::Recordings};
 use funnelweb_store_milvus::MilvusVectors;
 use funnelweb_store_mongodb::{
-    MongoBlobs, MongoDocuments, MongoEvents, MongoExposureLog, MongoSettings, MongoStore, MongoStreams,
+    MongoBlobs, MongoDocuments, MongoEvents, MongoExposureLog, MongoRecordings, MongoSettings, MongoStore, MongoStreams,
 };
 use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLive, RedisStore};
 use funnelweb_stream::{Grown, SqliteStreams, Watched, store::StreamStore};
 use funnelweb_stream_kafka::KafkaShards;
 use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantFiles};
 
-use crate::runtime_config::{LiveBackend, RuntimeConfig};
+use crate::{
+    replay::Shadows,
+    runtime_config::{LiveBackend, RuntimeConfig},
+};
 
 const DAY_MS: u64 = 24 * 3_600_000;
 /// Between two sweeps of what was shown, or done, long ago: each opens the files of all
@@ -53,6 +57,10 @@ pub struct Stores {
     pub key_values: Arc<dyn KeyValues>,
     /// What users were shown, and with which features.
     pub exposures: Arc<dyn ExposureLog>,
+    /// Requests with all that they were given, and what records them.
+    pub recordings: Arc<RequestRecorder>,
+    /// What came of configs that were tried on requests.
+    pub(crate) shadows: Arc<Shadows>,
     /// Vectors of items and users.
     pub vectors: Arc<dyn Vectors>,
     /// What training wrote.
@@ -91,6 +99,7 @@ struct Backends {
     events: Arc<dyn Events>,
     key_values: Arc<dyn KeyValues>,
     exposures: Arc<dyn ExposureLog>,
+    recordings: Arc<dyn Recordings>,
     vectors: Arc<dyn Vectors>,
     blobs: Arc<dyn Blobs>,
     jobs: Arc<dyn JobStore>,
@@ -111,7 +120,7 @@ impl Stores {
         let mut backends = Backends::embedded(data_dir)?;
         backends.connect_all(config).await?;
         let stores = backends.together(lock);
-        tokio::spawn(keep_sweeping(Arc::downgrade(&stores.exposures)));
+        tokio::spawn(keep_sweeping(Arc::downgrade(&stores.exposures), Arc::downgrade(&stores.recordings)));
         if let (Some(days), Some(streams)) = (config.embedded.behaviors_retention_days, &stores.streams) {
             let (events, state) = (Arc::downgrade(&stores.events), Arc::downgrade(&streams.state));
             tokio::spawn(keep_expiring(events, state, u64::from(days) * DAY_MS));
@@ -183,6 +192,7 @@ impl Backends {
         let documents = Arc::new(CachedDocuments::with_live(Arc::new(documents), redis.clone(), live.clone()));
         self.blobs = Arc::new(MongoBlobs::new(Arc::clone(&mongo)));
         self.exposures = Arc::new(MongoExposureLog::new(Arc::clone(&mongo)));
+        self.recordings = Arc::new(MongoRecordings::new(Arc::clone(&mongo)));
         self.jobs = Arc::new(RedisJobs::new(redis));
         let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
         let (events, state) = match &kafka {
@@ -214,6 +224,7 @@ impl Backends {
             let events = SqliteEvents::new(Arc::clone(&files), &documents, &live)?;
             let key_values = SqliteKeyValues::new(Arc::clone(&files))?;
             let exposures = SqliteExposureLog::new(Arc::clone(&files))?;
+            let recordings = SqliteRecordings::new(Arc::clone(&files))?;
             let state: Arc<dyn StreamStore> = Arc::new(SqliteStreams::new(Arc::clone(&files), &events)?);
             let jobs = SqliteJobs::new(files)?;
             let (events, streams) = followed(Arc::new(events), state, None);
@@ -223,6 +234,7 @@ impl Backends {
                 events,
                 key_values: Arc::new(key_values),
                 exposures: Arc::new(exposures),
+                recordings: Arc::new(recordings),
                 vectors: Arc::new(EmbeddedVectors::new(data_dir)),
                 blobs: Arc::new(FileBlobs::new(data_dir)?),
                 jobs: Arc::new(jobs),
@@ -235,15 +247,19 @@ impl Backends {
     /// Has what was learned be served from where it is, and what is kept of items and
     /// scenarios follow their documents.
     fn together(self, lock: Option<Arc<DataDirLock>>) -> Stores {
-        let Self { documents, live, events, key_values, exposures, vectors, blobs, jobs, streams } = self;
+        let Self { documents, live, events, key_values, exposures, recordings, vectors, blobs, jobs, streams } = self;
         let learned: Arc<dyn Learned> = Arc::new(LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors)));
         let models = Arc::new(ModelFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
         let components = Arc::new(ComponentFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
         let recorder = Arc::new(Recorder::default());
+        let recordings = Arc::new(RequestRecorder::new(recordings));
+        let shadows = Arc::new(Shadows::default());
         let dependents = vec![
             Arc::new(OfLearned(Arc::clone(&learned))) as Arc<dyn Dependent>,
             Arc::new(OfJobs(Arc::clone(&jobs))),
             Arc::new(OfExposures(Arc::clone(&exposures))),
+            Arc::new(OfRecordings(Arc::clone(&recordings))),
+            Arc::clone(&shadows) as Arc<dyn Dependent>,
             Arc::clone(&models) as Arc<dyn Dependent>,
             Arc::clone(&recorder) as Arc<dyn Dependent>,
         ];
@@ -254,6 +270,8 @@ impl Backends {
             events,
             key_values,
             exposures,
+            recordings,
+            shadows,
             vectors,
             blobs,
             learned,
@@ -335,13 +353,30 @@ impl Dependent for OfExposures {
     }
 }
 
-/// Sweeps the log of slates now and then, for as long as somebody has it.
-async fn keep_sweeping(log: Weak<dyn ExposureLog>) {
+/// And what is recorded of it, or of them.
+struct OfRecordings(Arc<RequestRecorder>);
+
+#[async_trait]
+impl Dependent for OfRecordings {
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
+        self.0.forget_scenario(tenant, scenario_id).await
+    }
+
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
+        self.0.forget_user(tenant, user_id).await
+    }
+}
+
+/// Sweeps the log of slates and the recordings now and then, for as long as somebody has them.
+async fn keep_sweeping(log: Weak<dyn ExposureLog>, recordings: Weak<RequestRecorder>) {
     loop {
         tokio::time::sleep(SWEEP_EVERY).await;
-        let Some(log) = log.upgrade() else { return };
+        let (Some(log), Some(recordings)) = (log.upgrade(), recordings.upgrade()) else { return };
         if let Err(error) = log.sweep().await {
             tracing::warn!(%error, "old slates could not be removed");
+        }
+        if let Err(error) = recordings.sweep().await {
+            tracing::warn!(%error, "old recordings could not be removed");
         }
     }
 }

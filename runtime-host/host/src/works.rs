@@ -16,14 +16,26 @@ use funnelweb_training::{
 };
 use serde_json::Value;
 
-use crate::{inside::Endpoints, precompute::Precompute, reports::Reports, stores::Stores};
+use crate::{
+    inside::Endpoints,
+    precompute::Precompute,
+    replay::{Replayer, Replays},
+    reports::Reports,
+    stores::Stores,
+};
 
 /// How often a long training keeps where it stands.
 const CHECKPOINT_EVERY: Duration = Duration::from_secs(30);
 
 /// Every kind of job that there is.
 #[must_use]
-pub(crate) fn works(stores: &Stores, dispatcher: &Arc<Dispatcher>, endpoints: Arc<Endpoints>, sync: SyncWork) -> Works {
+pub(crate) fn works(
+    stores: &Stores,
+    dispatcher: &Arc<Dispatcher>,
+    endpoints: Arc<Endpoints>,
+    sync: SyncWork,
+    replayer: Arc<Replayer>,
+) -> Works {
     let context = Context {
         documents: Arc::clone(&stores.documents),
         events: Arc::clone(&stores.events),
@@ -41,6 +53,7 @@ pub(crate) fn works(stores: &Stores, dispatcher: &Arc<Dispatcher>, endpoints: Ar
         (Kind::Profiles, Arc::new(Profiles(context))),
         (Kind::Sync, Arc::new(sync)),
         (Kind::Experiments, Arc::new(Reports::new(stores))),
+        (Kind::Replay, Arc::new(Replays(replayer))),
     ])
 }
 

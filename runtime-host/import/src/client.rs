@@ -297,6 +297,18 @@ impl Client {
         self.read(PATH, &answer)
     }
 
+    /// Runs a recorded request again, as it was or with changes (`config`, `with`); what the
+    /// server answers.
+    ///
+    /// # Errors
+    /// When the server cannot be reached or refuses.
+    pub fn replay(&self, request_id: &str, changes: &Value) -> Result<Value> {
+        check("request_id", request_id)?;
+        let path = format!("/api/v1/recordings/{request_id}/replay");
+        let answer = self.call("POST", &path, "application/json", changes.to_string().as_bytes(), None)?;
+        self.read(&path, &answer)
+    }
+
     pub(crate) fn read<T: serde::de::DeserializeOwned>(&self, path: &str, answer: &[u8]) -> Result<T> {
         serde_json::from_slice(answer)
             .map_err(|error| Error::Answer { url: format!("{}{path}", self.base_url), reason: error.to_string() })

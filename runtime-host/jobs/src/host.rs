@@ -99,6 +99,7 @@ fn of_kind(kind: wit::Kind) -> Kind {
         wit::Kind::Profiles => Kind::Profiles,
         wit::Kind::Sync => Kind::Sync,
         wit::Kind::Experiments => Kind::Experiments,
+        wit::Kind::Replay => Kind::Replay,
     }
 }
 
@@ -110,6 +111,7 @@ fn to_kind(kind: Kind) -> wit::Kind {
         Kind::Profiles => wit::Kind::Profiles,
         Kind::Sync => wit::Kind::Sync,
         Kind::Experiments => wit::Kind::Experiments,
+        Kind::Replay => wit::Kind::Replay,
     }
 }
 

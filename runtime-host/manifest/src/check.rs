@@ -293,10 +293,18 @@ fn check_funnelweb(settings: &Funnelweb, at: &KeyPath) -> Result<(), Fault> {
     let endpoint_keys = [
         ("public", settings.public),
         ("streaming", settings.streaming),
+        ("recorded", settings.recorded),
         ("user_header", settings.user_header != crate::UserHeader::Optional),
     ];
     match endpoint_keys.into_iter().find(|(_, used)| *used && settings.role != Role::Endpoint) {
         Some((key, _)) => Err(at.key(key).fault("is for endpoints only")),
+        None if settings.recorded && settings.public => {
+            Err(at.key("recorded").fault("what a public endpoint is asked is nobody's, so it cannot be recorded"))
+        }
+        None if settings.recorded && settings.grants.iter().any(|grant| !grant.is_taped()) => {
+            let taped = "documents, live, vectors, learned and dispatch";
+            Err(at.key("recorded").fault(format!("can be run again only with the grants {taped}")))
+        }
         None if settings.public && settings.user_header == crate::UserHeader::Required => {
             Err(at.key("user_header").fault("a public endpoint gets no gateway headers, so it cannot require one"))
         }

@@ -141,6 +141,10 @@ pub struct Funnelweb {
     /// Endpoints only: it reads long bodies, so the limits for imports apply.
     #[serde(default)]
     pub streaming: bool,
+    /// Endpoints only: its requests can be recorded and run again. It has its clock and its
+    /// stores by the recording then, so that it must be the same whenever those are.
+    #[serde(default)]
+    pub recorded: bool,
     /// Endpoints only: whether a request must name a user.
     #[serde(default)]
     pub user_header: UserHeader,
@@ -203,6 +207,7 @@ impl Role {
                 Grant::Jobs,
                 Grant::Models,
                 Grant::Components,
+                Grant::Recordings,
                 Grant::Dispatch,
             ],
             Self::Recall => &[Grant::Documents, Grant::Live, Grant::Vectors, Grant::Learned],
@@ -232,11 +237,20 @@ pub enum Grant {
     Models,
     /// `funnelweb:capabilities/components`.
     Components,
+    /// `funnelweb:capabilities/recordings`.
+    Recordings,
     /// `funnelweb:pipeline/dispatch`.
     Dispatch,
 }
 
 impl Grant {
+    /// Whether its answers are recorded with a request, and nothing is written when that is
+    /// run again.
+    #[must_use]
+    pub fn is_taped(self) -> bool {
+        matches!(self, Self::Documents | Self::Live | Self::Vectors | Self::Learned | Self::Dispatch)
+    }
+
     /// The word for it in `spin.toml`.
     #[must_use]
     pub fn as_str(self) -> &'static str {
@@ -249,6 +263,7 @@ impl Grant {
             Self::Jobs => "jobs",
             Self::Models => "models",
             Self::Components => "components",
+            Self::Recordings => "recordings",
             Self::Dispatch => "dispatch",
         }
     }

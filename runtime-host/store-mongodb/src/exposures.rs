@@ -118,14 +118,15 @@ impl MongoExposureLog {
     /// # Errors
     /// `unavailable`.
     pub async fn keep(&self, tenant: &Tenant, most: u64) -> Result<(), Error> {
-        keep(&self.store, tenant, most).await
+        keep(&self.store, EXPOSURES, tenant, most).await
     }
 }
 
-async fn keep(store: &MongoStore, tenant: &Tenant, most: u64) -> Result<(), Error> {
+/// Deletes the oldest of a tenant's in a log until there are so many.
+pub(crate) async fn keep(store: &MongoStore, log: &'static str, tenant: &Tenant, most: u64) -> Result<(), Error> {
     let filter = doc! { "tenant_id": tenant.as_str() };
-    let slates = store.collection(EXPOSURES);
-    let count = store.again("count", || async { slates.count_documents(filter.clone()).await }).await?;
+    let of = store.collection(log);
+    let count = store.again("count", || async { of.count_documents(filter.clone()).await }).await?;
     let Some(too_many) = count.checked_sub(most).filter(|too_many| *too_many > 0) else { return Ok(()) };
     // The first that stays.
     let find = Find {
@@ -135,12 +136,12 @@ async fn keep(store: &MongoStore, tenant: &Tenant, most: u64) -> Result<(), Erro
         skip: Some(too_many),
         limit: Some(1),
     };
-    let first = store.find(EXPOSURES, &find).await?;
+    let first = store.find(log, &find).await?;
     let mut these = filter;
     if let Some(first) = first.first().and_then(offset) {
         these.insert("_fw.offset", doc! { "$lt": first.cast_signed() });
     }
-    store.delete_log(EXPOSURES, &these).await?;
+    store.delete_log(log, &these).await?;
     Ok(())
 }
 
@@ -149,23 +150,30 @@ fn oldest(store: &MongoStore) -> DateTime {
     DateTime::from_millis(store.now_ms().saturating_sub(limits::EXPOSURE_LOG_MS).cast_signed())
 }
 
-/// Slates of tenants that were written since their log was cut last.
-#[derive(Default)]
-struct Written(HashMap<Tenant, u64>);
+/// What was written of tenants since their log was cut last.
+pub(crate) struct Written {
+    of: HashMap<Tenant, u64>,
+    uncut: u64,
+}
 
 impl Written {
+    /// So much is written before a log is cut.
+    pub(crate) fn new(uncut: u64) -> Self {
+        Self { of: HashMap::new(), uncut }
+    }
+
     /// Counts them; whose log may be too long now.
-    fn add(&mut self, tenants: Vec<Tenant>) -> Vec<Tenant> {
+    pub(crate) fn add(&mut self, tenants: Vec<Tenant>) -> Vec<Tenant> {
         for tenant in tenants {
-            *self.0.entry(tenant).or_default() += 1;
+            *self.of.entry(tenant).or_default() += 1;
         }
-        self.0.extract_if(|_, count| *count >= UNCUT).map(|(tenant, _)| tenant).collect()
+        self.of.extract_if(|_, count| *count >= self.uncut).map(|(tenant, _)| tenant).collect()
     }
 }
 
 /// Writes what comes until nobody is left who could send anything.
 async fn write(store: Arc<MongoStore>, mut work: mpsc::Receiver<Work>) {
-    let (mut offsets, mut written) = (Offsets::new(), Written::default());
+    let (mut offsets, mut written) = (Offsets::new(), Written::new(UNCUT));
     while let Some(first) = work.recv().await {
         let (mut documents, mut tenants, mut settled) = (Vec::new(), Vec::new(), Vec::new());
         let gathered = tokio::time::sleep(GATHER);
@@ -205,7 +213,7 @@ async fn write(store: Arc<MongoStore>, mut work: mpsc::Receiver<Work>) {
             let _ = done.send(());
         }
         for tenant in written.add(tenants) {
-            if let Err(error) = keep(&store, &tenant, limits::EXPOSURE_LOG_SLATES).await {
+            if let Err(error) = keep(&store, EXPOSURES, &tenant, limits::EXPOSURE_LOG_SLATES).await {
                 tracing::warn!(%tenant, %error, "the log of slates is longer than it should be");
             }
         }
@@ -214,20 +222,20 @@ async fn write(store: Arc<MongoStore>, mut work: mpsc::Receiver<Work>) {
 
 /// Numbers that grow, in this process without a gap for others to fall into: the time
 /// in milliseconds, ten bits of this process, ten that count.
-struct Offsets {
+pub(crate) struct Offsets {
     process: u64,
     last: u64,
 }
 
 impl Offsets {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         // The last bytes of an id count, those before are drawn once a process.
         let drawn = bson::oid::ObjectId::new().bytes();
         let process = u64::from(drawn[7]) | u64::from(drawn[8] & 3) << 8;
         Self { process, last: 0 }
     }
 
-    fn next(&mut self, now_ms: u64) -> u64 {
+    pub(crate) fn next(&mut self, now_ms: u64) -> u64 {
         let beginning = |ms: u64| (ms << 20) | (self.process << 10);
         // With all of a millisecond's given, on into the next one's.
         let counted = self.last + 1;
@@ -249,7 +257,7 @@ fn document(tenant: &Tenant, slate: Slate, offset: u64) -> Result<Document, Erro
     })
 }
 
-fn offset(document: &Document) -> Option<u64> {
+pub(crate) fn offset(document: &Document) -> Option<u64> {
     integer(document.get_document("_fw").ok()?, "offset").map(i64::cast_unsigned)
 }
 
@@ -269,7 +277,7 @@ mod tests {
 
     #[test]
     fn a_log_is_cut_now_and_then() {
-        let mut written = Written::default();
+        let mut written = Written::new(UNCUT);
         let [one, other] = ["one", "other"].map(|name| Tenant::new(name).unwrap());
         let mut cut = 0;
         for _ in 0..2 * UNCUT {

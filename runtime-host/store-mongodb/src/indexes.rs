@@ -19,6 +19,7 @@ use crate::{
     documents::{Shape, shape},
     events::INTERACTIONS,
     exposures::EXPOSURES,
+    recordings::RECORDINGS,
     server::MongoStore,
     streams::{COUNTERS, DEAD, DELETED, DUE, GONE, GONE_S, LEASES, PANES, PROGRESS, SEEN, STEPS, TOPICS},
 };
@@ -140,6 +141,14 @@ pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
         index(doc! { "tenant_id": 1, "user_id": 1, "_fw.offset": 1 }, Some("fw_by_user")),
     ];
     create_in(store, EXPOSURES, of_exposures).await?;
+    // The same of recordings, and that of a request.
+    let of_recordings = vec![
+        index(doc! { "tenant_id": 1, "_fw.offset": 1 }, Some("fw_by_tenant")),
+        index(doc! { "tenant_id": 1, "scenario_id": 1, "_fw.offset": 1 }, Some("fw_log")),
+        index(doc! { "tenant_id": 1, "user_id": 1, "_fw.offset": 1 }, Some("fw_by_user")),
+        index(doc! { "tenant_id": 1, "request_id": 1, "_fw.offset": -1 }, Some("fw_by_request")),
+    ];
+    create_in(store, RECORDINGS, of_recordings).await?;
     for (collection, indexes) in of_streams() {
         create_in(store, collection, if indexed_queries { indexes } else { Vec::new() }).await?;
     }
@@ -151,6 +160,7 @@ pub(crate) async fn create(store: &MongoStore) -> Result<(), Error> {
     let ttls = [
         (INTERACTIONS, "timestamp", store.settings.interactions_ttl_days.map(|days| u64::from(days) * DAY_S)),
         (EXPOSURES, "shown_at", Some(limits::EXPOSURE_LOG_MS / 1000)),
+        (RECORDINGS, "expires_at", Some(0)),
         (TOPICS, "at", Some(limits::TOPIC_RETENTION.as_secs())),
         (DELETED, "at", Some(DELETED_DAYS * DAY_S)),
         gone(PANES),

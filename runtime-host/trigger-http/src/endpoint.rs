@@ -21,6 +21,7 @@ use funnelweb_factor_variables::VariablesCtx;
 use funnelweb_factor_vectors::store::Vectors;
 use funnelweb_jobs::Jobs;
 use funnelweb_manifest::{Component as Entry, UserHeader, Values};
+use funnelweb_recording::{Recorder, Session, host::Replay};
 use funnelweb_tenant_store::Tenant;
 use http::Method;
 use quick_cache::sync::Cache;
@@ -32,6 +33,7 @@ use wasmtime_wasi_http::{
 
 use crate::{
     body,
+    recorded::Recorded,
     state::{EndpointState, linker},
     workers::{Task, Workers},
 };
@@ -59,6 +61,10 @@ pub struct Services {
     pub models: Models,
     /// Components of all tenants.
     pub components: Components,
+    /// Recorded requests of all tenants, and what records them.
+    pub recordings: Arc<Recorder>,
+    /// What runs them again.
+    pub replay: Arc<dyn Replay>,
     /// Key-value stores of all tenants.
     pub key_values: Arc<dyn KeyValues>,
     /// Connections of all components to Redis servers of their choice.
@@ -90,6 +96,14 @@ pub enum Error {
     /// A variable or an allowed host.
     #[error(transparent)]
     Manifest(#[from] funnelweb_manifest::Error),
+    /// Its file, which recordings name by its digest.
+    #[error("component `{id}`: {source}")]
+    File {
+        /// Which.
+        id: String,
+        /// Why.
+        source: std::io::Error,
+    },
 }
 
 /// An endpoint component, ready to answer.
@@ -98,6 +112,8 @@ pub struct Endpoint {
     public: bool,
     streaming: bool,
     user_header: UserHeader,
+    /// None where requests are not recorded.
+    recorded: Option<Arc<Recorded>>,
     shared: Arc<Shared>,
     pools: Cache<Option<Tenant>, ProxyHandler<Workers>>,
 }
@@ -139,12 +155,23 @@ impl Endpoint {
             http: OutboundHttp::new(Arc::clone(&allowed)),
             redis: OutboundRedis::new(services.redis.clone(), allowed),
         };
+        let recorded = match entry.funnelweb.recorded {
+            false => None,
+            true => {
+                let file = std::fs::read(&entry.source);
+                let file = file.map_err(|source| Error::File { id: entry.id.clone(), source })?;
+                let digest = funnelweb_engine::sha256(&file);
+                let recorder = Arc::clone(&services.recordings);
+                Some(Arc::new(Recorded { component: entry.id.clone(), digest, recorder }))
+            }
+        };
         let shared = Shared { engine: engine.clone(), pre, services: services.clone(), settings, id: Arc::clone(&id) };
         Ok(Self {
             id,
             public: entry.funnelweb.public,
             streaming: entry.funnelweb.streaming,
             user_header: entry.funnelweb.user_header,
+            recorded,
             shared: Arc::new(shared),
             pools: Cache::new(POOLS),
         })
@@ -174,6 +201,12 @@ impl Endpoint {
         body_limit(self.streaming)
     }
 
+    /// SHA-256 of the component, where requests are recorded.
+    #[must_use]
+    pub fn digest(&self) -> Option<&str> {
+        self.recorded.as_ref().map(|recorded| recorded.digest.as_str())
+    }
+
     /// Answers a request with an instance that is bound to `tenant`.
     ///
     /// # Errors
@@ -185,6 +218,39 @@ impl Endpoint {
         request_id: Arc<str>,
         request: Request,
     ) -> Result<Response, ApiError> {
+        match (&self.recorded, tenant) {
+            (Some(recorded), Some(tenant)) => {
+                Arc::clone(recorded)
+                    .record(tenant.clone(), &request_id, request, async |request, session| {
+                        self.answer(Some(tenant), Arc::clone(&request_id), request, Some(session)).await
+                    })
+                    .await
+            }
+            (_, tenant) => self.answer(tenant, request_id, request, None).await,
+        }
+    }
+
+    /// Answers a request that was answered before, with what `session` tells it.
+    ///
+    /// # Errors
+    /// As [`Endpoint::handle`].
+    pub async fn again(
+        &self,
+        tenant: Tenant,
+        request_id: Arc<str>,
+        request: Request,
+        session: Arc<Session>,
+    ) -> Result<Response, ApiError> {
+        self.answer(Some(tenant), request_id, request, Some(session)).await
+    }
+
+    async fn answer(
+        &self,
+        tenant: Option<Tenant>,
+        request_id: Arc<str>,
+        request: Request,
+        session: Option<Arc<Session>>,
+    ) -> Result<Response, ApiError> {
         let make = || {
             Ok::<_, std::convert::Infallible>(ProxyHandler::new(Workers::new(Arc::clone(&self.shared), tenant.clone())))
         };
@@ -193,7 +259,7 @@ impl Endpoint {
             Err(never) => match never {},
         };
         let limit = timeout(self.streaming, request.method());
-        let task = Arc::new(Task::new(request_id, limit));
+        let task = Arc::new(Task::new(request_id, limit, session));
         // A guest that computes keeps its pool from seeing that the time is over.
         let answer = in_time(limit, pool.handle(Arc::clone(&task), request)).await.inspect_err(|_| {
             tracing::error!(component = %self.id, request_id = %task.id, "endpoint gave no answer in time");

@@ -16,6 +16,7 @@ pub mod identity;
 mod listener;
 pub mod metrics;
 mod queue;
+mod recorded;
 pub mod server;
 mod state;
 mod workers;
@@ -23,3 +24,5 @@ mod workers;
 pub use endpoint::{Endpoint, Services};
 pub use metrics::Requests;
 pub use server::{Server, ServerHandle};
+/// What a request's body is, whoever sends it.
+pub use wasmtime_wasi_http::WasiBody as Body;

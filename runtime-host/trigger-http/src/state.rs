@@ -1,6 +1,9 @@
 //! The data of one endpoint instance: what its imports act on.
 
-use std::sync::Arc;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
 
 use funnelweb_core::limits;
 use funnelweb_dispatch::DispatchCtx;
@@ -18,12 +21,13 @@ use funnelweb_factor_variables::VariablesCtx;
 use funnelweb_factor_vectors::host::VectorsCtx;
 use funnelweb_jobs::host::JobsCtx;
 use funnelweb_manifest::Grant;
+use funnelweb_recording::{Journal, Tape, host::RecordingsCtx};
 use funnelweb_tenant_store::Tenant;
 use wasmtime::{
     Engine,
     component::{Linker, ResourceTable},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
 use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::endpoint::{Services, Settings};
@@ -42,6 +46,7 @@ pub(crate) struct EndpointState {
     jobs: JobsCtx,
     models: ModelsCtx,
     components: ComponentsCtx,
+    recordings: RecordingsCtx,
     dispatch: DispatchCtx,
     key_value: KeyValueCtx,
     redis: RedisCtx,
@@ -50,31 +55,37 @@ pub(crate) struct EndpointState {
     pub(crate) log: Log,
     /// The request it works on, for the log.
     pub(crate) request: Arc<str>,
+    /// What is noted of it.
+    pub(crate) journal: Journal,
 }
 
 impl EndpointState {
     pub(crate) fn new(services: &Services, settings: &Settings, tenant: Option<&Tenant>) -> Self {
         let log = Log::default();
         let mut wasi = WasiCtx::builder();
+        let journal = Journal::default();
         wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
+        wasi.wall_clock(RequestClock(journal.clone()));
         for (name, value) in &settings.environment {
             wasi.env(name, value);
         }
-        let tenant = || tenant.cloned();
+        let recordings = Arc::clone(&services.recordings);
+        let (tenant, tape) = (|| tenant.cloned(), || Tape::of(&journal));
         Self {
             wasi: wasi.build(),
             table: ResourceTable::new(),
             http: WasiHttpCtx::new(),
             outbound_http: settings.http.clone(),
-            documents: DocumentsCtx::new(Arc::clone(&services.documents), tenant()),
-            live: LiveCtx::new(Arc::clone(&services.live), tenant()),
+            documents: DocumentsCtx::new(Arc::clone(&services.documents), tenant()).taped(tape()),
+            live: LiveCtx::new(Arc::clone(&services.live), tenant()).taped(tape()),
             events: EventsCtx::new(Arc::clone(&services.events), tenant()),
-            vectors: VectorsCtx::new(Arc::clone(&services.vectors), tenant()),
-            learned: LearnedCtx::new(Arc::clone(&services.learned), tenant()),
+            vectors: VectorsCtx::new(Arc::clone(&services.vectors), tenant()).taped(tape()),
+            learned: LearnedCtx::new(Arc::clone(&services.learned), tenant()).taped(tape()),
             jobs: JobsCtx::new(services.jobs.clone(), tenant()),
             components: ComponentsCtx::new(services.components.clone(), tenant()),
             models: ModelsCtx::new(services.models.clone(), tenant(), services.dispatcher.share(tenant().as_ref())),
-            dispatch: DispatchCtx::new(Arc::clone(&services.dispatcher), tenant()),
+            recordings: RecordingsCtx::new(recordings, Arc::clone(&services.replay), tenant()),
+            dispatch: DispatchCtx::new(Arc::clone(&services.dispatcher), tenant(), journal.clone()),
             key_value: KeyValueCtx::new(
                 Arc::clone(&services.key_values),
                 tenant(),
@@ -85,6 +96,24 @@ impl EndpointState {
             limiter: Limiter::new(limits::ENDPOINT_MEMORY_BYTES),
             log,
             request: "".into(),
+            journal,
+        }
+    }
+}
+
+/// The clock of the request at work, which does not move, so that it can be run again; that of
+/// the machine where none is recorded.
+struct RequestClock(Journal);
+
+impl HostWallClock for RequestClock {
+    fn resolution(&self) -> Duration {
+        Duration::from_millis(1)
+    }
+
+    fn now(&self) -> Duration {
+        match self.0.session() {
+            Some(session) => Duration::from_millis(session.now_ms()),
+            None => SystemTime::UNIX_EPOCH.elapsed().unwrap_or_default(),
         }
     }
 }
@@ -130,6 +159,7 @@ pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Link
             Grant::Components => {
                 funnelweb_factor_components::host::add_to_linker(&mut linker, |state| &mut state.components)?
             }
+            Grant::Recordings => funnelweb_recording::host::add_to_linker(&mut linker, |state| &mut state.recordings)?,
             Grant::Dispatch => funnelweb_dispatch::add_to_linker(&mut linker, |state| &mut state.dispatch)?,
         }
     }

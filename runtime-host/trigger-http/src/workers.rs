@@ -18,6 +18,7 @@ use std::{
 
 use funnelweb_core::limits;
 use funnelweb_engine::give_way;
+use funnelweb_recording::Session;
 use funnelweb_tenant_store::{Tenant, lock};
 use tokio::time::{Sleep, sleep_until};
 use wasmtime::{Store, StoreContextMut, component::GuestTaskId};
@@ -39,13 +40,15 @@ pub(crate) struct Task {
     pub(crate) id: Arc<str>,
     /// Time for it.
     limit: Duration,
+    /// Where it is recorded, or told what was.
+    session: Option<Arc<Session>>,
     /// Whether the instance failed before the response was sent.
     cut_off: AtomicBool,
 }
 
 impl Task {
-    pub(crate) fn new(id: Arc<str>, limit: Duration) -> Self {
-        Self { id, limit, cut_off: AtomicBool::new(false) }
+    pub(crate) fn new(id: Arc<str>, limit: Duration, session: Option<Arc<Session>>) -> Self {
+        Self { id, limit, session, cut_off: AtomicBool::new(false) }
     }
 
     pub(crate) fn is_cut_off(&self) -> bool {
@@ -118,7 +121,9 @@ impl WorkerState for Worker {
         request: Arc<Task>,
         _task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
-        store.data_mut().request = Arc::clone(&request.id);
+        let state = store.data_mut();
+        state.request = Arc::clone(&request.id);
+        state.journal.turn_to(request.session.clone());
         let mut tasks = lock(&self.tasks);
         tasks.retain(|task| task.strong_count() > 0);
         tasks.push(Arc::downgrade(&request));

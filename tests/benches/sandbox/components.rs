@@ -21,6 +21,7 @@ use funnelweb_guest::{
     dispatch::{FeaturesCall, RankCall, RecallCall, RerankCall, StageStatus},
     types::{Attribute, Candidates, ColumnKind, ColumnSpec, FeatureSpec, RequestContext},
 };
+use funnelweb_recording::Journal;
 use http::{Request, StatusCode};
 use http_body_util::{BodyExt, Full};
 use tokio::runtime::Runtime;
@@ -130,7 +131,8 @@ impl Components {
     ) -> Vec<Duration> {
         let (this, context, features, ask) = (self.clone(), to_context(context), features.clone(), ask.clone());
         let task = async move {
-            let mut dispatch = DispatchCtx::new(Arc::clone(&this.app.dispatcher), Some(this.tenant.clone()));
+            let mut dispatch =
+                DispatchCtx::new(Arc::clone(&this.app.dispatcher), Some(this.tenant.clone()), Journal::default());
             let allowance = host::Allowance { personal: host_types::Personal::empty(), fields: None };
             let funnel = dispatch.new(context, allowance).await.unwrap();
             dispatch.features(again(&funnel), to_features(&features)).await.unwrap();

@@ -9,7 +9,7 @@ use funnelweb_factor_documents::store::{self, Tenant};
 use funnelweb_guest::{
     dispatch::{
         Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall,
-        RecallOutcome, RerankCall, RerankOutcome, Role, StageReport, StageStatus,
+        RecallOutcome, Recording, RerankCall, RerankOutcome, Role, StageReport, StageStatus,
     },
     documents::{Collection, ItemTable, Key, Term},
     errors::Error,
@@ -181,6 +181,9 @@ impl Capabilities for Native {
         };
         answer.map_err(CheckError::Invalid)
     }
+
+    /// Nothing is recorded here.
+    fn record(&self, _: &Recording) {}
 
     type Stages = NativeStages;
 

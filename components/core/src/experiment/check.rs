@@ -17,8 +17,8 @@ const RATIO_TOLERANCE: f64 = 1e-3;
 /// One user in a million.
 const LEAST_RATIO: f64 = 1e-6;
 /// Parts of a config that are not a request's: who is in a group, what is learned from
-/// everybody, and work in the background.
-const OF_NO_GROUP: [&str; 3] = ["behaviors", "experiments", "jobs"];
+/// everybody, work in the background, and what is kept of requests and tried on them.
+const OF_NO_GROUP: [&str; 5] = ["behaviors", "experiments", "jobs", "recording", "shadow"];
 
 impl Experiment {
     /// Reads and checks an experiment, all but its overlays, which are checked over their

@@ -37,6 +37,8 @@ impl Config {
             }
         }
         self.experiments.check()?;
+        self.recording.check()?;
+        self.shadowed()?;
         for (kind, job) in self.jobs.iter() {
             let path = format!("config.jobs.{}", kind.as_str());
             if let Some(schedule) = &job.schedule {

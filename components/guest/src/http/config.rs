@@ -54,6 +54,13 @@ impl Ask for Host {
 /// `invalid_config` with the path, or that they cannot be asked.
 pub fn all(config: &Config, ask: &dyn Ask) -> Result<(), ApiError> {
     stages(config, ask)?;
+    if let Some(tried) = config.shadowed()? {
+        stages(&tried, ask).map_err(|error| {
+            let path = error.field.as_deref().unwrap_or_default();
+            let path = format!("config.shadow.config{}", path.strip_prefix("config").unwrap_or(path));
+            ApiError { field: Some(path), ..error }
+        })?;
+    }
     for (kind, said) in config.jobs.iter() {
         job(ask, kind, &said.params)?;
     }

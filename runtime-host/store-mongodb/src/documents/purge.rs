@@ -9,7 +9,8 @@ use funnelweb_factor_live::store::LiveEffects;
 
 use super::{Shape, shape, version};
 use crate::{
-    call::Find, events::INTERACTIONS, exposures::EXPOSURES, server::MongoStore, state::integer, streams::Deleted,
+    call::Find, events::INTERACTIONS, exposures::EXPOSURES, recordings::RECORDINGS, server::MongoStore, state::integer,
+    streams::Deleted,
 };
 
 /// Documents or events deleted with one command.
@@ -36,6 +37,7 @@ impl MongoStore {
         // Operators before profiles: a step that is pending moves them.
         self.forget_in_streams(tenant, Deleted::User(user)).await?;
         self.delete_log(EXPOSURES, &whose).await?;
+        self.delete_log(RECORDINGS, &whose).await?;
         let profiles = self.delete_documents(tenant, Collection::UserProfiles, &whose, None).await?;
         Ok(events + profiles)
     }
@@ -54,6 +56,7 @@ impl MongoStore {
             live.forget_scenario(tenant, scenario, Vec::new()).await?;
         }
         self.delete_log(EXPOSURES, &of).await?;
+        self.delete_log(RECORDINGS, &of).await?;
         let collections = [
             Collection::Items,
             Collection::UserProfiles,

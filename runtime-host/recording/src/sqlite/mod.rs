@@ -1,0 +1,186 @@
+//! The embedded backend: a table of the tenant's SQLite file.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use funnelweb_core::limits;
+use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write};
+use rusqlite::{Connection, OptionalExtension, Row, params};
+
+use crate::{
+    Head, Reason, Recording, codec,
+    store::{Error, Page, Recordings, Tenant},
+};
+
+/// Old recordings that each new one takes along: more than it adds, so they go.
+const EXPIRED: u32 = 2;
+/// Recordings that a sweep deletes at once.
+const SWEPT: u32 = 500;
+/// What a head is read from.
+const HEAD: &str = "seq, request, scenario, user, at_ms, expires_ms, reason, status, elapsed_us";
+
+/// Recordings in tenants' SQLite files.
+#[derive(Clone)]
+pub struct SqliteRecordings {
+    stores: Arc<TenantStores>,
+}
+
+impl SqliteRecordings {
+    /// Adds the table to `stores`.
+    ///
+    /// # Errors
+    /// See [`TenantStores::register`].
+    pub fn new(stores: Arc<TenantStores>) -> Result<Self, Error> {
+        stores.register(Arc::new(Tables))?;
+        Ok(Self { stores })
+    }
+}
+
+#[async_trait]
+impl Recordings for SqliteRecordings {
+    async fn append(&self, tenant: &Tenant, head: Head, recording: Vec<u8>) -> Result<(), Error> {
+        let now_ms = self.stores.now_ms();
+        let file = self.stores.open(tenant).await?;
+        let bytes = recording.len();
+        // Nobody waits for it.
+        drop(file.submit(Durability::Deferred, bytes, move |write| insert(write, &head, &recording, now_ms))?);
+        Ok(())
+    }
+
+    async fn get(&self, tenant: &Tenant, request_id: &str) -> Result<Option<Recording>, Error> {
+        let file = self.stores.open(tenant).await?;
+        let (request, now_ms) = (request_id.to_owned(), self.stores.now_ms());
+        let sql = "SELECT recording FROM recordings WHERE request = ? AND expires_ms > ? ORDER BY seq DESC LIMIT 1";
+        let found = file.read(move |tx| {
+            let row = params![request, now_ms.cast_signed()];
+            let found = tx.prepare_cached(sql)?.query_row(row, |row| row.get::<_, Vec<u8>>(0)).optional();
+            found.map_err(Error::from)
+        });
+        let Some(written) = found.await? else { return Ok(None) };
+        let damaged = || Error::Unavailable(format!("the recording of `{request_id}` is damaged"));
+        codec::decode(&written).map(Some).ok_or_else(damaged)
+    }
+
+    async fn list(
+        &self,
+        tenant: &Tenant,
+        scenario_id: Option<&str>,
+        before: Option<u64>,
+        limit: u32,
+    ) -> Result<Page, Error> {
+        Error::check_count("limit", limit as usize, 1, limits::PAGE_DOCUMENTS as usize)?;
+        let file = self.stores.open(tenant).await?;
+        let (scenario, now_ms) = (scenario_id.map(str::to_owned), self.stores.now_ms().cast_signed());
+        let before = before.map_or(i64::MAX, u64::cast_signed);
+        file.read(move |tx| {
+            let of = if scenario.is_some() { "scenario = ?1" } else { "?1 IS NULL" };
+            let sql = format!(
+                "SELECT {HEAD} FROM recordings WHERE {of} AND seq < ?2 AND expires_ms > ?3 ORDER BY seq DESC LIMIT ?4"
+            );
+            let mut select = tx.prepare_cached(&sql)?;
+            let rows = select.query_map(params![scenario, before, now_ms, limit], head)?;
+            let heads = rows.collect::<Result<Vec<_>, _>>()?;
+            let last = heads.last().map(|(seq, _)| seq.cast_unsigned());
+            let is_full = heads.len() == limit as usize;
+            Ok(Page { heads: heads.into_iter().map(|(_, head)| head).collect(), next: last.filter(|_| is_full) })
+        })
+        .await
+    }
+
+    async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
+        let file = self.stores.open(tenant).await?;
+        file.write(Durability::Relaxed, |_| Ok(())).await
+    }
+
+    /// A tenant's writes are done one after the other: whoever is deleted is deleted after
+    /// all that was kept before.
+    async fn forget_user(&self, _: &Tenant, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn forget_scenario(&self, _: &Tenant, _: &str) -> Result<(), Error> {
+        Ok(())
+    }
+
+    async fn sweep(&self) -> Result<(), Error> {
+        for tenant in self.stores.tenants().await? {
+            let now_ms = self.stores.now_ms();
+            // In pieces, so that others can write in between.
+            loop {
+                let file = self.stores.open(&tenant).await?;
+                if file.write(Durability::Relaxed, move |write| sweep(write, now_ms, SWEPT)).await? < SWEPT as usize {
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+fn head(row: &Row<'_>) -> rusqlite::Result<(i64, Head)> {
+    let reason: String = row.get(6)?;
+    let head = Head {
+        request_id: row.get(1)?,
+        scenario_id: row.get(2)?,
+        user_id: row.get(3)?,
+        at_ms: row.get::<_, i64>(4)?.cast_unsigned(),
+        expires_ms: row.get::<_, i64>(5)?.cast_unsigned(),
+        reason: Reason::of(&reason).unwrap_or(Reason::Sample),
+        status: row.get(7)?,
+        elapsed_us: row.get(8)?,
+    };
+    Ok((row.get(0)?, head))
+}
+
+fn insert(connection: &Connection, head: &Head, recording: &[u8], now_ms: u64) -> Result<(), Error> {
+    let sql =
+        "INSERT INTO recordings (request, scenario, user, at_ms, expires_ms, reason, status, elapsed_us, recording)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
+    connection.prepare_cached(sql)?.execute(params![
+        head.request_id,
+        head.scenario_id,
+        head.user_id,
+        head.at_ms.cast_signed(),
+        head.expires_ms.cast_signed(),
+        head.reason.as_str(),
+        head.status,
+        head.elapsed_us,
+        recording,
+    ])?;
+    let too_many = connection.last_insert_rowid() - limits::RECORDINGS.cast_signed();
+    let sql = "DELETE FROM recordings WHERE seq IN (SELECT seq FROM recordings WHERE seq <= ? ORDER BY seq LIMIT ?)";
+    connection.prepare_cached(sql)?.execute(params![too_many, EXPIRED])?;
+    sweep(connection, now_ms, EXPIRED)?;
+    Ok(())
+}
+
+/// Deletes of what has expired so many at most; how many.
+fn sweep(connection: &Connection, now_ms: u64, most: u32) -> Result<usize, Error> {
+    let sql = "DELETE FROM recordings WHERE seq IN (SELECT seq FROM recordings WHERE expires_ms <= ? LIMIT ?)";
+    Ok(connection.prepare_cached(sql)?.execute(params![now_ms.cast_signed(), most])?)
+}
+
+/// The table and what is deleted of it.
+struct Tables;
+
+impl Part for Tables {
+    fn name(&self) -> &'static str {
+        "recordings"
+    }
+
+    fn migrations(&self) -> &'static [&'static str] {
+        &[include_str!("schema.sql")]
+    }
+
+    fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {
+        let (sql, of) = match what {
+            Purge::User(user) => ("DELETE FROM recordings WHERE user = ?", user),
+            Purge::Scenario(scenario) => ("DELETE FROM recordings WHERE scenario = ?", scenario),
+        };
+        write.prepare_cached(sql)?.execute([of])?;
+        Ok(0)
+    }
+}
+
+#[cfg(test)]
+mod tests;
