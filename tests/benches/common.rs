@@ -41,6 +41,8 @@ pub fn scenario(world: &World, exposure: bool) -> Value {
     // What is shown is remembered and logged, or neither.
     let log_share = if exposure { 1.0 } else { 0.0 };
     scenario["config"]["exposure"] = json!({"enabled": exposure, "log_share": log_share});
+    // Every request is computed.
+    scenario["config"]["cache"] = json!({"enabled": false});
     scenario
 }
 

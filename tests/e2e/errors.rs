@@ -571,6 +571,7 @@ fn unknown_routes_and_methods() {
         "/api/v1/users",
         "/api/v1/behaviors/x",
         "/docs/x",
+        "/internal/experiments/feed/exp/stop",
         "/openapi.json/",
         "/../etc/passwd",
     ] {
@@ -590,6 +591,7 @@ fn unknown_routes_and_methods() {
         ("/api/v1/popular/s", "POST", "GET"),
         ("/openapi.json", "DELETE", "GET"),
         ("/docs", "DELETE", "GET"),
+        ("/experiments", "DELETE", "GET"),
     ] {
         let reply = refused(client.call(bad, path), 405, "method_not_allowed", None);
         assert_eq!(reply.header("allow"), allow, "{bad} {path}");

@@ -10,7 +10,7 @@ use funnelweb_core::time;
 use serde_json::{Value, json};
 
 use crate::{
-    fixtures::{self, FEED, all_pages, configure, feed, import, item, recommend, scenario, strings},
+    fixtures::{self, FEED, all_pages, configure, dated, feed, import, recommend, scenario, strings},
     harness::{Client, Reply, eventually, shared},
 };
 
@@ -21,7 +21,7 @@ fn tenant(name: &str) -> Client {
     let client = shared().tenant(name);
     feed(&client);
     configure(&client, &json!({"recall": {"strategies": [{"name": "latest"}]}}));
-    import(&client, &(0..10).map(|at| item(&format!("i{at}"), "c", "t")).collect::<Vec<_>>());
+    import(&client, &dated(10, |at| format!("i{at}")));
     client
 }
 
@@ -346,7 +346,7 @@ fn a_report_tells_what_came_of_the_groups() {
     let run = fixtures::job(&client, "experiments", &json!({}));
     assert_eq!(
         (&run["state"], &run["outcome"]),
-        (&json!("succeeded"), &json!({"experiments": ["exp"], "failed": [], "reported": 1})),
+        (&json!("succeeded"), &json!({"experiments": ["exp"], "failed": [], "reported": 1, "stopped": []})),
         "{run}"
     );
     let report = client.get(&path).expect(200).json();
@@ -366,6 +366,21 @@ fn a_report_tells_what_came_of_the_groups() {
     let difference = f64::from(clicks) / f64::from(served);
     assert!((ctr["difference"].as_f64().unwrap() - difference).abs() < 1e-9, "{ctr}");
     assert_eq!(ctr["group_id"], "other");
+    // What slates took is told of each group, and compared.
+    for group in [&control, &other] {
+        let times = &group["times"];
+        assert_eq!(times["slates"], group["users"], "one of each user: {group}");
+        let of = |what: &str, part: &str| times[what][part].as_f64().unwrap();
+        assert!(of("latency_ms", "mean") > 0.0 && of("cost_ms", "mean") > 0.0, "{times}");
+        assert!(of("latency_ms", "p95") >= of("latency_ms", "p50"), "{times}");
+        let mean = group["metrics"]["latency_ms"]["value"].as_f64().unwrap();
+        assert!((mean - of("latency_ms", "mean")).abs() < 1e-9 * mean, "{group}");
+    }
+    for metric in ["latency_ms", "cost_ms"] {
+        let of = report["comparisons"].as_array().unwrap().iter().find(|of| of["metric"] == metric).unwrap();
+        assert!(of["less_is_better"] == true && of["difference"].is_number(), "{of}");
+    }
+    assert_eq!(report["history"]["at_ms"].as_array().unwrap().len(), 1);
     // The experiment itself is as it was, and its report stays when it ends.
     let shown = client.get(&format!("{ALL}/exp")).expect(200).json();
     assert!(shown.get("report").is_none() && shown["status"] == "running", "{shown}");
@@ -374,6 +389,163 @@ fn a_report_tells_what_came_of_the_groups() {
     assert_eq!(last["outcome"]["reported"], 1);
     assert_eq!(fixtures::job(&client, "experiments", &json!({}))["outcome"]["reported"], 0, "all is said");
     assert_eq!(client.get(&path).expect(200).json()["status"], "stopped");
+}
+
+/// An interleaving whose treatment ranks backwards.
+fn interleaving(id: &str) -> Value {
+    json!({
+        "experiment_id": id,
+        "type": "interleaving",
+        "groups": [{"group_id": "control"}, {"group_id": "treatment", "config": {"rank": {"params": {"recall_weight": -1.0}}}}],
+    })
+}
+
+#[test]
+fn an_interleaving_tells_which_ranking_users_prefer() {
+    let client = tenant("experiments-interleaving");
+    configure(&client, &json!({"rank": {"model": "linear"}}));
+    create(&client, &interleaving("exp"));
+    act(&client, "exp", "start").assert_status(&[200]);
+    let mut events = Vec::new();
+    for number in 0..60 {
+        let user = format!("user-{number}");
+        let body = json!({"scenario_id": FEED, "count": 6});
+        let slate = client.post("/api/v1/recommend?explain=true", &body).user(&user).expect(200).json();
+        assert_eq!(slate["degraded"], json!([]), "{slate}");
+        assert_eq!(slate["experiments"], json!([{"experiment_id": "exp", "group_id": "interleaved"}]));
+        let (items, told) = (strings(&slate["items"], "item_id"), &slate["explain"]["interleaving"]);
+        let best = |ranking: &str| strings(&told[ranking], "item_id")[..3].to_vec();
+        let mut drafted = [best("control"), best("treatment")].concat();
+        assert_eq!(drafted, ["i9", "i8", "i7", "i0", "i1", "i2"], "as they would be alone");
+        let teams: Vec<&str> = told["teams"].as_array().unwrap().iter().map(|team| team.as_str().unwrap()).collect();
+        let of = |team: &str| {
+            let items = items.iter().zip(&teams).filter(|(_, of)| **of == team);
+            items.map(|(item, _)| item.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!((of("control"), of("treatment")), (best("control"), best("treatment")));
+        drafted.sort_unstable();
+        let mut shown = items.clone();
+        shown.sort_unstable();
+        assert_eq!(shown, drafted, "each once");
+        events.extend(of("treatment").into_iter().map(|item| {
+            json!({"scenario_id": FEED, "user_id": user, "item_id": item, "action_type": "click",
+                   "extra": {"watch_duration": 3.0}})
+        }));
+    }
+    // Of what nobody was shown.
+    events.push(json!({"scenario_id": FEED, "user_id": "user-1", "item_id": "i5", "action_type": "click"}));
+    client.post("/api/v1/behaviors", &json!(events)).expect(202);
+    let run = fixtures::job(&client, "experiments", &json!({}));
+    assert_eq!(run["outcome"], json!({"experiments": ["exp"], "failed": [], "reported": 1, "stopped": []}), "{run}");
+    let report = client.get(&format!("{ALL}/exp/report")).expect(200).json();
+    assert_eq!([&report["type"], &report["control"], &report["treatment"]], ["interleaving", "control", "treatment"]);
+    assert_eq!((&report["users"], &report["incomplete"]), (&json!(60), &json!(false)));
+    assert_eq!(report["places"], json!({"control": 180, "treatment": 180, "nobody": 0}));
+    let of = |metric: &str| {
+        report["preferences"].as_array().unwrap().iter().find(|of| of["metric"] == metric).unwrap().clone()
+    };
+    for (metric, credit) in [("clicks", 180.0), ("watch_time", 540.0)] {
+        let said = of(metric);
+        assert_eq!((&said["treatment_credit"], &said["control_credit"]), (&json!(credit), &json!(0.0)), "{said}");
+        assert_eq!((&said["treatment_users"], &said["ties"], &said["share"]), (&json!(60), &json!(0), &json!(1.0)));
+        assert_eq!(said["is_significant"], true, "{said}");
+        assert!(said["interval"][0].as_f64().unwrap() > 0.5, "{said}");
+    }
+    act(&client, "exp", "stop").assert_status(&[200]);
+    assert_eq!(group(&recommend(&client, "user-1", 5)).0, None);
+}
+
+#[test]
+fn what_cannot_be_interleaved_is_refused() {
+    let client = tenant("experiments-interleaving-faults");
+    configure(&client, &json!({"rank": {"model": "linear"}}));
+    let create_with = |change: &dyn Fn(&mut Value)| {
+        let mut body = interleaving("exp");
+        change(&mut body);
+        client.post(ALL, &body).send()
+    };
+    let ratio = create_with(&|body| body["groups"][0]["traffic_ratio"] = json!(0.5));
+    refused(&ratio, 400, "invalid_field", Some("groups[0].traffic_ratio"));
+    refused(&create_with(&|body| body["type"] = json!("bandit")), 400, "invalid_field", Some("type"));
+    let third = create_with(&|body| body["groups"].as_array_mut().unwrap().push(json!({"group_id": "third"})));
+    refused(&third, 400, "invalid_field", Some("groups"));
+    let whole = create_with(&|body| body["groups"][1]["config"] = json!({"exposure": {"enabled": false}}));
+    refused(&whole, 400, "invalid_field", Some("groups[1].config.exposure"));
+    let guarded = create_with(&|body| body["guardrails"] = json!([{"metric": "ctr"}]));
+    refused(&guarded, 400, "invalid_field", Some("guardrails"));
+    let unknown = create_with(&|body| body["groups"][1]["config"] = json!({"rank": {"model": "nonsense"}}));
+    refused(&unknown, 422, "invalid_config", Some("groups[1].config.rank.model"));
+    create(&client, &interleaving("exp"));
+    act(&client, "exp", "start").assert_status(&[200]);
+    let mut second = interleaving("second");
+    (second["layer"], second["groups"][1]["config"]) = (json!("other"), json!({"rerank": {"rules": []}}));
+    create(&client, &second);
+    refused(&act(&client, "second", "start"), 409, "experiments_interfere", Some("layer"));
+    let turned = client.patch(&format!("{ALL}/exp"), &json!({"control": "treatment"})).send();
+    refused(&turned, 409, "experiment_status", Some("control"));
+}
+
+#[test]
+fn a_treatment_that_does_not_rank_leaves_the_control_s_slate() {
+    let client = tenant("experiments-interleaving-degraded");
+    configure(&client, &json!({"rank": {"model": "linear"}}));
+    let mut body = interleaving("exp");
+    // There is no such model yet.
+    body["groups"][1]["config"] = json!({"rank": {"model": "deepfm"}});
+    create(&client, &body);
+    act(&client, "exp", "start").assert_status(&[200]);
+    let slate = recommend(&client, "ann", 3).json();
+    assert_eq!(strings(&slate["items"], "item_id"), ["i9", "i8", "i7"]);
+    assert_eq!(strings(&slate["degraded"], "stage"), ["deepfm", "experiments"]);
+    assert!(slate.get("experiments").is_none(), "{slate}");
+}
+
+#[test]
+fn a_guardrail_stops_an_experiment_that_harms() {
+    let client = tenant("experiments-guardrail");
+    let mut body = experiment("exp", &nothing());
+    body["guardrails"] = json!([{"metric": "ctr", "margin": 0.1}, {"metric": "sample_ratio"}]);
+    let faulty = |guardrail: Value| {
+        let mut body = body.clone();
+        body["guardrails"] = json!([guardrail]);
+        client.post(ALL, &body).send()
+    };
+    let unknown = refused(&faulty(json!({"metric": "clicks"})), 400, "invalid_field", Some("guardrails[0].metric"));
+    assert!(unknown.contains("`ctr`"), "{unknown}");
+    let whole = faulty(json!({"metric": "ctr", "margin": 1}));
+    refused(&whole, 400, "invalid_field", Some("guardrails[0].margin"));
+    // The treatment shows as much, and nobody clicks it.
+    body["groups"][1]["config"] = json!({"recall": {"merge": {"k": 7}}});
+    create(&client, &body);
+    act(&client, "exp", "start").assert_status(&[200]);
+    let users: Vec<String> = (0..300).map(|number| format!("user-{number}")).collect();
+    let mut events = Vec::new();
+    for user in &users {
+        if group(&recommend(&client, user, 5)).0.as_deref() == Some("control") {
+            let click =
+                |at| json!({"scenario_id": FEED, "user_id": user, "item_id": format!("i{at}"), "action_type": "click"});
+            events.extend((0..3 + user.len() % 2).map(click));
+        }
+    }
+    for events in events.chunks(400) {
+        client.post("/api/v1/behaviors", &json!(events)).expect(202);
+    }
+    let run = fixtures::job(&client, "experiments", &json!({}));
+    assert_eq!((&run["state"], &run["outcome"]["stopped"]), (&json!("succeeded"), &json!(["exp"])), "{run}");
+    let stopped = client.get(&format!("{ALL}/exp")).expect(200).json();
+    assert!(stopped["status"] == "stopped" && stopped["stopped_at"].is_string(), "{stopped}");
+    let by = &stopped["stopped_by"];
+    assert_eq!((&by["metric"], &by["group_id"]), (&json!("ctr"), &json!("treatment")), "{by}");
+    assert!(by["lift_bounds"][1].as_f64().unwrap() < -0.1, "{by}");
+    let report = client.get(&format!("{ALL}/exp/report")).expect(200).json();
+    assert_eq!((&report["stopped_by"], &report["guardrails"][0]["verdict"]), (by, &json!("harm")));
+    // Everybody gets the scenario's config again, and the next run has the last word.
+    assert_eq!(client.get("/api/v1/scenarios/feed").expect(200).json()["experiments"], json!([]));
+    for user in users.iter().take(10) {
+        assert_eq!(group(&recommend(&client, user, 5)), (None, 5));
+    }
+    assert_eq!(fixtures::job(&client, "experiments", &json!({}))["outcome"]["reported"], 1);
+    assert_eq!(fixtures::job(&client, "experiments", &json!({}))["outcome"]["reported"], 0);
 }
 
 #[test]

@@ -10,7 +10,7 @@ use crate::harness::{Client, Reply, eventually};
 pub const FEED: &str = "feed";
 
 /// A scenario with all built recall channels and the linear ranker, which shows
-/// an item again and again.
+/// an item again and again, and answers nothing from memory.
 pub fn scenario(id: &str) -> Value {
     json!({
         "scenario_id": id,
@@ -25,7 +25,8 @@ pub fn scenario(id: &str) -> Value {
                 {"name": "content_based", "weight": 0.4, "limit": 200},
                 {"name": "latest", "weight": 0.2, "limit": 200}
             ]},
-            "exposure": {"enabled": false}
+            "exposure": {"enabled": false},
+            "cache": {"enabled": false}
         }
     })
 }
@@ -43,6 +44,16 @@ pub fn configure(client: &Client, patch: &Value) {
 /// An item with a category and one tag.
 pub fn item(id: &str, category: &str, tag: &str) -> Value {
     json!({"item_id": id, "metadata": {"title": format!("About {id}"), "category": category, "tags": [tag]}})
+}
+
+/// So many items that are alike but for their age: `name` makes their ids, the last is the newest.
+pub fn dated(count: usize, name: impl Fn(usize) -> String) -> Vec<Value> {
+    let dated = |at: usize| {
+        let mut item = item(&name(at), "c", "t");
+        item["created_at"] = json!(funnelweb_core::time::format_ms(1_700_000_000_000 + 1000 * at as u64));
+        item
+    };
+    (0..count).map(dated).collect()
 }
 
 /// JSON values, one a line.

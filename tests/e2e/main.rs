@@ -9,6 +9,7 @@
 )]
 
 mod api;
+mod caching;
 mod components;
 mod crash;
 mod drain;

@@ -18,7 +18,7 @@ fn file(name: &str) -> Vec<u8> {
 }
 
 /// The manifest that a model has inside, as it is beside it.
-fn manifest(onnx: &[u8]) -> Value {
+pub fn manifest(onnx: &[u8]) -> Value {
     let begin = onnx.windows(9).position(|bytes| bytes == b"{\"format\"").unwrap();
     let mut values = serde_json::Deserializer::from_slice(&onnx[begin..]).into_iter();
     let mut manifest: Value = values.next().unwrap().unwrap();
@@ -27,7 +27,7 @@ fn manifest(onnx: &[u8]) -> Value {
 }
 
 /// The features that a model reads, as a scenario declares them.
-fn item_features(manifest: &Value) -> Vec<Value> {
+pub fn item_features(manifest: &Value) -> Vec<Value> {
     let columns = manifest["inputs"].as_array().unwrap().iter().flat_map(|input| input["columns"].as_array().unwrap());
     columns
         .map(|column| {
@@ -55,7 +55,7 @@ fn feed_for(client: &Client, manifest: &Value, model: &Value) {
     );
 }
 
-fn upload(client: &Client, onnx: &[u8]) -> Reply {
+pub fn upload(client: &Client, onnx: &[u8]) -> Reply {
     client.call("POST", "/api/v1/models?scenario_id=feed").body("application/octet-stream", onnx).send()
 }
 
@@ -71,7 +71,7 @@ fn upload_form(client: &Client, onnx: &[u8], manifest: &Value) -> Reply {
     client.call("POST", "/api/v1/models?scenario_id=feed").body("multipart/form-data; boundary=limit", body).send()
 }
 
-fn activate(client: &Client, name: &str, version: &str) -> Reply {
+pub fn activate(client: &Client, name: &str, version: &str) -> Reply {
     client.call("POST", &format!("/api/v1/models/{name}/versions/{version}/activate?scenario_id=feed")).send()
 }
 

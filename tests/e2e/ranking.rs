@@ -47,6 +47,7 @@ fn rank_by(client: &Client, world: &World, model: &str, shown_again: bool) {
     let mut scenario: Value = serde_json::from_str(world.scenario_json()).unwrap();
     scenario["config"]["rank"] = json!({"model": model});
     scenario["config"]["rerank"] = json!({"rules": []});
+    scenario["config"]["cache"] = json!({"enabled": false});
     scenario["config"]["exposure"] = json!({"enabled": !shown_again, "log_share": if shown_again { 0 } else { 1 }});
     client.put(&format!("/api/v1/scenarios/{}", world.scenario_id()), &scenario).expect(200);
 }

@@ -174,7 +174,7 @@ fn nobody_is_shown_what_is_only_tried() {
 fn a_version_is_tried_before_it_is_active_and_what_is_gone_is_named() {
     let client = components::server().tenant("replayed");
     feed(&client);
-    import(&client, &(0..30).map(|at| item(&format!("i{at}"), ["a", "b"][at / 15], "t")).collect::<Vec<_>>());
+    import(&client, &(0..30).map(|at| item(&format!("i{at}"), &format!("c{}", at / 3), "t")).collect::<Vec<_>>());
     // Without params the first leaves everything as it is, and reads nothing.
     components::add(&client, "order", "1.0.0", "rerank_rules");
     components::activate(&client, "order", "1.0.0");
@@ -243,8 +243,7 @@ fn a_shadow_is_seen_by_nobody_and_told() {
         &client,
         &json!({
             "recording": {"share": 0},
-            "shadow": {"share": 1, "config": {"recall": {"strategies": [{"name": "latest"}]}, "rerank": {"rules": [
-            {"name": "diversity", "weight": 1}]}}},
+            "shadow": {"share": 1, "config": {"recall": {"strategies": [{"name": "latest", "limit": 3}]}}},
         }),
     );
     for user in 0..5 {

@@ -66,7 +66,8 @@ fn built(world: &World) -> Value {
             {"name": "latest", "weight": 0.1, "limit": 50}
         ]},
         "rank": {"model": "linear"},
-        "exposure": {"enabled": false}
+        "exposure": {"enabled": false},
+        "cache": {"enabled": false}
     });
     scenario
 }

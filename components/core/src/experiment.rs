@@ -6,6 +6,7 @@
 
 mod assignment;
 mod check;
+mod guardrail;
 mod interference;
 mod layers;
 mod overlay;
@@ -13,7 +14,8 @@ mod overlay;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-pub use assignment::{BUCKETS, Origin, Subject};
+pub use assignment::{BUCKETS, Origin, Part, Subject};
+pub use guardrail::{Guarded, Guardrail, Metric, StoppedBy};
 pub use interference::interference;
 pub use overlay::{merge, overlaid};
 
@@ -23,8 +25,11 @@ pub use overlay::{merge, overlaid};
 pub struct Experiment {
     /// Unique within the scenario.
     pub experiment_id: String,
-    /// Whose requests it splits.
+    /// Whose requests it is about.
     pub scenario_id: String,
+    /// How its groups are compared; `split` unless said otherwise.
+    #[serde(default, rename = "type", skip_serializing_if = "Design::is_split")]
+    pub design: Design,
     /// For people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
@@ -53,6 +58,9 @@ pub struct Experiment {
     /// When it ends; when it is stopped unless said otherwise.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub end_time: Option<String>,
+    /// What stops it by itself when a group harms it; nothing unless said otherwise.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub guardrails: Vec<Guardrail>,
     /// Where it stands; set by the server.
     #[serde(default)]
     pub status: Status,
@@ -62,6 +70,9 @@ pub struct Experiment {
     /// When it was stopped, or came to its end; set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub stopped_at: Option<String>,
+    /// Why it was stopped by itself; set by the server.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stopped_by: Option<StoppedBy>,
     /// The last report, and what the next one needs of it; set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Value>,
@@ -71,6 +82,32 @@ pub struct Experiment {
     /// Set by the server.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub updated_at: Option<String>,
+}
+
+/// How the groups of an experiment are compared.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Design {
+    /// Each user gets the config of one group.
+    #[default]
+    Split,
+    /// Each user gets slates that the rankings of two groups drafted together.
+    Interleaving,
+}
+
+impl Design {
+    /// Its name.
+    #[must_use]
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Split => "split",
+            Self::Interleaving => "interleaving",
+        }
+    }
+
+    fn is_split(&self) -> bool {
+        *self == Self::Split
+    }
 }
 
 /// Where an experiment stands.
@@ -98,14 +135,16 @@ impl Status {
     }
 }
 
-/// A part of an experiment's users.
+/// A part of an experiment's users; of an interleaving, a ranking.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Group {
     /// Unique within the experiment.
     pub group_id: String,
-    /// Its share of the experiment's users; all of an experiment add up to 1.
-    pub traffic_ratio: f64,
+    /// Its share of the experiment's users; all of an experiment add up to 1. None of an
+    /// interleaving's, whose users get both.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub traffic_ratio: Option<f64>,
     /// A merge patch (RFC 7386) of the scenario's `config`.
     #[serde(default, skip_serializing_if = "Map::is_empty")]
     pub config: Map<String, Value>,
@@ -141,6 +180,9 @@ pub struct Running {
     pub targeting: Vec<Condition>,
     /// Its groups.
     pub groups: Vec<Group>,
+    /// Of an interleaving, the group that is its control; none of what splits.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub control: Option<String>,
     /// When it begins to split, in milliseconds since 1970.
     pub start_ms: u64,
     /// When it ends.
@@ -177,11 +219,33 @@ fn whole() -> f64 {
     1.0
 }
 
+/// What stands for a group in an interleaving, whose users are in no group.
+pub const INTERLEAVED: &str = "interleaved";
+
 /// What stands for a group where there is one text: in slates that are logged, and in what
 /// clients send.
 #[must_use]
 pub fn label(experiment_id: &str, group_id: &str) -> String {
     format!("{experiment_id}:{group_id}")
+}
+
+impl Group {
+    /// Its share of the users; that of a ranking, which has none, is 0.
+    #[must_use]
+    pub fn ratio(&self) -> f64 {
+        self.traffic_ratio.unwrap_or_default()
+    }
+}
+
+impl Running {
+    /// Of an interleaving, the places of its control and of its treatment among the groups.
+    #[must_use]
+    pub fn rankings(&self) -> Option<(usize, usize)> {
+        let control = self.control.as_ref()?;
+        let control = self.groups.iter().position(|group| group.group_id == *control)?;
+        let treatment = (0..self.groups.len()).find(|at| *at != control)?;
+        Some((control, treatment))
+    }
 }
 
 impl Experiment {
@@ -190,6 +254,13 @@ impl Experiment {
     pub fn control(&self) -> Option<&Group> {
         let named = self.control.as_deref().unwrap_or(CONTROL);
         self.groups.iter().find(|group| group.group_id == named).or_else(|| self.groups.first())
+    }
+
+    /// The same of an interleaving; none of what splits.
+    #[must_use]
+    pub fn interleaved_control(&self) -> Option<String> {
+        let control = self.control().filter(|_| self.design == Design::Interleaving);
+        control.map(|control| control.group_id.clone())
     }
 }
 

@@ -1,6 +1,6 @@
 //! Ids at the edge and their short forms inside.
 
-use xxhash_rust::xxh3::xxh3_64;
+use xxhash_rust::xxh3::{xxh3_64, xxh3_128};
 
 use crate::limits;
 
@@ -49,6 +49,12 @@ pub fn check(id: &str) -> Result<(), Error> {
 #[must_use]
 pub fn handle(id: &str) -> u64 {
     xxh3_64(id.as_bytes())
+}
+
+/// What many bytes are told apart by: XXH3, 128 bit, seed 0.
+#[must_use]
+pub fn digest(bytes: &[u8]) -> u128 {
+    xxh3_128(bytes)
 }
 
 /// A categorical value inside a component border: the low 32 bits of XXH3, never

@@ -160,6 +160,20 @@ pub const CONTEXT_FIELDS: usize = 64;
 pub const CONTEXT_BYTES: usize = 8 * 1024;
 /// Exposures kept per user and scenario; the oldest go first.
 pub const EXPOSURES: usize = 10_000;
+/// Items of one feed: a page's cursor names all that came before it, in 11 bytes each.
+pub const FEED_ITEMS: usize = 4000;
+/// Seconds for which a scenario may have an answer be fresh, and stale after that.
+pub const RESULT_S: u32 = 24 * 3600;
+/// Bytes of an answer that is kept; a larger one is computed each time.
+pub const RESULT_BYTES: usize = 256 * 1024;
+/// Bytes of answers in memory, over all tenants.
+pub const RESULT_CACHE_BYTES: u64 = 64 * 1024 * 1024;
+/// Time that a request waits for another one that computes the same answer; then it
+/// computes it itself.
+pub const RESULT_WAIT: Duration = Duration::from_secs(2);
+/// Answers that are computed anew in the background at once, over all tenants; further
+/// ones are left to the next request that finds them stale.
+pub const REVALIDATIONS: usize = 8;
 /// Items of a tenant whose places in slates are counted and not written yet; those of
 /// further ones are not counted.
 pub const SERVED_ITEMS: usize = 50_000;
@@ -176,8 +190,17 @@ pub const EXPERIMENT_OVERLAY_BYTES: usize = 16 * 1024;
 pub const EXPERIMENT_CONDITIONS: usize = 16;
 /// Values of one condition's `in` or `not_in`.
 pub const EXPERIMENT_VALUES: usize = 256;
+/// Places of an interleaving's slates, the last ones, that what users do is a credit of: 48 MiB.
+pub const INTERLEAVED_PLACES: usize = 2 * 1024 * 1024;
 /// Bytes in what is expected of an experiment.
 pub const HYPOTHESIS_BYTES: usize = 4096;
+/// Guardrails of one experiment.
+pub const EXPERIMENT_GUARDRAILS: usize = 8;
+/// Users of one experiment of whom it is kept what they were shown and did; those who come
+/// after count in no report.
+pub const EXPERIMENT_USERS: usize = 1_000_000;
+/// Points that are kept of how an experiment's comparisons went: one of each at each look.
+pub const EXPERIMENT_POINTS: usize = 400;
 
 // --- stages ---
 
@@ -381,8 +404,6 @@ pub const RECORDINGS_WAITING: usize = 128;
 pub const RECORDED_FAILURES_A_SECOND: u32 = 10;
 /// Calls of capabilities that one component makes in a request; with more it is not recorded.
 pub const RECORDED_CALLS: usize = 1024;
-/// Events of a user that are looked through for clicks of a slate.
-pub const REPLAY_EVENTS: usize = 10_000;
 /// Seconds for which a recording is kept, unless the scenario says otherwise.
 pub const RECORDING_TTL_S: u32 = 24 * 3600;
 /// Hours that a scenario may say at most.

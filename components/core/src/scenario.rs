@@ -2,6 +2,7 @@
 //! stages and params exist is asked of the stages themselves (`dispatch.check`);
 //! everything else is checked here.
 
+mod cache;
 mod check;
 mod exploration;
 mod features;
@@ -24,6 +25,7 @@ use crate::{
     limits, wording,
 };
 
+pub use cache::Cache;
 pub use exploration::{Exploration, ExploringUsers};
 pub use features::{Feature, FeatureKind, Features};
 pub use merge::{Merge, MergeMethod, Normalization};
@@ -89,6 +91,9 @@ pub struct Config {
     /// Whether what was shown is shown again.
     #[serde(default)]
     pub exposure: Exposure,
+    /// Whether an answer is given again.
+    #[serde(default)]
+    pub cache: Cache,
     /// What behaviours mean.
     #[serde(default)]
     pub behaviors: Behaviors,

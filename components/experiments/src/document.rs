@@ -2,7 +2,7 @@
 
 use funnelweb_core::{
     error::{ApiError, Code},
-    experiment::{Experiment, Status, merge},
+    experiment::{Experiment, Status, StoppedBy, merge},
     limits,
     scenario::Scenario,
     time,
@@ -14,12 +14,13 @@ use serde_json::{Map, Value};
 use crate::running::Step;
 
 /// What the server sets beside the status.
-const TIMES: [&str; 4] = ["created_at", "updated_at", "started_at", "stopped_at"];
+const SET: [&str; 5] = ["created_at", "updated_at", STARTED, STOPPED, STOPPED_BY];
 /// The last one; what is shown of an experiment is without it.
 const REPORT: &str = "report";
 const STATUS: &str = "status";
 const STARTED: &str = "started_at";
 const STOPPED: &str = "stopped_at";
+const STOPPED_BY: &str = "stopped_by";
 
 /// What a client makes of an experiment that is there.
 pub(crate) enum Change<'a> {
@@ -59,6 +60,8 @@ impl View {
             at: Value,
             days: Value,
             report: Map<String, Value>,
+            #[serde(default)]
+            history: Option<String>,
         }
         let experiment = read(stored)?;
         let id = &experiment.experiment_id;
@@ -67,15 +70,21 @@ impl View {
             return Err(ApiError::new(Code::ExperimentStatus, message));
         };
         let unreadable = |error| ApiError::new(Code::Internal, format!("the stored report does not read: {error}"));
-        let Kept { at, days, report } = serde_json::from_value(kept).map_err(unreadable)?;
-        let status = self.status(id, Some(stored))?.as_str();
+        let Kept { at, days, report, history } = serde_json::from_value(kept).map_err(unreadable)?;
+        let status = self.status(id, Some(stored))?;
         let mut said = Map::from_iter([
             ("experiment_id".to_owned(), id.as_str().into()),
-            ("status".to_owned(), status.into()),
+            ("type".to_owned(), experiment.design.as_str().into()),
+            ("status".to_owned(), status.as_str().into()),
             ("at".to_owned(), at),
             ("days".to_owned(), days),
         ]);
+        let by = experiment.stopped_by.filter(|_| status == Status::Stopped);
+        let by = by.map(serde_json::to_value).transpose().map_err(unreadable)?;
+        said.extend(by.map(|by| (STOPPED_BY.to_owned(), by)));
         said.extend(report);
+        let history = history.map(|history| serde_json::from_str(&history)).transpose().map_err(unreadable)?;
+        said.extend(history.map(|history| ("history".to_owned(), history)));
         text(&said)
     }
 
@@ -88,6 +97,7 @@ impl View {
         if status == Status::Running {
             // Of a stop that was cut off.
             document.remove(STOPPED);
+            document.remove(STOPPED_BY);
         }
         document.insert(STATUS.to_owned(), status.as_str().into());
         if status == Status::Stopped && !document.contains_key(STOPPED) {
@@ -122,7 +132,7 @@ pub(crate) fn changed(
         Change::Whole(body) => json::parse(body)?,
         Change::Patch(body) => {
             let patch: Map<String, Value> = json::parse(body)?;
-            if let Some(name) = TIMES.into_iter().chain([REPORT]).find(|name| patch.contains_key(*name)) {
+            if let Some(name) = SET.into_iter().chain([REPORT]).find(|name| patch.contains_key(*name)) {
                 return Err(ApiError::field(Code::InvalidField, name, format!("`{name}` is set by the server")));
             }
             let mut document = Value::Object(stored.clone());
@@ -142,10 +152,10 @@ fn finish(
     stored: &Map<String, Value>,
     shown: Status,
 ) -> Result<(String, Experiment), ApiError> {
-    for name in TIMES {
+    for name in SET {
         document.remove(name);
         // The store sets the others.
-        if [STARTED, STOPPED].contains(&name) {
+        if [STARTED, STOPPED, STOPPED_BY].contains(&name) {
             document.extend(stored.get(name).map(|value| (name.to_owned(), value.clone())));
         }
     }
@@ -195,6 +205,19 @@ pub(crate) fn stepped(stored: &str, step: Step, now: &str) -> Result<String, Api
     text(&document)
 }
 
+/// The stored document after a guardrail has stopped it. One that was stopped already stays as it
+/// is: its scenario may not know of that yet.
+pub(crate) fn stopped_by(stored: &str, by: Option<&StoppedBy>, now: &str) -> Result<String, ApiError> {
+    if read(stored)?.status != Status::Running {
+        return Ok(stored.to_owned());
+    }
+    let mut document: Map<String, Value> = json::parse(stepped(stored, Step::Stopped, now)?.as_bytes())?;
+    let by = by.map(serde_json::to_value).transpose();
+    let by = by.map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
+    document.extend(by.map(|by| (STOPPED_BY.to_owned(), by)));
+    text(&document)
+}
+
 /// An experiment that was started keeps what it splits by: what came of its users before
 /// would not be of the same groups as what comes after.
 pub(crate) fn check_change(stored: &str, changed: &Experiment, status: Status) -> Result<(), ApiError> {
@@ -203,10 +226,14 @@ pub(crate) fn check_change(stored: &str, changed: &Experiment, status: Status) -
     }
     let stored = read(stored)?;
     let frozen = [
+        ("type", stored.design == changed.design),
+        // The one that the places of slates were noted for.
+        ("control", stored.interleaved_control() == changed.interleaved_control()),
         ("groups", stored.groups == changed.groups),
         ("traffic", (stored.traffic - changed.traffic).abs() < f64::EPSILON),
         ("layer", stored.layer == changed.layer),
         ("targeting", stored.targeting == changed.targeting),
+        ("guardrails", stored.guardrails == changed.guardrails),
         ("start_time", stored.start_time == changed.start_time),
         ("end_time", status == Status::Running || stored.end_time == changed.end_time),
     ];
@@ -322,16 +349,42 @@ mod tests {
     }
 
     #[test]
+    fn what_a_guardrail_has_stopped_says_so_and_stays_so() {
+        let by: StoppedBy = serde_json::from_value(json!({"metric": "ctr", "margin": 0.1, "group_id": "b"})).unwrap();
+        let running = stored(Some(Step::Started));
+        let stopped = stopped_by(&running, Some(&by), "2026-01-02T00:00:00.000Z").unwrap();
+        let view = View::new(scenario(&json!([])), 0);
+        let shown: Value = serde_json::from_str(&view.of(&stopped).unwrap()).unwrap();
+        let expected = [json!("stopped"), json!("2026-01-02T00:00:00.000Z"), serde_json::to_value(&by).unwrap()];
+        assert_eq!(["status", "stopped_at", "stopped_by"].map(|name| shown[name].clone()), expected);
+        assert_eq!(stopped_by(&stopped, None, "2026-01-03").unwrap(), stopped);
+        let draft = stored(None);
+        assert_eq!(stopped_by(&draft, Some(&by), "2026-01-03").unwrap(), draft);
+        // What was read can be written back, and a client cannot set it.
+        let change = |change: Change<'_>| changed(&stopped, &key(), &change, Status::Stopped).map(|(text, _)| text);
+        assert_eq!(change(Change::Whole(shown.to_string().as_bytes())).unwrap(), stopped);
+        assert_eq!(refused(change(Change::Patch(br#"{"stopped_by":null}"#))).1, "stopped_by");
+        // The scenario does not know of it yet.
+        let running = json!([{"experiment_id": "exp", "layer": "default", "buckets": [[0, 1]], "groups": [],
+                              "start_ms": 0}]);
+        let shown = View::new(scenario(&running), 0).of(&stopped).unwrap();
+        assert!(!shown.contains("stopped"), "{shown}");
+    }
+
+    #[test]
     fn a_report_is_kept_and_shown_apart() {
         let view = View::new(scenario(&json!([])), 0);
         let running = stored(Some(Step::Started));
         assert_eq!(refused(view.report(&running)).0, Code::ExperimentStatus);
         let mut document: Value = serde_json::from_str(&running).unwrap();
-        document["report"] = json!({"at": "2026-02-01", "days": 3.5, "report": {"groups": []}, "looks": {"x": 1}});
+        let history = r#"{"at_ms":[1],"series":[]}"#;
+        let kept =
+            json!({"at": "2026-02-01", "days": 3.5, "report": {"groups": []}, "history": history, "looks": "{}"});
+        document["report"] = kept;
         let with = document.to_string();
         let said: Value = serde_json::from_str(&view.report(&with).unwrap()).unwrap();
-        let expected =
-            json!({"experiment_id": "exp", "status": "stopped", "at": "2026-02-01", "days": 3.5, "groups": []});
+        let expected = json!({"experiment_id": "exp", "type": "split", "status": "stopped", "at": "2026-02-01",
+                              "days": 3.5, "groups": [], "history": {"at_ms": [1], "series": []}});
         assert_eq!(said, expected);
         assert!(!view.of(&with).unwrap().contains("looks"));
         let patch = |patch: &[u8]| changed(&with, &key(), &Change::Patch(patch), Status::Running);
@@ -355,6 +408,7 @@ mod tests {
             ("layer", json!("other")),
             ("targeting", json!([{"field": "user.country", "in": ["se"]}])),
             ("start_time", json!("2026-01-01")),
+            ("guardrails", json!([{"metric": "ctr"}])),
         ] {
             assert_eq!(change(json!({field: value}), Status::Running), frozen(field));
             assert_eq!(change(json!({field: value}), Status::Draft), Ok(()));
@@ -363,6 +417,15 @@ mod tests {
         assert_eq!(change(end.clone(), Status::Running), Ok(()));
         assert_eq!(change(end, Status::Stopped), frozen("end_time"));
         assert_eq!(change(json!({"name": "x", "control": "b", "hypothesis": "more"}), Status::Stopped), Ok(()));
+        let rankings = json!([{"group_id": "a"}, {"group_id": "b", "config": {"rank": {"model": "deepfm"}}}]);
+        let interleaving = json!({"type": "interleaving", "groups": rankings});
+        assert_eq!(change(interleaving.clone(), Status::Running), frozen("type"));
+        assert_eq!(change(interleaving.clone(), Status::Draft), Ok(()));
+        let patch = interleaving.to_string();
+        let (text, _) = changed(&stored, &key(), &Change::Patch(patch.as_bytes()), Status::Running).unwrap();
+        let (_, turned) = changed(&text, &key(), &Change::Patch(br#"{"control":"b"}"#), Status::Running).unwrap();
+        let error = check_change(&text, &turned, Status::Running).unwrap_err();
+        assert_eq!(error.field.as_deref(), Some("control"), "places were noted as the control's");
     }
 
     #[test]

@@ -3,15 +3,22 @@
 //! What an experiment is stands in a document of its own; that it splits, in its scenario's
 //! ([`funnelweb_core::experiment`]): whatever a crash leaves between the two writes, the scenario
 //! tells what runs.
+//!
+//! `POST /internal/experiments/{scenario_id}/{experiment_id}/stop` is of the job that reports on
+//! them: a guardrail stops one.
 
 mod document;
 mod running;
 mod store;
 
-use funnelweb_core::{error::ApiError, experiment::Status, limits, time};
+use funnelweb_core::{
+    error::ApiError,
+    experiment::{Status, StoppedBy},
+    limits, time,
+};
 use funnelweb_guest::{
     documents::{Collection, Key, Precondition, Query, Range, Sort},
-    http::{self as web, Body, Head, Outgoing, Reply, config, version},
+    http::{self as web, Body, Head, Outgoing, Reply, config, json, version},
 };
 use http::{StatusCode, header};
 
@@ -51,6 +58,9 @@ async fn route(head: Head, body: Body) -> Result<Reply, ApiError> {
         (["api", "v1", "experiments", scenario_id, id, "stop"], "POST") => stop(&head, &key(&head, scenario_id, id)?),
         (["api", "v1", "experiments", scenario_id, id, "report"], "GET") => {
             report(&head, &key(&head, scenario_id, id)?)
+        }
+        (["internal", "experiments", scenario_id, id, "stop"], "POST") => {
+            stop_by(&head, &key(&head, scenario_id, id)?, body).await
         }
         (["api", "v1", "experiments", _, _, "start" | "stop"], _) => Ok(Reply::method_not_allowed("POST")),
         (["api", "v1", "experiments", _, _, "report"], _) => Ok(Reply::method_not_allowed("GET")),
@@ -189,6 +199,18 @@ fn stop(head: &Head, key: &Key) -> Result<Reply, ApiError> {
     // Last: while that fails it is shown to run, as it does, and can be stopped.
     store::update_scenario(&key.scenario_id, |body| running::stopped(body, &key.id))?;
     shown(StatusCode::OK, key)
+}
+
+/// Stops one by a guardrail, which the body tells, or `null`. One that was stopped already, and is
+/// in its scenario still, is taken out of it: what was cut off is done.
+async fn stop_by(head: &Head, key: &Key, body: Body) -> Result<Reply, ApiError> {
+    let by: Option<StoppedBy> = json::parse(&body.json(head, limits::DOCUMENT_BYTES).await?)?;
+    let now = time::format_ms(web::now_ms());
+    store::write(key, Precondition::None, |found, _| {
+        document::stopped_by(found.ok_or_else(|| store::missing(key))?, by.as_ref(), &now)
+    })?;
+    store::agree(key)?;
+    Ok(Reply::no_content())
 }
 
 fn report(head: &Head, key: &Key) -> Result<Reply, ApiError> {

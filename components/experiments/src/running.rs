@@ -27,6 +27,7 @@ pub(crate) fn check(scenario: &str, experiment: &Experiment, ask: &dyn Ask) -> R
         buckets: Vec::new(),
         targeting: Vec::new(),
         groups: experiment.groups.clone(),
+        control: experiment.interleaved_control(),
         start_ms: 0,
         end_ms: None,
     };
@@ -118,27 +119,10 @@ fn with(text: &str, scenario: &Scenario) -> Result<String, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use funnelweb_core::job::Kind;
-    use funnelweb_guest::{
-        dispatch::{CheckError, Role},
-        types::Requirements,
-    };
+    use funnelweb_guest::fixtures::Known;
     use serde_json::json;
 
     use super::*;
-
-    /// Knows all stages but one.
-    struct Known;
-
-    impl Ask for Known {
-        fn stage(&self, _: Role, stage: &str, _: &str) -> Result<Requirements, CheckError> {
-            if stage == "nothing" { Err(CheckError::Unknown(Vec::new())) } else { Ok(Requirements::columns([])) }
-        }
-
-        fn job(&self, _: Kind, _: &str) -> Result<(), (String, String)> {
-            Ok(())
-        }
-    }
 
     const SCENARIO: &str = r#"{"scenario_id":"feed","scenario_type":"news","created_at":"2026-01-01T00:00:00.000Z",
         "config":{"recall":{"strategies":[{"name":"latest"}]}}}"#;

@@ -1,6 +1,15 @@
 //! Requests and tables by the handful, for the native tests and benches of
 //! stages. Every field has a plain value; a test sets those it is about.
 
+#[cfg(feature = "http")]
+use funnelweb_core::job::Kind;
+
+#[cfg(feature = "http")]
+use crate::{
+    dispatch::{CheckError, Role},
+    http::config::Ask,
+    types::Requirements,
+};
 use crate::{
     learned::FactorModel,
     recall::RecallRequest,
@@ -10,6 +19,22 @@ use crate::{
 
 /// The time of every fixture: 2024-01-31T12:00:00Z.
 pub const NOW_MS: u64 = 1_706_702_400_000;
+
+/// Takes every job, and knows all stages but one called `nothing`.
+#[cfg(feature = "http")]
+#[derive(Debug, Clone, Copy)]
+pub struct Known;
+
+#[cfg(feature = "http")]
+impl Ask for Known {
+    fn stage(&self, _: Role, stage: &str, _: &str) -> Result<Requirements, CheckError> {
+        if stage == "nothing" { Err(CheckError::Unknown(Vec::new())) } else { Ok(Requirements::columns([])) }
+    }
+
+    fn job(&self, _: Kind, _: &str) -> Result<(), (String, String)> {
+        Ok(())
+    }
+}
 
 /// Scenario `s`, user `u` without a history, 10 items asked for.
 #[must_use]

@@ -31,7 +31,7 @@ pub mod seeds;
 pub mod table;
 
 pub use bindings::endpoint::funnelweb::{
-    capabilities::{components, documents, errors, events, jobs, learned, live, models, recordings, vectors},
+    capabilities::{components, documents, errors, events, jobs, learned, live, models, recordings, results, vectors},
     pipeline::{dispatch, types},
 };
 

@@ -1,16 +1,3 @@
-"use strict";
-// Everything is made as elements with text: nothing from the document or from a
-// response is ever read as HTML.
-function element(name, attributes, ...children) {
-  const made = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes || {})) {
-    if (key.startsWith("on")) made.addEventListener(key.slice(2), value);
-    else if (value !== undefined && value !== false) made.setAttribute(key, value === true ? "" : value);
-  }
-  made.append(...children.flat().filter((child) => child !== undefined && child !== null));
-  return made;
-}
-
 // `code` in backticks; the rest as it is.
 function prose(text) {
   return (text || "").split("`").map((part, at) => (at % 2 ? element("code", {}, part) : part));

@@ -6,14 +6,6 @@ const identity = [
   ["Authorization", "Bearer "],
 ];
 
-function remembered(name, otherwise) {
-  try { return sessionStorage.getItem("funnelweb:" + name) ?? otherwise; } catch { return otherwise; }
-}
-
-function remember(name, value) {
-  try { sessionStorage.setItem("funnelweb:" + name, value); } catch { /* a page may be denied storage */ }
-}
-
 function identityForm(place) {
   for (const [name, otherwise] of identity) {
     const input = element("input", {

@@ -4,6 +4,7 @@ use std::collections::BTreeSet;
 
 use funnelweb_core::{
     error::Code,
+    experiment::Metric,
     job::{Kind, State},
     limits,
     scenario::{Scenario, Shadow},
@@ -199,6 +200,7 @@ fn the_routes_are_those_of_the_components() {
         "put /api/v1/scenarios/{scenario_id}",
         "delete /api/v1/users/{user_id}",
         "get /docs",
+        "get /experiments",
         "get /openapi.json",
     ];
     assert_eq!(routes.into_iter().collect::<BTreeSet<_>>(), expected.iter().map(|&route| route.to_owned()).collect());
@@ -244,6 +246,8 @@ fn the_limits_are_those_of_the_code() {
         ("/Profile/properties/preferences/additionalProperties/maxProperties", limits::PROFILE_PREFERENCES),
         ("/RecommendRequest/properties/count/maximum", limits::COUNT as usize),
         ("/RecommendRequest/properties/exclude_items/maxItems", limits::EXCLUDED_ITEMS),
+        ("/Config/properties/cache/properties/ttl_seconds/maximum", limits::RESULT_S as usize),
+        ("/Config/properties/cache/properties/stale_seconds/maximum", limits::RESULT_S as usize),
         ("/SessionRequest/properties/behaviors/maxItems", limits::EVENTS),
         ("/PredictRequest/properties/rows/maxItems", limits::PREDICT_ROWS),
         ("/Component/properties/name/maxLength", limits::COMPONENT_NAME_BYTES),
@@ -252,12 +256,15 @@ fn the_limits_are_those_of_the_code() {
         ("/Experiment/properties/hypothesis/maxLength", limits::HYPOTHESIS_BYTES),
         ("/Experiment/properties/groups/maxItems", limits::EXPERIMENT_GROUPS),
         ("/Experiment/properties/targeting/maxItems", limits::EXPERIMENT_CONDITIONS),
+        ("/Experiment/properties/guardrails/maxItems", limits::EXPERIMENT_GUARDRAILS),
         ("/Condition/properties/in/maxItems", limits::EXPERIMENT_VALUES),
         ("/Condition/properties/not_in/items/maxLength", limits::TERM_BYTES),
         ("/Scenario/properties/experiments/maxItems", limits::EXPERIMENTS_RUNNING),
     ] {
         assert_eq!(schemas.pointer(pointer), Some(&json!(limit)), "{pointer}");
     }
+    let next = &document["components"]["schemas"]["RecommendResponse"]["properties"]["next_cursor"]["description"];
+    assert!(next.as_str().unwrap().contains(&limits::FEED_ITEMS.to_string()));
     assert_eq!(document["components"]["parameters"]["Count"]["schema"]["maximum"], limits::COUNT);
     let upload = &document["paths"]["/api/v1/models"]["post"];
     let octets = &upload["requestBody"]["content"]["application/octet-stream"]["schema"];
@@ -366,6 +373,25 @@ fn examples_are_as_they_are_described() {
 }
 
 #[test]
+fn metrics_are_those_of_the_code() {
+    let document = document();
+    let schemas = &document["components"]["schemas"];
+    let mut metrics = Metric::NAMES.map(|(name, _)| json!(name)).to_vec();
+    let report = &schemas["ExperimentReport"]["properties"];
+    assert_eq!(report["comparisons"]["items"]["properties"]["metric"]["enum"], json!(metrics));
+    assert_eq!(report["history"]["properties"]["series"]["items"]["properties"]["metric"]["enum"], json!(metrics));
+    let described = report["groups"]["items"]["properties"]["metrics"]["properties"].as_object().unwrap();
+    assert_eq!(described.len(), metrics.len());
+    let votes = &schemas["InterleavingReport"]["properties"];
+    let credits = &votes["preferences"]["items"]["properties"]["metric"]["enum"];
+    assert_eq!(&votes["history"]["properties"]["series"]["items"]["properties"]["metric"]["enum"], credits);
+    metrics.push(json!("sample_ratio"));
+    for guarded in [&schemas["ExperimentGuardrail"], &schemas["StoppedBy"]] {
+        assert_eq!(guarded["properties"]["metric"]["enum"], json!(metrics));
+    }
+}
+
+#[test]
 fn kinds_and_states_of_jobs_are_those_of_the_code() {
     let document = document();
     let schemas = &document["components"]["schemas"];
@@ -379,9 +405,13 @@ fn kinds_and_states_of_jobs_are_those_of_the_code() {
 
 #[test]
 fn the_page_is_whole_and_alone() {
-    assert!(PAGE.starts_with("<!doctype html>") && PAGE.trim_end().ends_with("</script>"));
-    for outside in ["http://", "https://", "src=", "@import", "url(", "innerHTML"] {
-        assert!(!PAGE.contains(outside), "{outside}");
+    for page in [PAGE, EXPERIMENTS] {
+        assert!(page.starts_with("<!doctype html>") && page.trim_end().ends_with("</script>"));
+        // A part of the page itself is not outside.
+        let page = page.replace("url(#", "");
+        for outside in ["http://", "https://", "src=", "@import", "url(", "innerHTML"] {
+            assert!(!page.contains(outside), "{outside}");
+        }
     }
 }
 
@@ -393,12 +423,14 @@ fn routes_answer() {
         route(&head).unwrap_or_else(Reply::error).into_response("r1")
     };
     assert_eq!(answer("GET", "/openapi.json").headers()["content-type"], "application/json");
-    let page = answer("GET", "/docs");
-    assert_eq!(
-        (page.status().as_u16(), &page.headers()["content-type"]),
-        (200, &"text/html; charset=utf-8".parse().unwrap())
-    );
-    assert!(page.headers().contains_key("content-security-policy"));
+    for path in ["/docs", "/experiments"] {
+        let page = answer("GET", path);
+        assert_eq!(
+            (page.status().as_u16(), &page.headers()["content-type"]),
+            (200, &"text/html; charset=utf-8".parse().unwrap())
+        );
+        assert!(page.headers().contains_key("content-security-policy"));
+    }
     assert_eq!(answer("GET", "/docs?x=1").status(), 400);
     assert_eq!(answer("POST", "/docs").headers()["allow"], "GET");
     assert_eq!(answer("GET", "/docs/x").status(), 404);

@@ -4,6 +4,7 @@
 //! `score = (n − rank) / n` for `n` items and ranks from 0: 1 for the newest,
 //! falling linearly, above 0 for the oldest offered.
 
+use funnelweb_core::limits;
 use funnelweb_guest::{
     documents::{self, Term},
     errors::Error,
@@ -38,9 +39,9 @@ pub fn recall(
     newest_items: impl FnOnce(&str, &[(Option<Term>, u32)]) -> Result<Vec<Vec<Handle>>, Error>,
 ) -> Result<Recalled, StageError> {
     Params::parse(&request.params)?;
-    // As many more as may have to be dropped again.
-    let excluded = u32::try_from(request.exclude.len()).unwrap_or(u32::MAX);
-    let lists = newest_items(&request.context.scenario_id, &[(None, request.limit.saturating_add(excluded))])?;
+    // As many more as may have to be dropped again, as far as a list goes.
+    let wanted = (request.limit as usize).saturating_add(request.exclude.len()).min(limits::CANDIDATES);
+    let lists = newest_items(&request.context.scenario_id, &[(None, u32::try_from(wanted).unwrap_or(u32::MAX))])?;
     let exclude: HandleSet = request.exclude.iter().copied().collect();
     let handles: Vec<Handle> =
         lists.into_iter().flatten().filter(|handle| !exclude.contains(handle)).take(request.limit as usize).collect();

@@ -4,11 +4,12 @@
 use funnelweb_core::error::ApiError;
 use funnelweb_guest::{
     dispatch::{
-        self, Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Funnel, RankCall, RankOutcome,
-        RecallCall, RecallOutcome, Recording, RerankCall, RerankOutcome, Role,
+        self, Allowance, CheckError, Draft, FeatureTable, FeaturesCall, FeaturesOutcome, Funnel, Named, RankCall,
+        RankOutcome, RecallCall, RecallOutcome, Recording, RerankCall, RerankOutcome, Role,
     },
     documents::{self, Collection, Key},
     live,
+    results::{self, Found},
     types::{Candidates, Handle, RequestContext, Requirements},
 };
 
@@ -19,6 +20,12 @@ pub trait Capabilities {
     /// # Errors
     /// Those of the store.
     fn document(&self, collection: Collection, key: &Key) -> Result<Option<String>, ApiError>;
+
+    /// The version of a user's profile, and its body.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn profile(&self, key: &Key) -> Result<Option<(u64, String)>, ApiError>;
 
     /// Documents' bodies, in the order of the keys.
     ///
@@ -31,6 +38,12 @@ pub trait Capabilities {
     /// # Errors
     /// Those of the store.
     fn item_ids(&self, scenario_id: &str, handles: &[Handle]) -> Result<Vec<Option<String>>, ApiError>;
+
+    /// How many of these items are there and active.
+    ///
+    /// # Errors
+    /// Those of the store.
+    fn active(&self, scenario_id: &str, handles: &[Handle], now_ms: u64) -> Result<usize, ApiError>;
 
     /// What the user was shown lately.
     ///
@@ -55,11 +68,41 @@ pub trait Capabilities {
     /// Says whether the request is kept, and what is tried on it.
     fn record(&self, recording: &Recording);
 
+    /// A number for what would run for these stages; see `dispatch.fingerprint`.
+    fn fingerprint(&self, scenario_id: &str, user_id: &str, seed: u64, stages: &[Named]) -> u64;
+
+    /// What an answer that is to be computed is claimed with.
+    type Claim: Claim;
+
+    /// Looks for an answer; see `results.look`.
+    ///
+    /// # Errors
+    /// Never for a store that does not answer.
+    fn look(&self, key: &results::Key) -> Result<(Found, Option<Self::Claim>), ApiError>;
+
+    /// Keeps an answer, which is JSON; whether it is kept.
+    ///
+    /// # Errors
+    /// Never for a store that does not answer.
+    fn keep(&self, key: &results::Key, value: &str, fresh_s: u32, stale_s: u32) -> Result<bool, ApiError>;
+
+    /// Forgets an answer.
+    ///
+    /// # Errors
+    /// Never for a store that does not answer.
+    fn forget(&self, key: &results::Key) -> Result<(), ApiError>;
+
     /// The stages, for one request.
     type Stages: Stages;
 
     /// Sets the stages up for a request.
     fn stages(&self, context: &RequestContext, allowance: &Allowance) -> Self::Stages;
+}
+
+/// The right to compute an answer; others wait for as long as it is there.
+pub trait Claim {
+    /// Has it computed in the background, for the request with this body.
+    fn revalidate(self, request: &str);
 }
 
 /// The stages at work for one request; see `dispatch.funnel`.
@@ -77,8 +120,8 @@ pub trait Stages {
     fn rerank(&self, candidates: &Candidates, rows: &[u32], calls: &[RerankCall], trace: bool) -> RerankOutcome;
 
     /// Logs what is shown with its features, for groups of experiments; `rows` are those of the
-    /// table.
-    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32], groups: &[String]);
+    /// table, and `drafted` says whose each place is, if two rankings drafted them.
+    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32], groups: &[String], drafted: Option<&Draft>);
 
     /// The table.
     fn table(&self) -> Option<FeatureTable>;
@@ -93,6 +136,11 @@ impl Capabilities for Imports {
         Ok(documents::get(collection, key)?.map(|document| document.body))
     }
 
+    fn profile(&self, key: &Key) -> Result<Option<(u64, String)>, ApiError> {
+        let found = documents::get(Collection::UserProfiles, key)?;
+        Ok(found.map(|document| (document.version, document.body)))
+    }
+
     fn documents(&self, collection: Collection, keys: &[Key]) -> Result<Vec<Option<String>>, ApiError> {
         let found = documents::get_many(collection, keys)?;
         Ok(found.into_iter().map(|document| document.map(|document| document.body)).collect())
@@ -100,6 +148,10 @@ impl Capabilities for Imports {
 
     fn item_ids(&self, scenario_id: &str, handles: &[Handle]) -> Result<Vec<Option<String>>, ApiError> {
         Ok(documents::item_ids(scenario_id, handles)?)
+    }
+
+    fn active(&self, scenario_id: &str, handles: &[Handle], now_ms: u64) -> Result<usize, ApiError> {
+        Ok(documents::item_columns(scenario_id, handles, &[], now_ms)?.found.len())
     }
 
     fn exposed(&self, scenario_id: &str, user_id: &str) -> Result<Vec<Handle>, ApiError> {
@@ -124,10 +176,34 @@ impl Capabilities for Imports {
         dispatch::record(recording);
     }
 
+    fn fingerprint(&self, scenario_id: &str, user_id: &str, seed: u64, stages: &[Named]) -> u64 {
+        dispatch::fingerprint(scenario_id, user_id, seed, stages)
+    }
+
+    type Claim = results::Claim;
+
+    fn look(&self, key: &results::Key) -> Result<(Found, Option<results::Claim>), ApiError> {
+        Ok(results::look(key)?)
+    }
+
+    fn keep(&self, key: &results::Key, value: &str, fresh_s: u32, stale_s: u32) -> Result<bool, ApiError> {
+        Ok(results::keep(key, value, fresh_s, stale_s)?)
+    }
+
+    fn forget(&self, key: &results::Key) -> Result<(), ApiError> {
+        Ok(results::forget(key)?)
+    }
+
     type Stages = Funnel;
 
     fn stages(&self, context: &RequestContext, allowance: &Allowance) -> Funnel {
         Funnel::new(context, allowance)
+    }
+}
+
+impl Claim for results::Claim {
+    fn revalidate(self, request: &str) {
+        Self::revalidate(&self, request);
     }
 }
 
@@ -148,8 +224,8 @@ impl Stages for Funnel {
         self.rerank(candidates, rows, calls, trace)
     }
 
-    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32], groups: &[String]) {
-        self.shown(request_id, item_ids, rows, groups);
+    fn shown(&self, request_id: &str, item_ids: &[String], rows: &[u32], groups: &[String], drafted: Option<&Draft>) {
+        self.shown(request_id, item_ids, rows, groups, drafted);
     }
 
     fn table(&self) -> Option<FeatureTable> {

@@ -2,14 +2,14 @@
 
 use funnelweb_core::error::ApiError;
 use funnelweb_guest::{
-    dispatch::{FeatureTable, RecallOutcome, RerankStep, StageReport, StageStatus},
+    dispatch::{Draft, FeatureTable, RecallOutcome, RerankStep, StageReport, StageStatus},
     handles::{HandleMap, HandleSet},
     types::{Candidates, Handle, Table},
 };
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use crate::capabilities::Capabilities;
+use crate::{capabilities::Capabilities, draft};
 
 /// What is noted while a request runs.
 pub(crate) struct Trace {
@@ -28,6 +28,8 @@ struct Lists {
     ranked: Vec<(Handle, f32)>,
     reranked: Vec<(String, RerankStep)>,
     explored: Vec<(usize, Handle)>,
+    /// The rankings that drafted the slate: the control's, and the treatment's.
+    contested: Option<[Vec<(Handle, f32)>; 2]>,
 }
 
 /// The `explain` part of a response.
@@ -48,6 +50,10 @@ pub(crate) struct Explain {
     /// The places that went to items of the channel `explore`, where there are any.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     exploration: Vec<Value>,
+    /// Of an interleaved slate: which ranking drafted each place, and both of them as they were;
+    /// all else here is the control's.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    interleaving: Option<Value>,
 }
 
 impl Trace {
@@ -67,7 +73,7 @@ impl Trace {
         self.reports.push(report);
     }
 
-    /// Notes that the configs of experiments' groups do not count.
+    /// Notes that experiments, or one of them, do not count, and why.
     pub(crate) fn without_experiments(&mut self, fault: &str) {
         self.reports.push(StageReport {
             stage: "experiments".to_owned(),
@@ -135,11 +141,25 @@ impl Trace {
         }
     }
 
-    /// The lists with items' ids in place of handles; none unless asked for.
+    /// Adds what the stages of another ranking did.
+    pub(crate) fn beside(&mut self, other: Self) {
+        self.reports.extend(other.reports);
+    }
+
+    pub(crate) fn contested(&mut self, control: &Candidates, treatment: &Candidates) {
+        if let Some(lists) = &mut self.lists {
+            let list = |of: &Candidates| of.handles.iter().copied().zip(of.scores.iter().copied()).collect();
+            lists.contested = Some([list(control), list(treatment)]);
+        }
+    }
+
+    /// The lists with items' ids in place of handles; none unless asked for. `draft` says whose the
+    /// slate's places are, where two rankings drafted them.
     pub(crate) fn explain(
         self,
         host: &impl Capabilities,
         scenario_id: &str,
+        draft: Option<&Draft>,
         sources: impl Fn(u32) -> Vec<String>,
     ) -> Result<Option<Explain>, ApiError> {
         let Some(lists) = self.lists else { return Ok(None) };
@@ -175,6 +195,14 @@ impl Trace {
             rank: ids.scored(lists.ranked.iter().copied()),
             rerank: reranked.collect(),
             exploration: explored.collect(),
+            interleaving: draft.zip(lists.contested.as_ref()).map(|(draft, [control, treatment])| {
+                json!({
+                    "experiment_id": draft.experiment,
+                    "teams": draft.teams.iter().map(|team| draft::name(*team)).collect::<Vec<_>>(),
+                    "control": ids.scored(control.iter().copied()),
+                    "treatment": ids.scored(treatment.iter().copied()),
+                })
+            }),
         }))
     }
 }
@@ -224,7 +252,9 @@ struct Ids(HandleMap<String>);
 impl Ids {
     fn load(host: &impl Capabilities, scenario_id: &str, lists: &Lists) -> Result<Self, ApiError> {
         let recalled = lists.recalled.iter().flat_map(|(_, handles, _)| handles.iter().copied());
-        let mut all: Vec<Handle> = recalled.chain(lists.merged.iter().map(|(handle, _, _)| *handle)).collect();
+        let treatment = lists.contested.iter().flat_map(|[_, treatment]| treatment.iter().map(|(handle, _)| *handle));
+        let merged = lists.merged.iter().map(|(handle, _, _)| *handle);
+        let mut all: Vec<Handle> = recalled.chain(merged).chain(treatment).collect();
         all.sort_unstable();
         all.dedup();
         let mut known = HandleMap::default();

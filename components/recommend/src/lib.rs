@@ -2,13 +2,18 @@
 //! and runs the stages that the config names, in the order of the design
 //! (§2.3): see [`funnel`]. `POST /api/v1/recommend/session` runs it for a user that
 //! is made of the behaviours it is sent. `POST /internal/slate` makes a slate ahead of
-//! time ([`offline`]): no route of `spin.toml` leads there, the host's job asks.
+//! time ([`offline`]), `POST /internal/revalidate` and `…/revalidate/session` an answer anew
+//! that was given before ([`cache`]): no route of `spin.toml` leads there, the host asks.
 //!
 //! No stage can fail a request: one that gives no answer is left out, and the
 //! response says so under `degraded`.
 
+mod answer;
+mod cache;
 pub mod capabilities;
 mod context;
+mod cursor;
+mod draft;
 mod evidence;
 mod explain;
 mod exploration;
@@ -16,6 +21,7 @@ mod exploration;
 mod fixtures;
 pub mod funnel;
 mod fusion;
+mod interleaving;
 mod merge;
 pub mod offline;
 mod plan;
@@ -27,16 +33,16 @@ mod subject;
 #[cfg(test)]
 mod tests;
 
+pub use answer::{Answer, CacheStatus};
 pub use offline::OfflineRequest;
 pub use request::Request;
 pub use session::SessionRequest;
-pub use slate::Response;
 
 use funnelweb_core::{error::ApiError, id, limits};
 use funnelweb_guest::http::{self as web, Body, Head, Outgoing, Reply, json};
-use http::StatusCode;
+use http::{HeaderName, StatusCode};
 
-use crate::capabilities::Imports;
+use crate::{capabilities::Imports, funnel::Call};
 
 /// The component's entry.
 #[cfg_attr(target_arch = "wasm32", spin_sdk::http_service)]
@@ -44,36 +50,56 @@ pub async fn handle(request: spin_sdk::http::Request) -> Outgoing {
     web::serve(request, route).await
 }
 
+const CACHE_STATUS: HeaderName = HeaderName::from_static("cache-status");
+
 async fn route(head: Head, body: Body) -> Result<Reply, ApiError> {
     match (head.segments().as_slice(), head.method.as_str()) {
         (["api", "v1", "recommend"], "POST") => {
             let explain = head.query(&["explain"])?.flag("explain")?;
-            let user = head.require_user()?.to_owned();
-            let request: Request = json::object(&body.json(&head, limits::BODY_BYTES).await?)?;
-            answer(&funnel::recommend(&Imports, &call(&head, &user, explain), &request)?)
+            let (user, body) = (head.require_user()?.to_owned(), body.json(&head, limits::BODY_BYTES).await?);
+            let call = Call { explain, user_id: &user, ..call(&head, &body) };
+            Ok(answer(funnel::recommend(&Imports, &call, &json::object(&body)?)?))
         }
         (["api", "v1", "recommend", "session"], "POST") => {
             let explain = head.query(&["explain"])?.flag("explain")?;
-            let request: SessionRequest = json::object(&body.json(&head, limits::BODY_BYTES).await?)?;
-            answer(&funnel::recommend_to_session(&Imports, &call(&head, "", explain), request)?)
+            let body = body.json(&head, limits::BODY_BYTES).await?;
+            let call = Call { explain, ..call(&head, &body) };
+            Ok(answer(funnel::recommend_to_session(&Imports, &call, json::object(&body)?)?))
+        }
+        (["internal", "revalidate"], "POST") => {
+            let (user, body) = (head.require_user()?.to_owned(), body.json(&head, limits::BODY_BYTES).await?);
+            let call = Call { revalidates: true, user_id: &user, ..call(&head, &body) };
+            Ok(answer(funnel::recommend(&Imports, &call, &json::object(&body)?)?))
+        }
+        (["internal", "revalidate", "session"], "POST") => {
+            let body = body.json(&head, limits::BODY_BYTES).await?;
+            let call = Call { revalidates: true, ..call(&head, &body) };
+            Ok(answer(funnel::recommend_to_session(&Imports, &call, json::object(&body)?)?))
         }
         (["internal", "slate"], "POST") => {
-            let user = head.require_user()?.to_owned();
-            let request: OfflineRequest = json::object(&body.json(&head, limits::BODY_BYTES).await?)?;
-            Reply::json(StatusCode::OK, &offline::slate(&Imports, &call(&head, &user, false), request)?)
+            let (user, body) = (head.require_user()?.to_owned(), body.json(&head, limits::BODY_BYTES).await?);
+            let request: OfflineRequest = json::object(&body)?;
+            let call = Call { user_id: &user, ..call(&head, &body) };
+            Reply::json(StatusCode::OK, &offline::slate(&Imports, &call, request)?)
         }
-        (["api", "v1", "recommend"] | ["api", "v1", "recommend", "session"] | ["internal", "slate"], _) => {
-            Ok(Reply::method_not_allowed("POST"))
-        }
+        (
+            ["api", "v1", "recommend"]
+            | ["api", "v1", "recommend", "session"]
+            | ["internal", "slate" | "revalidate"]
+            | ["internal", "revalidate", "session"],
+            _,
+        ) => Ok(Reply::method_not_allowed("POST")),
         _ => Err(web::no_route(&head)),
     }
 }
 
-fn call<'a>(head: &'a Head, user_id: &'a str, explain: bool) -> funnel::Call<'a> {
+/// Of nobody, until it is said of whom.
+fn call<'a>(head: &'a Head, body: &'a [u8]) -> Call<'a> {
     let seed = id::handle(&head.request_id);
-    funnel::Call { request_id: &head.request_id, user_id, explain, now_ms: web::now_ms(), seed }
+    Call { now_ms: web::now_ms(), seed, body, ..Call::of(&head.request_id, "") }
 }
 
-fn answer(response: &Response) -> Result<Reply, ApiError> {
-    Reply::json(StatusCode::OK, response)
+fn answer(answer: Answer) -> Reply {
+    let cache = answer.cache().to_string();
+    Reply::json_text(StatusCode::OK, answer.into_text()).header(CACHE_STATUS, &cache)
 }

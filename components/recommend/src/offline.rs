@@ -43,8 +43,14 @@ pub struct Slate {
 /// failure.
 pub fn slate(host: &impl Capabilities, call: &Call<'_>, request: OfflineRequest) -> Result<Slate, ApiError> {
     let OfflineRequest { scenario_id, count, config } = request;
-    let request =
-        Request { scenario_id, count, context: Map::new(), exclude_items: Vec::new(), return_metadata: false };
+    let request = Request {
+        scenario_id,
+        count,
+        context: Map::new(),
+        exclude_items: Vec::new(),
+        return_metadata: false,
+        cursor: None,
+    };
     let (items, trace) = funnel::offline(host, call, &request, Plan::read(&config)?)?;
     let failed = |report: &&StageReport| matches!(report.status, StageStatus::Failed | StageStatus::TimedOut);
     Ok(Slate { items, failed: trace.reports().iter().filter(failed).map(Degraded::of).collect() })

@@ -6,11 +6,12 @@ use std::{cell::RefCell, rc::Rc, thread::LocalKey};
 
 use funnelweb_core::{
     error::{ApiError, Code},
-    experiment::{Group, Subject, overlaid},
+    experiment::{Group, INTERLEAVED, Part, Subject, overlaid},
+    id,
     scenario::{Config, Feature, FeatureKind, Scenario, Status},
 };
 use funnelweb_guest::{
-    dispatch::{Allowance, RecallCall, RerankCall},
+    dispatch::{Allowance, Named, RecallCall, RerankCall, Role},
     documents::{Collection, Key},
     http::json,
     params::personal,
@@ -19,7 +20,7 @@ use funnelweb_guest::{
 use serde::Deserialize;
 use serde_json::{Map, Value, value::RawValue};
 
-use crate::{capabilities::Capabilities, evidence, slate::Assigned};
+use crate::{capabilities::Capabilities, evidence, funnel::Run, slate::Assigned};
 
 /// Scenarios, and configs of requests, that an instance keeps; the oldest goes first.
 const KEPT: usize = 8;
@@ -36,6 +37,8 @@ thread_local! {
 /// An active scenario, with the experiments in it.
 pub(crate) struct Plans {
     scenario: Scenario,
+    /// Of the text of the scenario.
+    digest: u128,
     /// As it is without experiments.
     plan: Rc<Plan>,
     /// The config's own text, where there are experiments to change it.
@@ -59,6 +62,24 @@ pub(crate) struct Chosen {
     pub(crate) held_out: bool,
     /// Why the groups' configs do not count, if they do not.
     pub(crate) fault: Option<String>,
+    /// What the plan's ranking is interleaved with, if it is.
+    pub(crate) rival: Option<Rival>,
+}
+
+impl Chosen {
+    /// The groups that a slate was made for.
+    pub(crate) fn experiments(&self, run: &Run) -> Vec<Assigned> {
+        let drafted = run.drafted.as_ref().map(|drafted| drafted.experiment_id.clone());
+        let interleaved = drafted.map(|experiment_id| Assigned { experiment_id, group_id: INTERLEAVED.to_owned() });
+        self.assigned.iter().cloned().chain(interleaved).collect()
+    }
+}
+
+/// The treatment of an interleaving, whose control is the plan.
+pub(crate) struct Rival {
+    pub(crate) experiment_id: String,
+    /// Or why it makes none.
+    pub(crate) plan: Result<Rc<Plan>, String>,
 }
 
 /// What a config comes to.
@@ -76,6 +97,9 @@ pub(crate) struct Plan {
     pub(crate) evidence: Vec<String>,
     pub(crate) rank_params: String,
     pub(crate) rerank: Vec<RerankCall>,
+    /// The stages that other components, or models, may stand behind from one moment to the
+    /// next.
+    pub(crate) varying: Vec<Named>,
     /// What components of the tenant's own may see.
     pub(crate) allowance: Allowance,
 }
@@ -106,7 +130,13 @@ impl Plans {
             serde_json::from_str::<Document>(&body).map_err(unreadable)?.config
         };
         let plan = Rc::new(Plan::of(scenario.config.clone()));
-        Ok(keep(&SCENARIOS, body, Self { scenario, plan, config, combinations: RefCell::default() }))
+        let digest = id::digest(body.as_bytes());
+        Ok(keep(&SCENARIOS, body, Self { scenario, digest, plan, config, combinations: RefCell::default() }))
+    }
+
+    /// What its text is told from others by.
+    pub(crate) fn digest(&self) -> u128 {
+        self.digest
     }
 
     /// The config without experiments.
@@ -116,22 +146,40 @@ impl Plans {
 
     /// What a request of this user goes by.
     pub(crate) fn choose(&self, subject: &impl Subject, now_ms: u64) -> Chosen {
-        let places = self.scenario.assign(subject, now_ms);
-        let assigned = places.iter().filter_map(|place| {
-            let experiment = self.scenario.experiments.get(place.0)?;
-            let group_id = experiment.groups.get(place.1)?.group_id.clone();
-            Some(Assigned { experiment_id: experiment.experiment_id.clone(), group_id })
-        });
-        let assigned = assigned.collect();
-        let changing: Vec<Place> = places
-            .into_iter()
-            .filter(|place| self.group(*place).is_some_and(|group| !group.config.is_empty()))
-            .collect();
-        let held_out = self.scenario.holds_out(subject.unit());
-        match self.combined(changing) {
-            Ok(plan) => Chosen { plan, assigned, held_out, fault: None },
-            Err(fault) => Chosen { plan: Rc::clone(&self.plan), assigned: Vec::new(), held_out, fault: Some(fault) },
+        let parts = self.scenario.assign(subject, now_ms);
+        // The groups, those of controls among them.
+        let (mut places, mut assigned, mut interleaved) = (Vec::new(), Vec::new(), None);
+        for (experiment, part) in parts {
+            match part {
+                Part::Of(group) => {
+                    assigned.extend(self.assigned((experiment, group)));
+                    places.push((experiment, group));
+                }
+                Part::Both(control, treatment) => {
+                    interleaved = Some(((experiment, control), (experiment, treatment)));
+                    places.push((experiment, control));
+                }
+            }
         }
+        let held_out = self.scenario.holds_out(subject.unit());
+        let plan = match self.combined(&places) {
+            Ok(plan) => plan,
+            Err(fault) => {
+                let plan = Rc::clone(&self.plan);
+                return Chosen { plan, assigned: Vec::new(), held_out, fault: Some(fault), rival: None };
+            }
+        };
+        let rival = interleaved.and_then(|(control, treatment)| {
+            let against = |place: &Place| if *place == control { treatment } else { *place };
+            let plan = self.combined(&places.iter().map(against).collect::<Vec<_>>());
+            Some(Rival { experiment_id: self.assigned(treatment)?.experiment_id, plan })
+        });
+        Chosen { plan, assigned, held_out, fault: None, rival }
+    }
+
+    fn assigned(&self, place: Place) -> Option<Assigned> {
+        let experiment_id = self.scenario.experiments.get(place.0)?.experiment_id.clone();
+        Some(Assigned { experiment_id, group_id: self.group(place)?.group_id.clone() })
     }
 
     fn group(&self, (experiment, group): Place) -> Option<&Group> {
@@ -140,7 +188,9 @@ impl Plans {
 
     /// The plan of these groups. That it keeps every rule was checked when the experiments
     /// were started and when the scenario was changed, for each two of them.
-    fn combined(&self, places: Vec<Place>) -> Result<Rc<Plan>, String> {
+    fn combined(&self, places: &[Place]) -> Result<Rc<Plan>, String> {
+        let changes = |place: &Place| self.group(*place).is_some_and(|group| !group.config.is_empty());
+        let places: Vec<Place> = places.iter().copied().filter(changes).collect();
         if places.is_empty() {
             return Ok(Rc::clone(&self.plan));
         }
@@ -179,6 +229,11 @@ impl Plan {
         Ok(keep(&PLANS, config.get().to_owned(), Self::of(read)))
     }
 
+    /// Whether it ranks what another one does: the same candidates with the same features.
+    pub(crate) fn finds_as(&self, other: &Self) -> bool {
+        self.config.recall == other.config.recall && self.config.features == other.config.features
+    }
+
     fn of(config: Config) -> Self {
         let strategies = &config.recall.strategies;
         let channel = |strategy: &funnelweb_core::scenario::Strategy| RecallCall {
@@ -203,6 +258,7 @@ impl Plan {
             evidence,
             rank_params: text(&config.rank.params),
             rerank: config.rerank.rules.iter().map(rule).collect(),
+            varying: varying(&config),
             allowance: Allowance {
                 personal: personal(&config.components.user),
                 fields: config.components.fields.clone(),
@@ -210,6 +266,15 @@ impl Plan {
             config,
         }
     }
+}
+
+fn varying(config: &Config) -> Vec<Named> {
+    let named = |role, stage: &str, version: &str| Named { role, stage: stage.to_owned(), version: version.to_owned() };
+    let recall = config.recall.strategies.iter().map(|strategy| named(Role::Recall, &strategy.name, ""));
+    let rules = config.rerank.rules.iter().map(|rule| named(Role::Rerank, &rule.name, ""));
+    // A tenant's own components have its name before theirs.
+    let own = recall.chain(rules).filter(|stage| stage.stage.contains('/'));
+    own.chain([named(Role::Rank, &config.rank.model, &config.rank.version)]).collect()
 }
 
 /// What an instance keeps, the newest first.

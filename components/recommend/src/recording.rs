@@ -7,6 +7,9 @@ use crate::{capabilities::Capabilities, funnel::Call};
 
 /// Says it, by the scenario's config as it is without experiments.
 pub(crate) fn record(host: &impl Capabilities, call: &Call<'_>, scenario_id: &str, config: &Config) {
+    if call.revalidates {
+        return pass_over(host, scenario_id);
+    }
     let said = &config.recording;
     let keep = match (said.keeps(call.seed), said.failures) {
         (true, _) => Keep::Always,

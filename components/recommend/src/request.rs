@@ -8,7 +8,7 @@ use funnelweb_guest::types::{Attribute, Handle};
 use serde::Deserialize;
 use serde_json::{Map, Value};
 
-use crate::context;
+use crate::{context, cursor};
 
 /// The body of `POST /api/v1/recommend`.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -28,6 +28,9 @@ pub struct Request {
     /// Whether items come with their `metadata`.
     #[serde(default)]
     pub return_metadata: bool,
+    /// Of the page before, in a feed.
+    #[serde(default)]
+    pub cursor: Option<String>,
 }
 
 pub(crate) fn default_count() -> u32 {
@@ -38,11 +41,13 @@ pub(crate) fn default_count() -> u32 {
 pub(crate) struct Checked {
     pub(crate) context: Vec<Attribute>,
     pub(crate) exclude: Vec<Handle>,
+    /// What the feed served before, in order.
+    pub(crate) feed: Vec<Handle>,
 }
 
 impl Request {
-    /// Checks every field.
-    pub(crate) fn check(&self) -> Result<Checked, ApiError> {
+    /// Checks every field. The user's id is empty for a session.
+    pub(crate) fn check(&self, user_id: &str) -> Result<Checked, ApiError> {
         let invalid = |field: String, message: String| ApiError::field(Code::InvalidField, field, message);
         id::check(&self.scenario_id).map_err(|error| invalid("scenario_id".to_owned(), error.to_string()))?;
         if !(1..=limits::COUNT).contains(&self.count) {
@@ -55,8 +60,10 @@ impl Request {
         for (at, item) in self.exclude_items.iter().enumerate() {
             id::check(item).map_err(|error| invalid(format!("exclude_items[{at}]"), error.to_string()))?;
         }
+        let feed = self.cursor.as_ref().map(|text| cursor::read((&self.scenario_id, user_id), text)).transpose()?;
         Ok(Checked {
             context: context::flatten(&self.context)?,
+            feed: feed.unwrap_or_default(),
             exclude: self.exclude_items.iter().map(|item| id::handle(item)).collect(),
         })
     }
@@ -68,7 +75,7 @@ mod tests {
 
     fn refused(body: &str) -> (Code, Option<String>) {
         let error = match funnelweb_guest::http::json::object::<Request>(body.as_bytes()) {
-            Ok(request) => request.check().err().unwrap(),
+            Ok(request) => request.check("ann").err().unwrap(),
             Err(error) => error,
         };
         (error.code, error.field)
@@ -85,6 +92,8 @@ mod tests {
         assert_eq!(refused(r#"{"scenario_id":"s","count":1.5}"#), field("count"));
         assert_eq!(refused(r#"{"scenario_id":"s","context":[]}"#), field("context"));
         assert_eq!(refused(r#"{"scenario_id":"s","exclude_items":["ok","not ok"]}"#), field("exclude_items[1]"));
+        assert_eq!(refused(r#"{"scenario_id":"s","cursor":"next"}"#), field("cursor"));
+        assert_eq!(refused(r#"{"scenario_id":"s","cursor":2}"#), field("cursor"));
         assert_eq!(refused(r#"{"scenario_id":"s","cuont":3}"#).0, Code::InvalidField);
         assert_eq!(refused("{").0, Code::InvalidJson);
         assert_eq!(refused("{}").0, Code::InvalidField);
@@ -94,7 +103,7 @@ mod tests {
     fn every_limit_is_what_still_fits() {
         let fault = |count: u32, excluded: usize| {
             let body = serde_json::json!({"scenario_id": "s", "count": count, "exclude_items": vec!["i"; excluded]});
-            let error = serde_json::from_value::<Request>(body).unwrap().check().err()?;
+            let error = serde_json::from_value::<Request>(body).unwrap().check("ann").err()?;
             Some((error.field.unwrap_or_default(), error.message))
         };
         assert_eq!(fault(limits::COUNT, limits::EXCLUDED_ITEMS), None);
@@ -108,6 +117,6 @@ mod tests {
     fn defaults_are_the_documented_ones() {
         let request: Request = serde_json::from_str(r#"{"scenario_id":"s"}"#).unwrap();
         assert_eq!((request.count, request.return_metadata), (20, false));
-        assert!(request.check().unwrap().context.is_empty());
+        assert!(request.check("ann").unwrap().context.is_empty());
     }
 }

@@ -37,6 +37,8 @@ pub struct SessionRequest {
     exclude_items: Vec<String>,
     #[serde(default)]
     return_metadata: bool,
+    #[serde(default)]
+    cursor: Option<String>,
 }
 
 /// Something that was done.
@@ -79,6 +81,7 @@ impl SessionRequest {
             context: self.context,
             exclude_items: self.exclude_items,
             return_metadata: self.return_metadata,
+            cursor: self.cursor,
         };
         Ok((request, done))
     }

@@ -1,12 +1,12 @@
 //! From a ranked list to the response.
 
-use funnelweb_core::{error::ApiError, scenario::Config};
+use funnelweb_core::{error::ApiError, id, scenario::Config};
 use funnelweb_guest::{
     dispatch::{StageReport, StageStatus},
     documents::{Collection, Key},
     handles::HandleSet,
     http::store,
-    types::Candidates,
+    types::{Candidates, Handle},
 };
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -14,23 +14,19 @@ use serde_json::value::RawValue;
 use crate::{
     Request,
     capabilities::Capabilities,
-    explain::{Explain, Trace},
-    funnel::Call,
+    cursor,
+    explain::Explain,
+    funnel::{Call, Run},
     merge::PINNED,
     plan::Chosen,
 };
 
-/// The response.
+/// The response, but for what is the request's own.
 #[derive(Debug, Serialize)]
-pub struct Response {
-    request_id: String,
-    scenario_id: String,
-    /// Empty for a session, which is nobody's.
-    #[serde(skip_serializing_if = "String::is_empty")]
-    user_id: String,
+pub(crate) struct Rest {
     /// Best first, but for what is explored.
     items: Vec<Item>,
-    /// The groups of experiments that the slate was made for.
+    /// The groups of experiments that the slate was made for; `interleaved` where that is both.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     experiments: Vec<Assigned>,
     /// Whether it was made for a user who is held out of all experiments.
@@ -38,8 +34,18 @@ pub struct Response {
     holdout: bool,
     /// Stages that did not do their part.
     degraded: Vec<Degraded>,
+    /// Of the next page; none when nothing is left.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    next_cursor: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     explain: Option<Explain>,
+}
+
+impl Rest {
+    /// Whether it is worth no more than a moment: nothing was found, or a stage failed.
+    pub(crate) fn is_poor(&self) -> bool {
+        self.items.is_empty() || !self.degraded.is_empty()
+    }
 }
 
 /// A group that the user is in.
@@ -60,7 +66,7 @@ pub struct Item {
     sources: Vec<String>,
     /// Whether it has its place by `config.exploration` and not by its rank.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
-    explored: bool,
+    pub(crate) explored: bool,
     #[serde(skip_serializing_if = "Option::is_none")]
     metadata: Option<Box<RawValue>>,
 }
@@ -78,11 +84,12 @@ impl Degraded {
     }
 }
 
-/// The first `count` items that still exist.
-pub(crate) fn slate(
+/// The first `count` items that still exist; `config_of` tells the config by which an item was
+/// recalled.
+pub(crate) fn slate<'a>(
     host: &impl Capabilities,
     request: &Request,
-    config: &Config,
+    config_of: impl Fn(Handle) -> &'a Config,
     ranked: &Candidates,
     explored: &HandleSet,
 ) -> Result<Vec<Item>, ApiError> {
@@ -94,13 +101,13 @@ pub(crate) fn slate(
         let ids = host.item_ids(&request.scenario_id, ranked.handles.get(from..to).unwrap_or_default())?;
         for (id, at) in ids.into_iter().zip(from..to) {
             // Gone since it was ranked.
-            let Some(item_id) = id else { continue };
+            let (Some(item_id), Some(handle)) = (id, ranked.handles.get(at)) else { continue };
             items.push(Item {
                 item_id,
                 rank: items.len() + 1,
                 score: ranked.scores.get(at).copied().unwrap_or_default(),
-                sources: sources(config, ranked.sources.get(at).copied().unwrap_or_default()),
-                explored: ranked.handles.get(at).is_some_and(|handle| explored.contains(handle)),
+                sources: sources(config_of(*handle), ranked.sources.get(at).copied().unwrap_or_default()),
+                explored: explored.contains(handle),
                 metadata: None,
             });
         }
@@ -116,41 +123,58 @@ pub(crate) fn remember(
     user_id: &str,
     request: &Request,
     config: &Config,
-    items: &[Item],
+    item_ids: &[String],
 ) -> Result<(), ApiError> {
-    if items.is_empty() {
+    if item_ids.is_empty() {
         return Ok(());
     }
-    let ids: Vec<String> = items.iter().map(|item| item.item_id.clone()).collect();
     let user_id = Some(user_id).filter(|user_id| config.exposure.enabled && !user_id.is_empty());
-    host.expose(&request.scenario_id, user_id, &ids, config.exposure.ttl_s())
+    host.expose(&request.scenario_id, user_id, item_ids, config.exposure.ttl_s())
 }
 
-/// The response, which tells of every stage that failed.
+pub(crate) fn ids(items: &[Item]) -> Vec<String> {
+    items.iter().map(|item| item.item_id.clone()).collect()
+}
+
+/// The response, which tells of every stage that failed. `feed` is what was served before.
 pub(crate) fn respond(
     host: &impl Capabilities,
     call: &Call<'_>,
     request: &Request,
     chosen: &Chosen,
-    mut items: Vec<Item>,
-    trace: Trace,
-) -> Result<Response, ApiError> {
+    feed: &[Handle],
+    run: Run,
+) -> Result<Rest, ApiError> {
     let config = &chosen.plan.config;
+    let experiments = chosen.experiments(&run);
+    let Run { mut items, drafted, trace, .. } = run;
+    let draft = drafted.map(|drafted| drafted.of(&items));
     if request.return_metadata {
         add_metadata(host, &request.scenario_id, &mut items)?;
     }
     let failed = |report: &&StageReport| report.status != StageStatus::Ok;
     let degraded = trace.reports().iter().filter(failed).map(Degraded::of).collect();
-    Ok(Response {
-        request_id: call.request_id.to_owned(),
-        scenario_id: request.scenario_id.clone(),
-        user_id: call.user_id.to_owned(),
+    let next_cursor = if is_more_left(request, &items, trace.reports()) {
+        let page = items.iter().map(|item| id::handle(&item.item_id));
+        cursor::next((&request.scenario_id, call.user_id), feed, page)
+    } else {
+        None
+    };
+    Ok(Rest {
         items,
-        experiments: chosen.assigned.clone(),
+        experiments,
         holdout: chosen.held_out,
         degraded,
-        explain: trace.explain(host, &request.scenario_id, |bits| sources(config, bits))?,
+        next_cursor,
+        explain: trace.explain(host, &request.scenario_id, draft.as_ref(), |bits| sources(config, bits))?,
     })
+}
+
+/// Whether there may be a page after this one: it is full, or it would be if a stage had not
+/// failed.
+fn is_more_left(request: &Request, items: &[Item], reports: &[StageReport]) -> bool {
+    let failed = |report: &StageReport| matches!(report.status, StageStatus::Failed | StageStatus::TimedOut);
+    items.len() == request.count as usize || (!items.is_empty() && reports.iter().any(failed))
 }
 
 fn add_metadata(host: &impl Capabilities, scenario_id: &str, items: &mut [Item]) -> Result<(), ApiError> {

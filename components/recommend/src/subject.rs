@@ -1,5 +1,7 @@
 //! Who asks, as experiments tell users apart.
 
+use std::ops::Deref;
+
 use funnelweb_core::experiment::{Origin, Subject};
 use funnelweb_guest::types::{Attribute, User};
 
@@ -7,27 +9,28 @@ use funnelweb_guest::types::{Attribute, User};
 const ANONYMOUS: [&str; 4] = ["device_id", "device.id", "session_id", "session.id"];
 
 /// Whose slate it is.
-pub(crate) struct Asking<'a> {
+pub(crate) struct Asking<'a, U> {
     unit: &'a str,
-    user: &'a User,
+    /// Made when it is looked at: most need it for its id only.
+    user: &'a U,
     context: &'a [Attribute],
 }
 
-impl<'a> Asking<'a> {
-    /// A user with an id.
-    pub(crate) fn user(user: &'a User, context: &'a [Attribute]) -> Self {
-        Self { unit: &user.id, user, context }
+impl<'a, U: Deref<Target = User>> Asking<'a, U> {
+    /// A user with this id.
+    pub(crate) fn user(id: &'a str, user: &'a U, context: &'a [Attribute]) -> Self {
+        Self { unit: id, user, context }
     }
 
     /// Somebody without one: a device, else a session.
-    pub(crate) fn session(user: &'a User, context: &'a [Attribute]) -> Self {
+    pub(crate) fn session(user: &'a U, context: &'a [Attribute]) -> Self {
         let named = |name: &&str| values(context, name)?.first().filter(|id| !id.is_empty());
         let unit = ANONYMOUS.iter().find_map(named).map_or("", String::as_str);
         Self { unit, user, context }
     }
 }
 
-impl Subject for Asking<'_> {
+impl<U: Deref<Target = User>> Subject for Asking<'_, U> {
     fn unit(&self) -> &str {
         self.unit
     }

@@ -3,8 +3,11 @@
 use funnelweb_core::{error::Code, id};
 use serde_json::{Value, json};
 
+mod caching;
+mod feeds;
+
 use crate::{
-    Request, SessionRequest,
+    Answer, Request,
     fixtures::Host,
     funnel::{self, Call},
     offline,
@@ -23,18 +26,25 @@ fn host(exploration: &Value) -> Host {
 }
 
 fn call(user_id: &str, explain: bool) -> Call<'_> {
-    Call { request_id: "r", user_id, explain, now_ms: NOW, seed: 3 }
+    Call { explain, now_ms: NOW, seed: 3, ..Call::of("r", user_id) }
 }
 
-fn recommend(host: &Host, user_id: &str, explain: bool) -> Value {
-    let request: Request = serde_json::from_value(json!({"scenario_id": "s", "count": 8})).unwrap();
-    serde_json::to_value(funnel::recommend(host, &call(user_id, explain), &request).unwrap()).unwrap()
+/// An answer's body.
+fn body(answer: Answer) -> Value {
+    serde_json::from_str(&answer.into_text()).unwrap()
 }
 
-fn session(host: &Host, body: Value) -> Result<Value, (Code, Option<String>)> {
-    let request: SessionRequest = serde_json::from_value(body).unwrap();
-    let response = funnel::recommend_to_session(host, &call("", false), request);
-    response.map(|response| serde_json::to_value(response).unwrap()).map_err(|error| (error.code, error.field))
+pub(crate) fn recommend(host: &Host, user_id: &str, explain: bool) -> Value {
+    let text = r#"{"scenario_id":"s","count":8}"#;
+    let call = Call { body: text.as_bytes(), ..call(user_id, explain) };
+    body(funnel::recommend(host, &call, &serde_json::from_str(text).unwrap()).unwrap())
+}
+
+pub(crate) fn session(host: &Host, request: Value) -> Result<Value, (Code, Option<String>)> {
+    let text = request.to_string();
+    let call = Call { body: text.as_bytes(), ..call("", false) };
+    let response = funnel::recommend_to_session(host, &call, serde_json::from_value(request).unwrap());
+    response.map(body).map_err(|error| (error.code, error.field))
 }
 
 #[test]
@@ -130,7 +140,8 @@ fn a_scenario_says_which_requests_are_kept() {
 fn ahead(host: &Host, user_id: &str, body: &Value) -> Result<Value, (Code, Option<String>)> {
     let request = funnelweb_guest::http::json::object(body.to_string().as_bytes());
     let slate = request.and_then(|request| offline::slate(host, &call(user_id, false), request));
-    slate.map(|slate| serde_json::to_value(slate).unwrap()).map_err(|error| (error.code, error.field))
+    let read = |slate| serde_json::from_str(&serde_json::to_string(&slate).unwrap()).unwrap();
+    slate.map(read).map_err(|error| (error.code, error.field))
 }
 
 #[test]
@@ -173,7 +184,7 @@ fn in_experiments(experiments: &Value) -> Host {
     Host::default().with_document(&scenario).with_channel("latest", &["a", "b"]).with_channel("hot_items", &["c", "d"])
 }
 
-fn experiment(name: &str, layer: &str, config: &Value) -> Value {
+pub(crate) fn experiment(name: &str, layer: &str, config: &Value) -> Value {
     json!({
         "experiment_id": name, "layer": layer, "buckets": [[0, 1_000_000]], "start_ms": 0,
         "groups": [
@@ -197,7 +208,7 @@ fn a_group_gets_its_own_config_and_the_answer_names_it() {
         assert_eq!(first, if group == "new" { "c" } else { "a" });
         assert_eq!(response["items"][0]["sources"], json!([if group == "new" { "hot_items" } else { "latest" }]));
         assert_eq!(recommend(&host, &user, false), response, "it stays so");
-        assert_eq!(host.logged.take().pop().unwrap().2, [format!("exp:{group}")]);
+        assert_eq!(host.logged.take().pop().unwrap().groups, [format!("exp:{group}")]);
         seen[usize::from(group == "new")] += 1;
     }
     assert!(seen.iter().all(|count| *count > 8), "{seen:?}");
@@ -269,7 +280,7 @@ fn targeting_reads_the_profile_and_the_context() {
     let takes_part = |user: &str, context: Value| {
         let request: Request = serde_json::from_value(json!({"scenario_id": "s", "context": context})).unwrap();
         let response = funnel::recommend(&host, &call(user, false), &request).unwrap();
-        serde_json::to_value(response).unwrap().get("experiments").is_some()
+        body(response).get("experiments").is_some()
     };
     assert!(takes_part("ann", json!({})));
     assert!(takes_part("ann", json!({"device": {"type": "mobile"}})));

@@ -111,7 +111,7 @@ mod tests {
         assert_eq!(read(both).unwrap(), both);
         assert_eq!(read(r#"{"with":"acme/boost@2.0.0"}"#).unwrap_err().field.as_deref(), Some("with"));
         assert_eq!(read(r#"{"config":[]}"#).unwrap_err().field.as_deref(), Some("config"));
-        assert_eq!(read(r#"{"configs":{}}"#).unwrap_err().code, Code::InvalidField);
+        assert_eq!(read(r#"{"patch":{}}"#).unwrap_err().code, Code::InvalidField);
     }
 
     #[test]

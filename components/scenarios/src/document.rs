@@ -139,27 +139,10 @@ fn text(document: &Map<String, Value>) -> Result<String, ApiError> {
 
 #[cfg(test)]
 mod tests {
-    use funnelweb_core::job::Kind;
-    use funnelweb_guest::{
-        dispatch::{CheckError, Role},
-        types::Requirements,
-    };
+    use funnelweb_guest::fixtures::Known;
     use serde_json::json;
 
     use super::*;
-
-    /// Takes everything.
-    struct Willing;
-
-    impl Ask for Willing {
-        fn stage(&self, _: Role, _: &str, _: &str) -> Result<Requirements, CheckError> {
-            Ok(Requirements::columns([]))
-        }
-
-        fn job(&self, _: Kind, _: &str) -> Result<(), (String, String)> {
-            Ok(())
-        }
-    }
 
     const BODY: &str =
         r#"{"scenario_id":"s1","scenario_type":"news","config":{"recall":{"strategies":[{"name":"latest"}]}}}"#;
@@ -177,7 +160,7 @@ mod tests {
         let field = (Code::InvalidField, "scenario_id".to_owned());
         assert_eq!(refused(complete(BODY.as_bytes(), Some("s2"), None)), field);
         assert_eq!(refused(complete(br#"{"scenario_id":1}"#, Some("s2"), None)), field);
-        assert_eq!(refused(checked(&complete(without.as_bytes(), None, None).unwrap(), None, &Willing)), field);
+        assert_eq!(refused(checked(&complete(without.as_bytes(), None, None).unwrap(), None, &Known)), field);
     }
 
     #[test]
@@ -186,7 +169,7 @@ mod tests {
         let text = complete(read.as_bytes(), None, None).unwrap();
         assert!(!text.contains("created_at") && !text.contains("updated_at"));
         assert!(text.contains(r#""status":"active""#));
-        assert_eq!(checked(&text, None, &Willing).unwrap().scenario_id, "s1");
+        assert_eq!(checked(&text, None, &Known).unwrap().scenario_id, "s1");
     }
 
     #[test]
@@ -194,7 +177,7 @@ mod tests {
         let refused = |from: &str, to: &str| {
             let body = BODY.replacen(from, to, 1);
             assert_ne!(body, BODY);
-            refused(complete(body.as_bytes(), None, None).and_then(|text| checked(&text, None, &Willing)))
+            refused(complete(body.as_bytes(), None, None).and_then(|text| checked(&text, None, &Known)))
         };
         let field = |path: &str| (Code::InvalidField, path.to_owned());
         let config = |path: &str| (Code::InvalidConfig, path.to_owned());
@@ -231,7 +214,7 @@ mod tests {
         assert_eq!(document["config"]["exposure"], json!({"enabled": false}));
         assert_eq!(document["config"]["recall"]["strategies"][0]["name"], "latest");
         let text = apply(r#"{"config":{"recall":null}}"#).unwrap();
-        assert_eq!(refused(checked(&text, None, &Willing)), (Code::InvalidConfig, "config.recall".into()));
+        assert_eq!(refused(checked(&text, None, &Known)), (Code::InvalidConfig, "config.recall".into()));
         assert_eq!(refused(patch(r#"{"scenario_id":"s2"}"#)).1, "scenario_id");
         assert_eq!(refused(patch(r#"{"created_at":"x"}"#)).1, "created_at");
         assert_eq!(refused(patch(r#"{"experiments":[]}"#)).1, "experiments");
@@ -253,7 +236,7 @@ mod tests {
     fn patched(patch: &Value, now_ms: u64) -> Result<Scenario, ApiError> {
         let text = with_experiment();
         let stored = Stored { text: &text, now_ms };
-        checked(&merged(stored, patch.as_object().unwrap(), "s1")?, Some(stored), &Willing)
+        checked(&merged(stored, patch.as_object().unwrap(), "s1")?, Some(stored), &Known)
     }
 
     #[test]
@@ -261,7 +244,7 @@ mod tests {
         let text = with_experiment();
         let written = BODY.replacen('{', "{\"experiments\":[],", 1);
         let at = |now_ms| complete(written.as_bytes(), None, Some(Stored { text: &text, now_ms })).unwrap();
-        assert_eq!(checked(&at(1999), None, &Willing).unwrap().experiments.len(), 1);
+        assert_eq!(checked(&at(1999), None, &Known).unwrap().experiments.len(), 1);
         assert!(!at(2000).contains("experiments"));
         assert!(!complete(text.as_bytes(), None, None).unwrap().contains("experiments"));
     }

@@ -20,7 +20,7 @@ pub use generated::endpoint::funnelweb::pipeline::types;
 /// What components import of the stores.
 pub mod capabilities {
     pub use super::generated::endpoint::funnelweb::capabilities::{
-        components, documents, errors, events, jobs, learned, live, models, recordings, vectors,
+        components, documents, errors, events, jobs, learned, live, models, recordings, results, vectors,
     };
 }
 
@@ -47,6 +47,9 @@ pub struct ModelUpload {
 #[derive(Default)]
 pub struct ComponentUpload(pub Vec<u8>);
 
+/// Names a claim to a result; the capability has it.
+pub struct ResultClaim;
+
 /// What the host keeps of one request while its stages run.
 pub struct Funnel {
     /// As `recommend` gave it.
@@ -59,6 +62,17 @@ pub struct Funnel {
     pub allowance: dispatch::Allowance,
     /// What is recorded of it to certify components with, if it is.
     pub recorded: Option<Box<Recorded>>,
+    /// When it began.
+    pub began: std::time::Instant,
+    /// The time that stages had for it so far, summed over all their calls, in microseconds.
+    pub cost_us: u32,
+}
+
+impl Funnel {
+    /// Adds what a call of a stage took.
+    pub fn spend(&mut self, report: &dispatch::StageReport) {
+        self.cost_us = self.cost_us.saturating_add(report.elapsed_us);
+    }
 }
 
 /// What stage components export.
@@ -115,10 +129,12 @@ mod generated {
                 "funnelweb:pipeline/dispatch": async | trappable,
                 "funnelweb:capabilities/models": async | trappable,
                 "funnelweb:capabilities/components": async | trappable,
+                "funnelweb:capabilities/results": async | trappable,
                 default: async,
             },
             with: {
                 "funnelweb:pipeline/dispatch.funnel": crate::Funnel,
+                "funnelweb:capabilities/results.claim": crate::ResultClaim,
                 "funnelweb:capabilities/models.upload": crate::ModelUpload,
                 "funnelweb:capabilities/components.upload": crate::ComponentUpload,
             },

@@ -1,21 +1,27 @@
 //! `funnelweb:pipeline/dispatch` for one instance: the WIT side of [`Runner`].
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use funnelweb_bindings::{
     Funnel,
     dispatch::{
-        self as wit, Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, Host, HostFunnel, RankCall,
-        RankOutcome, RecallCall, RecallOutcome, Recording, RerankCall, RerankOutcome, Role,
+        self as wit, Allowance, CheckError, Draft, FeatureTable, FeaturesCall, FeaturesOutcome, Host, HostFunnel,
+        RankCall, RankOutcome, RecallCall, RecallOutcome, Recording, RerankCall, RerankOutcome, Role,
     },
     types::{Candidates, RequestContext, Requirements},
 };
 use funnelweb_core::limits;
+use funnelweb_factor_components::Who;
 use funnelweb_recording::{Journal, Keep, Role as RecordedRole, Tape};
 use funnelweb_tenant_store::Tenant;
 use wasmtime::component::{HasData, Linker, Resource, ResourceTable};
 
-use crate::{Dispatcher, runner::Runner, shown, uploads::Named};
+use crate::{
+    Dispatcher,
+    runner::Runner,
+    shown::{self, Told},
+    uploads::Named,
+};
 
 /// Requests that one instance may have stages at work for: it serves one at a
 /// time.
@@ -71,27 +77,39 @@ impl HostFunnel for DispatchCtx {
     async fn new(&mut self, context: RequestContext, allowance: Allowance) -> wasmtime::Result<Resource<Funnel>> {
         let recorded = self.runner.record(&context);
         let context = Arc::new(context);
-        Ok(self.funnels.push(Funnel { context, table: None, declared: Vec::new(), allowance, recorded })?)
+        Ok(self.funnels.push(Funnel {
+            context,
+            table: None,
+            declared: Vec::new(),
+            allowance,
+            recorded,
+            began: Instant::now(),
+            cost_us: 0,
+        })?)
     }
 
     async fn recall(
         &mut self,
-        funnel: Resource<Funnel>,
+        resource: Resource<Funnel>,
         exclude: Vec<u64>,
         calls: Vec<RecallCall>,
     ) -> wasmtime::Result<Vec<RecallOutcome>> {
-        let funnel = self.funnels.get_mut(&funnel)?;
+        let funnel = self.funnels.get_mut(&resource)?;
         if let Some(recorded) = &mut funnel.recorded {
             recorded.exclude.clone_from(&exclude);
         }
         let (context, allowance) = (Arc::clone(&funnel.context), funnel.allowance.clone());
-        Ok(self.runner.recall(context, &allowance, exclude, calls).await)
+        let outcomes = self.runner.recall(context, &allowance, exclude, calls).await;
+        let funnel = self.funnels.get_mut(&resource)?;
+        outcomes.iter().for_each(|outcome| funnel.spend(&outcome.report));
+        Ok(outcomes)
     }
 
     async fn features(&mut self, funnel: Resource<Funnel>, call: FeaturesCall) -> wasmtime::Result<FeaturesOutcome> {
         let funnel = self.funnels.get_mut(&funnel)?;
         funnel.declared = shown::declared(&call);
         let (report, features) = self.runner.features(RequestContext::clone(&funnel.context), call).await;
+        funnel.spend(&report);
         let removed = features.as_ref().map(|features| features.removed.clone());
         funnel.table = features.map(|found| FeatureTable { items: found.items, user: found.user });
         Ok(FeaturesOutcome { report, removed })
@@ -101,6 +119,7 @@ impl HostFunnel for DispatchCtx {
         let funnel = self.funnels.get_mut(&funnel)?;
         let candidates = funnel.recorded.is_some().then(|| call.candidates.clone());
         let outcome = self.runner.rank(funnel, call).await;
+        outcome.reports.iter().for_each(|report| funnel.spend(report));
         if let (Some(recorded), Some(candidates), Some(table)) = (&mut funnel.recorded, candidates, &funnel.table) {
             recorded.ranked(candidates, table.items.clone(), table.user.clone(), &outcome.scores);
         }
@@ -118,6 +137,7 @@ impl HostFunnel for DispatchCtx {
         let funnel = self.funnels.get_mut(&funnel)?;
         let given = funnel.recorded.is_some().then(|| (candidates.clone(), rows.clone()));
         let outcome = self.runner.rerank(funnel, candidates, rows, calls, trace).await;
+        outcome.reports.iter().for_each(|report| funnel.spend(report));
         if let (Some(recorded), Some((candidates, rows))) = (&mut funnel.recorded, given) {
             recorded.reranked(candidates, rows, &outcome.candidates.handles);
         }
@@ -131,8 +151,10 @@ impl HostFunnel for DispatchCtx {
         item_ids: Vec<String>,
         rows: Vec<u32>,
         groups: Vec<String>,
+        drafted: Option<Draft>,
     ) -> wasmtime::Result<()> {
-        if let Some(slate) = shown::slate(self.funnels.get(&funnel)?, request_id, item_ids, &rows, groups)
+        let told = Told { request_id, item_ids, rows, groups, drafted };
+        if let Some(slate) = shown::slate(self.funnels.get(&funnel)?, told)
             && !self.tape.is_again()
         {
             self.runner.log(slate).await;
@@ -177,6 +199,17 @@ impl Host for DispatchCtx {
             session.keep(&recording.scenario_id, keep, ttl_s, recording.shadow);
         }
         Ok(())
+    }
+
+    async fn fingerprint(
+        &mut self,
+        scenario_id: String,
+        user_id: String,
+        seed: u64,
+        stages: Vec<wit::Named>,
+    ) -> wasmtime::Result<u64> {
+        let cue = self.tape.cue_unless_changed("dispatch.fingerprint", &(&scenario_id, &user_id, seed, &stages));
+        Ok(cue.play(self.runner.fingerprint(&scenario_id, Who { user_id: &user_id, seed }, &stages)).await)
     }
 
     async fn names(&mut self, role: Role) -> wasmtime::Result<Vec<String>> {

@@ -11,6 +11,7 @@
 mod call;
 mod checks;
 mod effort;
+mod fingerprint;
 mod host;
 pub mod metrics;
 mod runner;

@@ -3,11 +3,22 @@
 
 use funnelweb_bindings::{
     Funnel,
-    dispatch::FeaturesCall,
+    dispatch::{Draft, FeaturesCall, Team},
     types::{ColumnKind, Table},
 };
-use funnelweb_core::scenario::FeatureKind;
-use funnelweb_exposure_log::{Cell, Feature, Shown, Slate};
+use funnelweb_core::{id, scenario::FeatureKind};
+use funnelweb_exposure_log::{self as log, Cell, Feature, Shown, Slate};
+
+/// What a component tells of a slate.
+pub(crate) struct Told {
+    pub(crate) request_id: String,
+    pub(crate) item_ids: Vec<String>,
+    /// Of the feature table, one per item; none to log no features.
+    pub(crate) rows: Vec<u32>,
+    /// Those of experiments.
+    pub(crate) groups: Vec<String>,
+    pub(crate) drafted: Option<Draft>,
+}
 
 /// The features that a call declares, by their full names.
 pub(crate) fn declared(call: &FeaturesCall) -> Vec<(String, ColumnKind)> {
@@ -24,13 +35,12 @@ pub(crate) fn declared(call: &FeaturesCall) -> Vec<(String, ColumnKind)> {
 
 /// What these items were shown with, and for which groups of experiments; without features where
 /// there are no rows, and none where there is no group then either.
-pub(crate) fn slate(
-    funnel: &Funnel,
-    request_id: String,
-    item_ids: Vec<String>,
-    rows: &[u32],
-    groups: Vec<String>,
-) -> Option<Slate> {
+pub(crate) fn slate(funnel: &Funnel, told: Told) -> Option<Slate> {
+    // A slate that was measured is not one of before.
+    let elapsed_us = u32::try_from(funnel.began.elapsed().as_micros()).unwrap_or(u32::MAX).max(1);
+    let Told { request_id, item_ids, rows, groups, drafted } = told;
+    let mut teams = drafted.and_then(|draft| teams(draft, item_ids.len()));
+    let drafts = |teams: Option<log::Draft>| teams.into_iter().collect();
     let Some(table) = funnel.table.as_ref().filter(|_| groups.is_empty() || !rows.is_empty()) else {
         return (!groups.is_empty()).then(|| Slate {
             request_id,
@@ -42,11 +52,19 @@ pub(crate) fn slate(
             item_features: Vec::new(),
             items: item_ids.into_iter().map(|item_id| Shown { item_id, cells: Vec::new() }).collect(),
             groups,
+            elapsed_us,
+            cost_us: funnel.cost_us,
+            drafted: drafts(teams),
         });
     };
     let items = columns(&funnel.declared, &table.items, |source| matches!(source, "item" | "derived"));
     let user = columns(&funnel.declared, &table.user, |source| matches!(source, "user" | "context"));
-    let shown = item_ids.into_iter().zip(rows).filter(|(_, row)| **row < table.items.rows);
+    let is_known = |row: Option<&u32>| row.is_some_and(|row| *row < table.items.rows);
+    if let Some(draft) = &mut teams {
+        let mut known = (0..item_ids.len()).map(|at| is_known(rows.get(at)));
+        draft.teams.retain(|_| known.next().unwrap_or_default());
+    }
+    let shown = item_ids.into_iter().zip(&rows).filter(|(_, row)| is_known(Some(row)));
     Some(Slate {
         request_id,
         user_id: funnel.context.user.id.clone(),
@@ -59,7 +77,26 @@ pub(crate) fn slate(
         user_features: user.into_iter().map(|(feature, _)| feature).collect(),
         item_features: items.into_iter().map(|(feature, _)| feature).collect(),
         groups,
+        elapsed_us,
+        cost_us: funnel.cost_us,
+        drafted: drafts(teams),
     })
+}
+
+/// A draft as it is logged; none that is not of so many places, or of what can be no experiment:
+/// it is a component's word.
+fn teams(draft: Draft, places: usize) -> Option<log::Draft> {
+    let Draft { experiment, teams } = draft;
+    if teams.len() != places || id::check(&experiment).is_err() {
+        tracing::warn!(teams = teams.len(), places, "a draft that is of no slate is not logged");
+        return None;
+    }
+    let number = |team: Team| match team {
+        Team::Nobody => 0,
+        Team::Control => 1,
+        Team::Treatment => 2,
+    };
+    Some(log::Draft { experiment, teams: teams.into_iter().map(number).collect() })
 }
 
 /// The declared features of some sources that a table has, and where.
@@ -109,7 +146,10 @@ fn cell(kind: FeatureKind, table: &Table, row: usize, at: usize) -> Option<Cell>
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::{
+        sync::Arc,
+        time::{Duration, Instant},
+    };
 
     use funnelweb_bindings::{
         dispatch::{Allowance, FeatureTable},
@@ -167,14 +207,21 @@ mod tests {
             table: Some(FeatureTable { items, user }),
             allowance: Allowance { personal: Personal::empty(), fields: None },
             recorded: None,
+            began: Instant::now() - Duration::from_millis(20),
+            cost_us: 4200,
             declared: declared.map(|(name, kind)| (name.to_owned(), kind)).to_vec(),
         }
+    }
+
+    fn told(item_ids: Vec<String>, rows: &[u32], groups: &[&str]) -> Told {
+        let groups = groups.iter().map(|group| (*group).to_owned()).collect();
+        Told { request_id: "r".to_owned(), item_ids, rows: rows.to_vec(), groups, drafted: None }
     }
 
     #[test]
     fn what_was_shown_is_logged_with_what_was_declared() {
         let ids = ["b", "a", "gone"].map(str::to_owned).to_vec();
-        let slate = slate(&funnel(), "r".to_owned(), ids, &[1, 0, 2], Vec::new()).unwrap();
+        let slate = slate(&funnel(), told(ids, &[1, 0, 2], &[])).unwrap();
         assert_eq!((slate.user_id.as_str(), slate.scenario_id.as_str(), slate.shown_at_ms), ("ann", "s", 17));
         let names = |features: &[Feature]| features.iter().map(|of| of.name.clone()).collect::<Vec<_>>();
         let expected = ["item:price", "item:category", "item:tags", "derived:tags:overlap"];
@@ -185,14 +232,35 @@ mod tests {
         let of_b = vec![Cell::Number(2.0), Cell::Missing, Cell::Words(vec![]), Cell::Number(0.5)];
         let of_a = vec![Cell::Number(1.0), Cell::Word(7), Cell::Words(vec![3, 4]), Cell::Missing];
         assert_eq!(cells, [("b", of_b), ("a", of_a)]);
+        assert!((20_000..10_000_000).contains(&slate.elapsed_us), "{}", slate.elapsed_us);
+        assert_eq!(slate.cost_us, 4200);
     }
 
     #[test]
     fn without_a_table_there_is_nothing_to_log() {
         let funnel = Funnel { table: None, ..funnel() };
-        assert_eq!(slate(&funnel, "r".to_owned(), vec!["a".to_owned()], &[0], Vec::new()), None);
-        let groups = vec!["exp:control".to_owned()];
-        let shown = slate(&funnel, "r".to_owned(), Vec::new(), &[], groups.clone()).unwrap();
-        assert_eq!((shown.groups, shown.items.len()), (groups, 0), "that nothing was shown is told");
+        assert_eq!(slate(&funnel, told(vec!["a".to_owned()], &[0], &[])), None);
+        let shown = slate(&funnel, told(Vec::new(), &[], &["exp:control"])).unwrap();
+        assert_eq!((shown.groups, shown.items.len()), (vec!["exp:control".to_owned()], 0), "nothing was shown");
+        assert_eq!((shown.elapsed_us >= 20_000, shown.cost_us), (true, 4200), "and what it took");
+    }
+
+    #[test]
+    fn who_drafted_the_places_is_logged_with_them() {
+        let ids = || ["b", "a", "gone"].map(str::to_owned).to_vec();
+        let draft =
+            |experiment: &str, teams: &[Team]| Draft { experiment: experiment.to_owned(), teams: teams.to_vec() };
+        let all = [Team::Treatment, Team::Nobody, Team::Control];
+        let drafted = |rows: &[u32], draft: Draft| {
+            let told = Told { drafted: Some(draft), ..told(ids(), rows, &["exp:interleaved"]) };
+            let slate = slate(&funnel(), told).unwrap();
+            (slate.items.len(), slate.drafted.into_iter().map(|draft| draft.teams).next())
+        };
+        assert_eq!(drafted(&[], draft("exp", &all)), (3, Some(vec![2, 0, 1])));
+        assert_eq!(drafted(&[1, 2, 0], draft("exp", &all)), (2, Some(vec![2, 1])), "one has no row");
+        assert_eq!(drafted(&[1, 0], draft("exp", &all)), (2, Some(vec![2, 0])));
+        assert_eq!(drafted(&[1, 0, 2], draft("exp", &all[..2])), (2, None));
+        assert_eq!(drafted(&[], draft("exp", &[])), (3, None));
+        assert_eq!(drafted(&[], draft("no id", &all)), (3, None));
     }
 }

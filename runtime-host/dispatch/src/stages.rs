@@ -39,7 +39,7 @@ use wasmtime::{
 };
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
-use crate::{checks::Checks, effort::Effort};
+use crate::{checks::Checks, effort::Effort, fingerprint::Fingerprint};
 
 /// Tenants whose shares are remembered. One that is forgotten while its stages
 /// run begins a new share; there are far fewer instances than this.
@@ -83,6 +83,8 @@ pub struct Dispatcher {
     model_component: Arc<str>,
     rerank: BTreeMap<String, Stage<RerankStagePre<StageState>>>,
     pub(crate) checks: Checks,
+    /// Of the files of all of them.
+    built_in: u64,
     shares: Cache<Option<Tenant>, Arc<Semaphore>>,
 }
 
@@ -120,6 +122,7 @@ impl Dispatcher {
             model_component: "".into(),
             rerank: BTreeMap::new(),
             checks: Checks::new(),
+            built_in: 0,
             shares: Cache::new(SHARES),
         }
     }
@@ -148,6 +151,10 @@ impl Dispatcher {
         let pre = linker.instantiate_pre(component)?;
         let names = entry.funnelweb.names.iter().cloned();
         let digest = funnelweb_engine::sha256(&std::fs::read(&entry.source)?);
+        let mut fingerprint = Fingerprint::new(self.built_in);
+        fingerprint.add(&entry.id);
+        fingerprint.add(&digest);
+        self.built_in = fingerprint.finish();
         let id: (Arc<str>, Arc<str>) = (entry.id.as_str().into(), digest.into());
         match entry.funnelweb.role {
             ManifestRole::Endpoint | ManifestRole::Model | ManifestRole::Aggregate => {}
@@ -208,6 +215,11 @@ impl Dispatcher {
 
     pub(crate) fn components(&self) -> &Components {
         &self.components
+    }
+
+    /// A number for the stages that are built in, all together.
+    pub(crate) fn built_in(&self) -> u64 {
+        self.built_in
     }
 
     pub(crate) fn model_component(&self) -> &str {

@@ -21,9 +21,9 @@ pub(crate) const LABEL: &str = "uploaded";
 /// A name in a config, taken apart.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Named<'a> {
-    tenant: &'a str,
-    name: &'a str,
-    version: Option<&'a str>,
+    pub(crate) tenant: &'a str,
+    pub(crate) name: &'a str,
+    pub(crate) version: Option<&'a str>,
 }
 
 /// How long a request that is run again waits for a version to be made ready.
@@ -53,7 +53,7 @@ impl<'a> Named<'a> {
     }
 }
 
-fn world(role: Role) -> World {
+pub(crate) fn world(role: Role) -> World {
     match role {
         Role::Recall => World::Recall,
         Role::Rank => World::Rank,

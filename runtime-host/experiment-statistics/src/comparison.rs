@@ -44,11 +44,26 @@ impl Comparison {
         &self.difference
     }
 
+    /// The control.
+    #[must_use]
+    pub fn control(&self) -> &Estimate {
+        &self.control
+    }
+
     /// Treatment / control − 1; none when the control's metric is zero or less.
     #[must_use]
     pub fn lift(&self) -> Option<f64> {
         let lift = self.difference.value() / self.control.value();
         (self.control.value() > 0.0 && lift.is_finite()).then_some(lift)
+    }
+
+    /// The same against a control that had this lift already: treatment − (1 + lift) · control,
+    /// which is below zero when the true lift is below this one.
+    ///
+    /// # Errors
+    /// Those of [`Comparison::new`].
+    pub fn against(&self, lift: f64) -> Result<Self> {
+        Self::new(self.treatment, self.control.times(1.0 + lift)?)
     }
 
     /// What it says when it is looked at once, at a day that was fixed before. Variances are

@@ -107,6 +107,15 @@ impl Estimate {
         Ok(difference)
     }
 
+    /// So many times as much.
+    ///
+    /// # Errors
+    /// [`Error::TooLarge`].
+    pub fn times(&self, factor: f64) -> Result<Self> {
+        let scaled = Self::new(self.value * factor, self.variance * factor * factor, self.users)?;
+        Ok(Self { degrees: self.degrees, ..scaled })
+    }
+
     /// The interval at 1 − α for one look, by Student's t.
     ///
     /// # Errors

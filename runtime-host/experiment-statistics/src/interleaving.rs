@@ -7,7 +7,9 @@ use crate::{
     error::{self, Error, Result},
     estimate::{Estimate, Interval},
     level::Alpha,
+    mismatch,
     moments::Moments,
+    sequential::Anytime,
     special,
 };
 
@@ -34,6 +36,15 @@ pub struct SignTest {
     /// Of that share (Clopper and Pearson, Biometrika 1934).
     pub interval: Interval,
     /// Of a half, on both sides; it is at most α when the interval leaves out the half.
+    pub p_value: f64,
+}
+
+/// What [`Interleaved::anytime`] says.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Preference {
+    /// Of the share of [`SignTest::share`], which holds at every look at once.
+    pub interval: Interval,
+    /// Of a half, on both sides, valid however often it is looked at.
     pub p_value: f64,
 }
 
@@ -88,6 +99,45 @@ impl Interleaved {
             interval,
             p_value,
         })
+    }
+
+    /// The sign test for any number of looks, from the p-value of the look before; 1 at the first.
+    /// Of T users who preferred the treatment and C the control, against a share of s, with
+    /// shares that are looked for from Beta(a, a), whose variance is the τ² of `rule`:
+    ///
+    /// ```text
+    /// Λ(s) = B(a + T, a + C) / B(a, a) · s^(−T) (1 − s)^(−C),   a = (1 / 4τ² − 1) / 2
+    /// p    = the least 1 / Λ(½) so far, at most 1; the interval is all s with Λ(s) ≤ 1/α
+    /// ```
+    ///
+    /// Where each user votes once, Λ is a martingale that begins at 1, whatever their number:
+    /// the mixture of Robbins ("Statistical Methods Related to the Law of the Iterated
+    /// Logarithm", Annals of Mathematical Statistics 1970), as the beta-binomial one of Howard,
+    /// Ramdas, McAuliffe and Sekhon ("Time-uniform, nonparametric, nonasymptotic confidence
+    /// sequences", 2021, section 3). Users who come back may change their vote; what lasts in it
+    /// makes Λ cross a bound less often, as the simulations of this crate show.
+    ///
+    /// # Errors
+    /// [`Error::TooFewUsers`] when nobody preferred either; [`Error::Setting`] for a τ² of ¼ or
+    /// more, which no share has, and for a `previous` that is no p-value.
+    pub fn anytime(&self, rule: &Anytime, previous: f64) -> Result<Preference> {
+        let previous = error::p_value(previous)?;
+        let (treatment, control) = (self.treatment as f64, self.control as f64);
+        if treatment + control == 0.0 {
+            return Err(Error::TooFewUsers { found: 0, least: 1 });
+        }
+        let concentration = 0.25 / rule.mixing() - 1.0;
+        if concentration <= 0.0 {
+            return Err(Error::Setting { name: "the mixing variance", range: "below 0.25", found: rule.mixing() });
+        }
+        let of_half = mismatch::bayes_factor(&[(treatment, 0.5), (control, 0.5)], concentration);
+        let votes = |count: f64, share: f64| if count == 0.0 { 0.0 } else { count * (2.0 * share).ln() };
+        let is_out =
+            |share: f64| of_half - votes(treatment, share) - votes(control, 1.0 - share) > -rule.alpha().get().ln();
+        let share = treatment / (treatment + control);
+        let low = if treatment == 0.0 { 0.0 } else { special::bisect(0.0, share, is_out) };
+        let high = if control == 0.0 { 1.0 } else { special::bisect(share, 1.0, |share| !is_out(share)) };
+        Ok(Preference { interval: Interval { low, high }, p_value: previous.min((-of_half).exp()) })
     }
 
     /// How much more credit a user gives to the treatment. Its interval and p-value are for one

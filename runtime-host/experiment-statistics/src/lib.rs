@@ -65,7 +65,7 @@ pub use counterfactual::{Counterfactual, Impression, Weights};
 pub use error::{Error, Result};
 pub use estimate::{Estimate, Interval};
 pub use guardrail::{Better, Guardrail, Judgement, Verdict};
-pub use interleaving::{Interleaved, SignTest};
+pub use interleaving::{Interleaved, Preference, SignTest};
 pub use level::{Alpha, Power};
 pub use moments::{Moments, Pair};
 pub use multiple::holm;

@@ -85,23 +85,29 @@ pub fn chi_square(groups: &[Group]) -> Result<ChiSquare> {
 pub fn sequential(groups: &[Group], previous: f64) -> Result<Mismatch> {
     let previous = error::p_value(previous)?;
     let shares = shares(groups)?;
-    let users = users(groups);
-    let all = CONCENTRATION + users;
+    let counted: Vec<(f64, f64)> = groups.iter().map(|group| group.users as f64).zip(shares).collect();
+    let log_bayes_factor = bayes_factor(&counted, CONCENTRATION);
+    Ok(Mismatch { log_bayes_factor, p_value: previous.min((-log_bayes_factor).exp()) })
+}
+
+/// ln of the Bayes factor above, of counts and the shares that they should have, with a prior of
+/// this concentration.
+pub(crate) fn bayes_factor(counted: &[(f64, f64)], concentration: f64) -> f64 {
+    let users: f64 = counted.iter().map(|(count, _)| count).sum();
+    let all = concentration + users;
     // The Gamma functions by Stirling's formula, put together so that only small terms are left:
     // the divergence of posterior shares from θ, less half a logarithm, and Stirling's errors.
-    let part = |(group, share): (&Group, &f64)| {
-        let prior = CONCENTRATION * share;
-        let posterior = prior + group.users as f64;
-        let off = (group.users as f64 - users * share) / (all * share);
-        all * share * special::entropy_excess(off) - 0.5 * (group.users as f64 / prior).ln_1p()
-            + special::stirling_error(posterior)
+    let part = |(count, share): &(f64, f64)| {
+        let prior = concentration * share;
+        let posterior = prior + count;
+        let off = (count - users * share) / (all * share);
+        all * share * special::entropy_excess(off) - 0.5 * (count / prior).ln_1p() + special::stirling_error(posterior)
             - special::stirling_error(prior)
     };
-    let parts: f64 = groups.iter().zip(&shares).map(part).sum();
+    let parts: f64 = counted.iter().map(part).sum();
     let whole =
-        0.5 * (users / CONCENTRATION).ln_1p() + special::stirling_error(CONCENTRATION) - special::stirling_error(all);
-    let log_bayes_factor = parts + whole;
-    Ok(Mismatch { log_bayes_factor, p_value: previous.min((-log_bayes_factor).exp()) })
+        0.5 * (users / concentration).ln_1p() + special::stirling_error(concentration) - special::stirling_error(all);
+    parts + whole
 }
 
 /// The groups' ratios, of 1 together.

@@ -74,6 +74,16 @@ impl Plan {
         Ok(Users { control: counted(all * control.share)?, treatment: counted(all * treatment.share)? })
     }
 
+    /// Users that it takes when each is their own control, as in [`Interleaved`](crate::Interleaved):
+    /// of whom a value has this variance, a quarter of a vote.
+    ///
+    /// # Errors
+    /// Those of [`Plan::users`].
+    pub fn paired_users(&self, variance_per_user: f64) -> Result<u64> {
+        let all = |variance_per_user| Side { variance_per_user, share: 1.0 };
+        Ok(self.users(all(variance_per_user), all(0.0))?.control)
+    }
+
     fn critical(&self) -> f64 {
         match self.look {
             Look::Once => special::normal_quantile_above(self.alpha.get() / 2.0),

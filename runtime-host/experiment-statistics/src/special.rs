@@ -167,7 +167,7 @@ fn nonzero(value: f64) -> f64 {
 }
 
 /// Where `before` stops to hold, to the last bit.
-fn bisect(mut low: f64, mut high: f64, before: impl Fn(f64) -> bool) -> f64 {
+pub(crate) fn bisect(mut low: f64, mut high: f64, before: impl Fn(f64) -> bool) -> f64 {
     // As many as lead from 1 to the smallest number.
     for _ in 0..1100 {
         let middle = low + (high - low) / 2.0;

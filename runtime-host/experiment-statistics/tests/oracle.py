@@ -206,6 +206,43 @@ def signs(treatment: int, control: int) -> Json:
     }
 
 
+def preferences(treatment: int, control: int, mixing: float, alpha: float) -> Json:
+    """The likelihood ratio of shares from Beta(a, a), by its integral, and all shares where it is
+    at most 1 / alpha."""
+    a = (mpmath.mpf(1) / (4 * mixing) - 1) / 2
+    # The integrand of a and of the votes has its peak at their mean.
+    peak = (a + treatment) / (2 * a + treatment + control)
+    spread = mpmath.sqrt(peak * (1 - peak) / (2 * a + treatment + control))
+    points = sorted({0, *(min(max(peak + spread * at, 0), 1) for at in range(-15, 16)), 1})
+    top = treatment * mpmath.log(peak) + control * mpmath.log(1 - peak)
+
+    def density(share: mpmath.mpf) -> mpmath.mpf:
+        if not 0 < share < 1:
+            return mpmath.mpf(0)
+        prior = (a - 1) * (mpmath.log(share) + mpmath.log(1 - share))
+        return mpmath.exp(prior + treatment * mpmath.log(share) + control * mpmath.log(1 - share) - top)
+
+    marginal = mpmath.log(mpmath.quad(density, points)) - mpmath.log(mpmath.beta(a, a)) + top
+
+    def ratio(share: mpmath.mpf) -> mpmath.mpf:
+        return marginal - treatment * mpmath.log(share) - control * mpmath.log(1 - share)
+
+    above = lambda share: ratio(share) + mpmath.log(alpha)  # noqa: E731
+    centre, tiny = mpmath.mpf(treatment) / (treatment + control), mpmath.mpf(10) ** -30
+    root = lambda *ends: float(mpmath.findroot(above, ends, solver="anderson", tol=1e-25))  # noqa: E731
+    return {
+        "treatment": treatment,
+        "control": control,
+        "mixing": mixing,
+        "alpha": alpha,
+        "p_value": float(min(1, mpmath.exp(-ratio(mpmath.mpf(1) / 2)))),
+        "interval": [
+            root(tiny, min(centre, 1 - tiny)) if treatment else 0.0,
+            root(max(centre, tiny), 1 - tiny) if control else 1.0,
+        ],
+    }
+
+
 def credits(random: np.random.Generator) -> Json:
     treatment, control = random.poisson(1.3, 80), random.poisson(1.0, 80)
     test = stats.ttest_1samp(treatment - control, 0)
@@ -267,6 +304,12 @@ def main() -> None:
         "plan": [plan(0.1, 1.3, 0.05, 0.8, 0.5), plan(-0.02, 0.9, 0.01, 0.9, 0.2), plan(5.0, 20.0, 0.1, 0.5, 0.75)],
         "holm": [p_values, multipletests(p_values, method="holm")[1].tolist()],
         "signs": [signs(60, 40), signs(0, 12), signs(7, 7), signs(51_200, 48_800)],
+        "preferences": [
+            preferences(60, 40, 0.002, 0.05),
+            preferences(0, 12, 0.01, 0.05),
+            preferences(7, 7, 0.05, 0.1),
+            preferences(51_200, 48_800, 0.0005, 0.01),
+        ],
         "credits": credits(random),
         "counterfactual": [counterfactual(random, None), counterfactual(random, 3.0)],
     }

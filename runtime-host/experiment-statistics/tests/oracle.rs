@@ -144,6 +144,16 @@ fn interleaved_users_are_tested() {
         close(test.p_value, &case["p_value"]);
         close_ends(test.interval, &case["interval"]);
     }
+    for case in oracle("preferences").as_array().unwrap() {
+        let mut interleaved = Interleaved::default();
+        let count = |name: &str| case[name].as_u64().unwrap();
+        (0..count("treatment")).for_each(|_| interleaved.add(1.0, 0.0).unwrap());
+        (0..count("control")).for_each(|_| interleaved.add(0.0, 1.0).unwrap());
+        let rule = Anytime::new(Alpha::new(number(&case["alpha"])).unwrap(), number(&case["mixing"])).unwrap();
+        let found = interleaved.anytime(&rule, 1.0).unwrap();
+        close(found.p_value, &case["p_value"]);
+        close_ends(found.interval, &case["interval"]);
+    }
     let case = oracle("credits");
     let mut interleaved = Interleaved::default();
     let users = numbers(&case["treatment"]).into_iter().zip(numbers(&case["control"]));

@@ -357,6 +357,69 @@ fn interleaving_is_right_as_often_as_it_says() {
     assert!(found > 0.8, "{found}");
 }
 
+/// Users who come over two weeks and come back every other day, each time for a slate that both
+/// rankers drafted: by day, what they gave to either.
+fn drafted(experiment: u64, users: usize, lead: f64) -> Vec<Interleaved> {
+    let mut draw = Draw::of(110_000 + experiment);
+    // A rate of their own, when they come, and credits.
+    let mut all: Vec<(f64, usize, [u32; 2])> = (0..users).map(|at| (draw.rate(), at * 14 / users, [0; 2])).collect();
+    let day = |today: usize| {
+        let mut interleaved = Interleaved::default();
+        for (rate, arrives, credits) in all.iter_mut().filter(|(_, arrives, _)| *arrives <= today) {
+            if *arrives == today || draw.chance(0.5) {
+                credits[0] += draw.hits(5, *rate * (1.0 + lead));
+                credits[1] += draw.hits(5, *rate);
+            }
+            interleaved.add(f64::from(credits[0]), f64::from(credits[1])).unwrap();
+        }
+        interleaved
+    };
+    (0..DAYS).map(day).collect()
+}
+
+#[test]
+fn interleaving_may_be_looked_at_every_day() {
+    let rule = Anytime::for_effect(alpha(), power(), 0.1).unwrap();
+    let looked = |experiment: u64, lead: f64| {
+        let (mut p_value, mut peeked, mut missed) = (1.0, false, false);
+        for day in drafted(experiment, 14 * 20, lead) {
+            let Ok(preference) = day.anytime(&rule, p_value) else { continue };
+            p_value = preference.p_value;
+            missed |= !preference.interval.contains(0.5);
+            peeked |= day.sign_test(alpha()).unwrap().p_value <= alpha().get();
+        }
+        (p_value <= alpha().get(), peeked, missed)
+    };
+    let looks: Vec<(bool, bool, bool)> = (0..EXPERIMENTS).map(|at| looked(at, 0.0)).collect();
+    let share = |of: fn(&(bool, bool, bool)) -> bool| looks.iter().filter(|look| of(look)).count() as f64 / 1000.0;
+    let (always_valid, peeked) = (share(|look| look.0), share(|look| look.1));
+    let found = share_of(300, |at| looked(at, 0.4).0);
+    println!("interleaving, returning users: always valid {always_valid}, peeked {peeked}; found {found}");
+    assert!(always_valid <= 0.05, "{always_valid}");
+    assert!(peeked > 0.1, "{peeked}");
+    assert!(looks.iter().all(|look| look.0 == look.2), "the interval agrees");
+    assert!(found > 0.8, "{found}");
+}
+
+#[test]
+fn a_planned_preference_is_found() {
+    let plan = Plan { effect: 0.1, alpha: alpha(), power: power(), look: Look::Anytime };
+    let rule = Anytime::for_effect(alpha(), power(), plan.effect).unwrap();
+    let users = plan.paired_users(0.25).unwrap();
+    let found = share_of(500, |at| {
+        let mut draw = Draw::of(120_000 + at);
+        let (mut interleaved, mut p_value) = (Interleaved::default(), 1.0);
+        (0..users).any(|_| {
+            let vote = f64::from(u8::from(draw.chance(0.5 + plan.effect)));
+            interleaved.add(vote, 1.0 - vote).unwrap();
+            p_value = interleaved.anytime(&rule, p_value).unwrap().p_value;
+            p_value <= alpha().get()
+        })
+    });
+    println!("interleaving: a share of 0.6 found {found} of {users} votes");
+    assert!(found > 0.8, "{found}");
+}
+
 #[test]
 fn another_rankers_clicks_are_estimated() {
     // Of two items, the second is clicked by twice as many; the logged ranker shows it to a third,

@@ -8,10 +8,12 @@ use flate2::{Compression, read::DeflateDecoder, write::DeflateEncoder};
 use funnelweb_core::{limits, scenario::FeatureKind};
 use funnelweb_tenant_store::Error;
 
-use crate::{Cell, Feature, Shown, Slate};
+use crate::{Cell, Draft, Feature, Shown, Slate};
 
+/// With [`Made`] behind the rest.
+const VERSION: u8 = 3;
 /// With the groups of experiments behind the rest.
-const VERSION: u8 = 2;
+const WITH_GROUPS: u8 = 2;
 /// Without.
 const WITHOUT_GROUPS: u8 = 1;
 /// Kinds by their number here, which never changes.
@@ -26,6 +28,15 @@ struct Body {
     user: Vec<Cell>,
     item_features: Vec<(String, u8)>,
     items: Vec<Shown>,
+}
+
+/// What it was made for, and what that took.
+#[derive(Default, Encode, Decode)]
+struct Made {
+    groups: Vec<String>,
+    elapsed_us: u32,
+    cost_us: u32,
+    drafted: Vec<Draft>,
 }
 
 /// Whose slate it is, and where and when it was shown.
@@ -44,8 +55,21 @@ pub struct Place {
 /// # Errors
 /// `invalid` when it has more bytes than a logged slate may have.
 pub fn encode(slate: Slate) -> Result<(Place, Vec<u8>), Error> {
-    let Slate { request_id, user_id, scenario_id, shown_at_ms, user_features, user, item_features, items, groups } =
-        slate;
+    let Slate {
+        request_id,
+        user_id,
+        scenario_id,
+        shown_at_ms,
+        user_features,
+        user,
+        item_features,
+        items,
+        groups,
+        elapsed_us,
+        cost_us,
+        drafted,
+    } = slate;
+    let made = Made { groups, elapsed_us, cost_us, drafted };
     let body = Body {
         request_id,
         user_features: numbered(user_features),
@@ -54,8 +78,7 @@ pub fn encode(slate: Slate) -> Result<(Place, Vec<u8>), Error> {
         items,
     };
     let failed = |error: &dyn std::fmt::Display| Error::Unavailable(format!("a slate cannot be written: {error}"));
-    let plain =
-        bincode::encode_to_vec((&body, &groups), bincode::config::standard()).map_err(|error| failed(&error))?;
+    let plain = bincode::encode_to_vec((&body, &made), bincode::config::standard()).map_err(|error| failed(&error))?;
     if plain.len() > limits::LOGGED_SLATE_BYTES {
         let rule = format!("must be at most {} bytes, got {}", limits::LOGGED_SLATE_BYTES, plain.len());
         return Err(Error::invalid("slate", rule));
@@ -72,9 +95,13 @@ pub fn decode(place: Place, bytes: &[u8]) -> Option<Slate> {
     let mut plain = Vec::new();
     DeflateDecoder::new(rest).take(limits::LOGGED_SLATE_BYTES as u64).read_to_end(&mut plain).ok()?;
     let config = bincode::config::standard().with_limit::<{ 4 * limits::LOGGED_SLATE_BYTES }>();
-    let (body, groups): (Body, Vec<String>) = match *version {
+    let (body, made): (Body, Made) = match *version {
         VERSION => bincode::decode_from_slice(&plain, config).ok()?.0,
-        WITHOUT_GROUPS => (bincode::decode_from_slice(&plain, config).ok()?.0, Vec::new()),
+        WITH_GROUPS => {
+            let (body, groups) = bincode::decode_from_slice(&plain, config).ok()?.0;
+            (body, Made { groups, ..Made::default() })
+        }
+        WITHOUT_GROUPS => (bincode::decode_from_slice(&plain, config).ok()?.0, Made::default()),
         _ => return None,
     };
     Some(Slate {
@@ -86,7 +113,10 @@ pub fn decode(place: Place, bytes: &[u8]) -> Option<Slate> {
         user: body.user,
         item_features: named(body.item_features)?,
         items: body.items,
-        groups,
+        groups: made.groups,
+        elapsed_us: made.elapsed_us,
+        cost_us: made.cost_us,
+        drafted: made.drafted,
     })
 }
 
@@ -114,20 +144,26 @@ mod tests {
     }
 
     #[test]
-    fn what_was_written_before_there_were_groups_is_read() {
-        let slate = slate("s", "ann", 7);
-        let body = Body {
-            request_id: slate.request_id.clone(),
-            user_features: numbered(slate.user_features.clone()),
-            user: slate.user.clone(),
-            item_features: numbered(slate.item_features.clone()),
-            items: slate.items.clone(),
+    fn what_was_written_by_earlier_versions_is_read() {
+        let whole = slate("s", "ann", 7);
+        let body = || Body {
+            request_id: whole.request_id.clone(),
+            user_features: numbered(whole.user_features.clone()),
+            user: whole.user.clone(),
+            item_features: numbered(whole.item_features.clone()),
+            items: whole.items.clone(),
         };
-        let plain = bincode::encode_to_vec(&body, bincode::config::standard()).unwrap();
-        let mut deflate = DeflateEncoder::new(vec![WITHOUT_GROUPS], Compression::fast());
-        deflate.write_all(&plain).unwrap();
-        let place = Place { scenario_id: "s".to_owned(), user_id: "ann".to_owned(), shown_at_ms: 7 };
-        assert_eq!(decode(place, &deflate.finish().unwrap()), Some(Slate { groups: Vec::new(), ..slate }));
+        let config = bincode::config::standard();
+        let with_groups = bincode::encode_to_vec((body(), &whole.groups), config).unwrap();
+        let without = bincode::encode_to_vec(body(), config).unwrap();
+        let bare = Slate { elapsed_us: 0, cost_us: 0, drafted: Vec::new(), ..whole.clone() };
+        let bare_of_none = Slate { groups: Vec::new(), ..bare.clone() };
+        for (version, plain, expected) in [(WITH_GROUPS, with_groups, bare), (WITHOUT_GROUPS, without, bare_of_none)] {
+            let mut deflate = DeflateEncoder::new(vec![version], Compression::fast());
+            deflate.write_all(&plain).unwrap();
+            let place = Place { scenario_id: "s".to_owned(), user_id: "ann".to_owned(), shown_at_ms: 7 };
+            assert_eq!(decode(place, &deflate.finish().unwrap()), Some(expected), "{version}");
+        }
     }
 
     #[test]

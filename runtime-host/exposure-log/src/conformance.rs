@@ -1,5 +1,5 @@
 //! What every backend must do.
-#![allow(clippy::unwrap_used, reason = "a test suite: a failed check is a panic")]
+#![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "a test suite: a failed check is a panic")]
 
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use funnelweb_core::{limits, scenario::FeatureKind};
 use funnelweb_tenant_store::Tenant;
 
 use crate::{
-    Cell, Feature, Shown, Slate,
+    Cell, Draft, Feature, Shown, Slate,
     store::{Error, ExposureLog},
 };
 
@@ -44,6 +44,9 @@ pub fn slate(scenario_id: &str, user_id: &str, shown_at_ms: u64) -> Slate {
             shown("b", [Cell::Missing, Cell::Missing, Cell::Words(Vec::new()), Cell::Missing]),
         ],
         groups: vec!["exp:control".to_owned()],
+        elapsed_us: 4200,
+        cost_us: u32::MAX,
+        drafted: vec![Draft { experiment: "rankers".to_owned(), teams: vec![2, 0] }],
     }
 }
 
@@ -57,6 +60,7 @@ pub async fn run(log: Arc<dyn ExposureLog>, forgetting: &dyn Forgetting, now_ms:
     tenants_and_scenarios_are_apart(log.as_ref(), &one, &other, now_ms).await;
     what_is_deleted_is_gone(log.as_ref(), forgetting, &one, now_ms).await;
     what_is_old_is_swept(log.as_ref(), &other, now_ms).await;
+    whoever_reads_on_misses_none(log.as_ref(), &other, now_ms).await;
     limits_are_kept(log.as_ref(), &other).await;
 }
 
@@ -119,6 +123,26 @@ async fn what_is_old_is_swept(log: &dyn ExposureLog, tenant: &Tenant, now_ms: u6
     log.settle(tenant).await.unwrap();
     log.sweep().await.unwrap();
     assert_eq!(all(log, tenant, "old").await, [slate("old", "bob", now_ms)]);
+}
+
+async fn whoever_reads_on_misses_none(log: &dyn ExposureLog, tenant: &Tenant, now_ms: u64) {
+    let append = async |at: u64| log.append(tenant, slate("grows", "bob", now_ms + at)).await.unwrap();
+    let before = log.end(tenant).await.unwrap();
+    for at in 0..3 {
+        append(at).await;
+    }
+    let end = log.end(tenant).await.unwrap();
+    append(3).await;
+    log.settle(tenant).await.unwrap();
+    let page = log.read(tenant, "grows", None, 10).await.unwrap();
+    let within: Vec<bool> = page.positions.iter().map(|position| (before + 1..=end).contains(position)).collect();
+    assert_eq!(within, [true, true, true, false], "{:?} up to {end}", page.positions);
+    // Each is read after the one before it.
+    for (at, position) in page.positions.iter().enumerate() {
+        let rest = log.read(tenant, "grows", Some(*position), 10).await.unwrap();
+        assert_eq!(rest.slates, page.slates[at + 1..]);
+    }
+    assert_eq!(log.read(tenant, "grows", Some(end), 10).await.unwrap().slates.len(), 1);
 }
 
 async fn limits_are_kept(log: &dyn ExposureLog, tenant: &Tenant) {

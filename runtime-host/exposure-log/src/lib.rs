@@ -12,5 +12,5 @@ mod sqlite;
 pub mod store;
 
 pub use codec::{Place, decode, encode};
-pub use slate::{Cell, Feature, Shown, Slate};
+pub use slate::{Cell, Draft, Feature, Shown, Slate};
 pub use sqlite::SqliteExposureLog;

@@ -24,6 +24,23 @@ pub struct Slate {
     pub items: Vec<Shown>,
     /// The groups of experiments that it was made for, each `experiment:group`.
     pub groups: Vec<String>,
+    /// From the funnel's beginning to what is shown, in microseconds; 0 of one that was logged
+    /// before this was measured.
+    pub elapsed_us: u32,
+    /// The time that stages had for it, summed over all their calls, in microseconds: what it
+    /// cost in the sandbox. Channels run at once, so it may be more than `elapsed_us`.
+    pub cost_us: u32,
+    /// Who placed which item, for each interleaving that it was made for.
+    pub drafted: Vec<Draft>,
+}
+
+/// Whose choice each place of a slate was.
+#[derive(Debug, Clone, PartialEq, Eq, Encode, Decode)]
+pub struct Draft {
+    /// The `experiment_id` of the interleaving.
+    pub experiment: String,
+    /// By place: 0 no one's, 1 the control's, 2 the treatment's.
+    pub teams: Vec<u8>,
 }
 
 /// A feature by its full name: `item:category`, `derived:category:affinity`.
@@ -70,8 +87,10 @@ impl Slate {
         let names = self.user_features.iter().chain(&self.item_features).map(|feature| feature.name.len() + 32);
         let items = self.items.iter().map(|item| item.item_id.len() + 48 + cells(&item.cells));
         let groups = self.groups.iter().map(|group| group.len() + 24).sum::<usize>();
+        let drafted = self.drafted.iter().map(|draft| draft.experiment.len() + draft.teams.len() + 48);
         size_of::<Self>()
             + groups
+            + drafted.sum::<usize>()
             + self.request_id.len()
             + cells(&self.user)
             + names.sum::<usize>()

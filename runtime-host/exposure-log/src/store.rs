@@ -22,6 +22,11 @@ pub trait ExposureLog: Send + Sync + 'static {
     /// Has what was noted before be written down.
     async fn settle(&self, tenant: &Tenant) -> Result<(), Error>;
 
+    /// A position behind all slates that any process has noted before, when they are written down:
+    /// nothing is written there or before it any more, so that whoever has read this far goes on
+    /// behind it and misses none. Where other processes write too, it waits for them, some seconds.
+    async fn end(&self, tenant: &Tenant) -> Result<u64, Error>;
+
     /// Has nothing come of what was noted here of a user who was deleted. What another
     /// process has noted is written down all the same, if it was not yet.
     async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error>;
@@ -38,6 +43,8 @@ pub trait ExposureLog: Send + Sync + 'static {
 pub struct Page {
     /// In the order in which they were written down.
     pub slates: Vec<Slate>,
+    /// Where each of them stands: to be read `after` the one before.
+    pub positions: Vec<u64>,
     /// Where it goes on; none behind the last.
     pub next: Option<u64>,
 }

@@ -546,13 +546,26 @@ impl Components {
         who: Who<'_>,
     ) -> Result<Picked, Missing> {
         let head = self.running(tenant, world, name).await?;
-        let version = match (version, &head.canary, &head.active) {
-            (Some(version), ..) => version,
-            (None, Some(canary), _) if share::takes(canary, name, who.user_id, who.seed) => &canary.version,
-            (None, _, Some(active)) => active,
-            (None, _, None) => return Err(Missing::NoneActive(name.to_owned())),
-        };
+        let version = chosen(&head, name, version, who)?;
         self.picked(tenant, name, version).await
+    }
+
+    /// Which version that is; whether it is ready is not asked.
+    ///
+    /// # Errors
+    /// Why it runs none.
+    pub async fn choice(
+        &self,
+        tenant: &Tenant,
+        world: World,
+        name: &str,
+        version: Option<&str>,
+        who: Who<'_>,
+    ) -> Result<Arc<Version>, Missing> {
+        let head = self.running(tenant, world, name).await?;
+        let version = chosen(&head, name, version, who)?;
+        let known = self.known_version(tenant, name, version).await?;
+        known.ok_or_else(|| Missing::NoVersion { name: name.to_owned(), version: version.to_owned() })
     }
 
     /// Every version that requests may run of a component now: the active one first, then
@@ -768,6 +781,16 @@ impl Components {
         let found = self.files.documents.get(tenant, Collection::Scenarios, key).await?.ok_or_else(missing)?;
         let unreadable = |error: serde_json::Error| StoreError::Unavailable(format!("the stored scenario: {error}"));
         Ok(serde_json::from_str(&found.body).map_err(unreadable)?)
+    }
+}
+
+/// The version of a component that a request runs.
+fn chosen<'a>(head: &'a Head, name: &str, version: Option<&'a str>, who: Who<'_>) -> Result<&'a str, Missing> {
+    match (version, &head.canary, &head.active) {
+        (Some(version), ..) => Ok(version),
+        (None, Some(canary), _) if share::takes(canary, name, who.user_id, who.seed) => Ok(&canary.version),
+        (None, _, Some(active)) => Ok(active),
+        (None, _, None) => Err(Missing::NoneActive(name.to_owned())),
     }
 }
 

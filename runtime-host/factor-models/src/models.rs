@@ -313,6 +313,23 @@ impl Models {
         Ok(Ranker::new(Arc::clone(record), served))
     }
 
+    /// Which version a request would be ranked by, and the SHA-256 of its file; whether it
+    /// is ready is not asked.
+    ///
+    /// # Errors
+    /// Why there is none.
+    pub async fn choice(
+        &self,
+        tenant: &Tenant,
+        scenario_id: &str,
+        name: &str,
+        version: &str,
+    ) -> Result<(String, String), Missing> {
+        let records = self.recent(tenant, scenario_id).await.map_err(Missing::Store)?;
+        let record = chosen(&records, name, version)?;
+        Ok((record.model_version.clone(), record.config.sha256.clone()))
+    }
+
     /// Whether the tenant has a model of that name in any scenario. What is uploaded here
     /// is known at once, anything else soon.
     ///

@@ -32,6 +32,7 @@ use crate::{
     follower::Follower,
     inside::{self, Call, Endpoints, JSON},
     replay::{self, Replayer},
+    revalidate::Recommend,
     stores::{Stores, StreamStores},
     sync::OwnIntake,
     works::works,
@@ -106,6 +107,7 @@ impl App {
             events: Arc::clone(&stores.events),
             vectors: Arc::clone(&stores.vectors),
             learned: Arc::clone(&stores.learned),
+            results: stores.results.clone(),
             jobs: jobs.clone(),
             models,
             components: components.clone(),
@@ -120,6 +122,7 @@ impl App {
             endpoints.push(Arc::new(Endpoint::new(engines.endpoints(), entry, component, &values, &services)?));
         }
         own.set(&endpoints);
+        stores.results.revalidated_by(Arc::new(Recommend::new(own)));
         let operators = compiled.iter().filter(|(entry, _)| entry.funnelweb.role == Role::Aggregate);
         let operators = operators.map(|(entry, component)| (entry.id.clone(), component.clone())).collect();
         let stages = engines.stages().clone();
@@ -195,6 +198,7 @@ fn exposition(requests: &Requests, streams: Option<&StreamStores>) -> Exposition
     funnelweb_factor_components::metrics::register(&mut registry);
     funnelweb_recording::metrics::register(&mut registry);
     replay::register(&mut registry);
+    funnelweb_factor_results::metrics::register(&mut registry);
     funnelweb_store_mongodb::metrics::register(&mut registry);
     let (registry, streams) = (Arc::new(registry), streams.cloned());
     Box::new(move || {

@@ -8,6 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use funnelweb_core::error::ApiError;
+use funnelweb_jobs::work::Failure;
 use funnelweb_tenant_store::Tenant;
 use funnelweb_trigger_http::Endpoint;
 use http::{Method, Request};
@@ -41,6 +42,13 @@ impl Refusal {
     /// Whether it may do it later.
     pub(crate) fn is_transient(&self) -> bool {
         matches!(self.status, 429 | 502 | 503 | 504)
+    }
+}
+
+impl From<Refusal> for Failure {
+    fn from(refusal: Refusal) -> Self {
+        let message = refusal.to_string();
+        if refusal.is_transient() { Self::Transient(message) } else { Self::Permanent(message) }
     }
 }
 

@@ -9,6 +9,7 @@ mod inside;
 mod precompute;
 mod replay;
 mod reports;
+mod revalidate;
 pub mod runtime_config;
 pub mod sample;
 pub mod sample_events;

@@ -48,10 +48,7 @@ impl Work for Precompute {
 
     async fn run(&self, task: Task) -> Result<Value, Failure> {
         let params = PrecomputeParams::parse(&task.params).map_err(refused)?;
-        let recommend = self.endpoints.get(ENDPOINT).map_err(|refusal| match refusal.is_transient() {
-            true => Failure::Transient(refusal.to_string()),
-            false => Failure::Permanent(refusal.to_string()),
-        })?;
+        let recommend = self.endpoints.get(ENDPOINT)?;
         let funnel = Component { recommend, run_id: task.run_id.clone(), requests: AtomicU64::new(0) };
         precompute(&self.context, &target(&task), &params, Arc::new(funnel), following(&task)).await.map_err(failure)
     }

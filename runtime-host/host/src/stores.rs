@@ -20,6 +20,7 @@ use funnelweb_factor_key_value::{SqliteKeyValues, store::KeyValues};
 use funnelweb_factor_learned::{LearnedModels, store::Learned};
 use funnelweb_factor_live::{SqliteLive, store::Live};
 use funnelweb_factor_models::ModelFiles;
+use funnelweb_factor_results::{MemoryResults, Results, store::ResultStore};
 use funnelweb_factor_vectors::{EmbeddedVectors, WithEmbeddings, store::Vectors};
 use funnelweb_jobs::{SqliteJobs, store::JobStore};
 use funnelweb_log_kafka::{KafkaLog, KafkaPublisher, KafkaSettings};
@@ -29,13 +30,14 @@ use funnelweb_store_milvus::MilvusVectors;
 use funnelweb_store_mongodb::{
     MongoBlobs, MongoDocuments, MongoEvents, MongoExposureLog, MongoRecordings, MongoSettings, MongoStore, MongoStreams,
 };
-use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLive, RedisStore};
+use funnelweb_store_redis::{CachedDocuments, RedisJobs, RedisKeyValues, RedisLive, RedisResults, RedisStore};
 use funnelweb_stream::{Grown, SqliteStreams, Watched, store::StreamStore};
 use funnelweb_stream_kafka::KafkaShards;
 use funnelweb_tenant_store::{DataDirLock, Error, Tenant, TenantStores as TenantFiles};
 
 use crate::{
     replay::Shadows,
+    reports::States,
     runtime_config::{LiveBackend, RuntimeConfig},
 };
 
@@ -67,6 +69,8 @@ pub struct Stores {
     pub blobs: Arc<dyn Blobs>,
     /// What training wrote, served.
     pub learned: Arc<dyn Learned>,
+    /// Answers that may be given again.
+    pub results: Results,
     /// Models: their files and what is said of them.
     pub models: Arc<ModelFiles>,
     /// Components of tenants: their files and what is said of them.
@@ -102,6 +106,7 @@ struct Backends {
     recordings: Arc<dyn Recordings>,
     vectors: Arc<dyn Vectors>,
     blobs: Arc<dyn Blobs>,
+    results: Arc<dyn ResultStore>,
     jobs: Arc<dyn JobStore>,
     streams: Option<StreamStores>,
 }
@@ -193,6 +198,7 @@ impl Backends {
         self.blobs = Arc::new(MongoBlobs::new(Arc::clone(&mongo)));
         self.exposures = Arc::new(MongoExposureLog::new(Arc::clone(&mongo)));
         self.recordings = Arc::new(MongoRecordings::new(Arc::clone(&mongo)));
+        self.results = Arc::new(RedisResults::new(redis.clone()));
         self.jobs = Arc::new(RedisJobs::new(redis));
         let events = MongoEvents::new(mongo, Arc::new(live.clone())).watched_by(documents.clone());
         let (events, state) = match &kafka {
@@ -237,6 +243,7 @@ impl Backends {
                 recordings: Arc::new(recordings),
                 vectors: Arc::new(EmbeddedVectors::new(data_dir)),
                 blobs: Arc::new(FileBlobs::new(data_dir)?),
+                results: Arc::new(MemoryResults::new()),
                 jobs: Arc::new(jobs),
                 streams,
             })
@@ -247,21 +254,25 @@ impl Backends {
     /// Has what was learned be served from where it is, and what is kept of items and
     /// scenarios follow their documents.
     fn together(self, lock: Option<Arc<DataDirLock>>) -> Stores {
-        let Self { documents, live, events, key_values, exposures, recordings, vectors, blobs, jobs, streams } = self;
+        let Self { documents, live, events, key_values, exposures, recordings, vectors, blobs, results, jobs, streams } =
+            self;
         let learned: Arc<dyn Learned> = Arc::new(LearnedModels::new(Arc::clone(&blobs), Arc::clone(&vectors)));
         let models = Arc::new(ModelFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
         let components = Arc::new(ComponentFiles::new(Arc::clone(&documents), Arc::clone(&blobs)));
         let recorder = Arc::new(Recorder::default());
         let recordings = Arc::new(RequestRecorder::new(recordings));
         let shadows = Arc::new(Shadows::default());
+        let results = Results::new(results);
         let dependents = vec![
             Arc::new(OfLearned(Arc::clone(&learned))) as Arc<dyn Dependent>,
             Arc::new(OfJobs(Arc::clone(&jobs))),
             Arc::new(OfExposures(Arc::clone(&exposures))),
             Arc::new(OfRecordings(Arc::clone(&recordings))),
             Arc::clone(&shadows) as Arc<dyn Dependent>,
+            Arc::new(OfResults(results.clone())),
             Arc::clone(&models) as Arc<dyn Dependent>,
             Arc::clone(&recorder) as Arc<dyn Dependent>,
+            Arc::new(States::new(Arc::clone(&blobs))),
         ];
         let documents = Arc::new(WithEmbeddings::new(documents, Arc::clone(&vectors)).with_dependents(dependents));
         Stores {
@@ -275,6 +286,7 @@ impl Backends {
             vectors,
             blobs,
             learned,
+            results,
             models,
             components,
             recorder,
@@ -358,6 +370,20 @@ struct OfRecordings(Arc<RequestRecorder>);
 
 #[async_trait]
 impl Dependent for OfRecordings {
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
+        self.0.forget_scenario(tenant, scenario_id).await
+    }
+
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
+        self.0.forget_user(tenant, user_id).await
+    }
+}
+
+/// And so does what was answered.
+struct OfResults(Results);
+
+#[async_trait]
+impl Dependent for OfResults {
     async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
         self.0.forget_scenario(tenant, scenario_id).await
     }

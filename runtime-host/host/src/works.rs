@@ -45,6 +45,7 @@ pub(crate) fn works(
         checkpoint_every: CHECKPOINT_EVERY,
     };
     let dispatcher = Arc::clone(dispatcher);
+    let reports = Reports::new(stores, Arc::clone(&endpoints));
     let precompute = Precompute { context: context.clone(), dispatcher, endpoints };
     Works::from([
         (Kind::Precompute, Arc::new(precompute) as Arc<dyn Work>),
@@ -52,7 +53,7 @@ pub(crate) fn works(
         (Kind::Embeddings, Arc::new(Embeddings(context.clone()))),
         (Kind::Profiles, Arc::new(Profiles(context))),
         (Kind::Sync, Arc::new(sync)),
-        (Kind::Experiments, Arc::new(Reports::new(stores))),
+        (Kind::Experiments, Arc::new(reports)),
         (Kind::Replay, Arc::new(Replays(replayer))),
     ])
 }

@@ -7,12 +7,13 @@ use std::{
 };
 
 use funnelweb_core::{
+    id,
     job::{Kind, State},
     limits, scenario,
 };
 use funnelweb_factor_documents::store::{Collection, Documents, Key};
 use funnelweb_tenant_store::{Clock, lock};
-use serde::Deserialize;
+use serde::{Deserialize, de::IgnoredAny};
 use serde_json::{Map, Value};
 use tokio::{
     sync::{Notify, Semaphore},
@@ -263,6 +264,8 @@ pub(crate) struct Config {
     pub(crate) status: scenario::Status,
     pub(crate) updated_at: String,
     config: Inside,
+    /// Those that run.
+    experiments: Vec<IgnoredAny>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -278,6 +281,15 @@ impl Config {
 
     pub(crate) fn jobs(&self) -> &scenario::Jobs {
         &self.config.jobs
+    }
+
+    /// When a job is due. Experiments are reported on every hour for as long as there are any, so
+    /// that what harms is stopped, unless it is said otherwise; the minute is the scenario's own,
+    /// so that they are not all at once.
+    pub(crate) fn schedule(&self, job: &Job) -> Option<String> {
+        let said = self.jobs().get(job.kind).and_then(|said| said.schedule.clone());
+        let by_itself = job.kind == Kind::Experiments && !self.experiments.is_empty();
+        said.or_else(|| by_itself.then(|| format!("{} * * * *", id::handle(&job.scenario_id) % 60)))
     }
 
     /// The params of a job, overlaid by `over`.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use funnelweb_core::{cron::Cron, limits, scenario::Status, time};
+use funnelweb_core::{cron::Cron, job::Kind, limits, scenario::Status, time};
 use funnelweb_factor_documents::store::{Collection, Query};
 use funnelweb_tenant_store::lock;
 use serde_json::Map;
@@ -102,12 +102,13 @@ impl Inner {
             let status = Some("active".to_owned());
             let query = Query { status, cursor, limit: limits::PAGE_DOCUMENTS, ..Query::default() };
             let page = self.documents.query(tenant, Collection::Scenarios, query).await?;
-            for document in page.documents.iter().filter(|document| document.body.contains("\"schedule\"")) {
+            let may_be_due = |body: &str| ["\"schedule\"", "\"experiments\""].iter().any(|name| body.contains(name));
+            for document in page.documents.iter().filter(|document| may_be_due(&document.body)) {
                 let config = Config::read(&document.body);
-                for (kind, said) in config.jobs().iter() {
-                    let Some(schedule) = &said.schedule else { continue };
+                for (_, kind) in Kind::NAMES {
                     let job = Job::new(&document.key.id, kind);
-                    if let Some(due) = self.due(tenant, &job, schedule, &config).await? {
+                    let Some(schedule) = config.schedule(&job) else { continue };
+                    if let Some(due) = self.due(tenant, &job, &schedule, &config).await? {
                         found.insert((tenant.clone(), job), due);
                     }
                 }
@@ -161,8 +162,7 @@ impl Inner {
     /// Begins one, if the scenario still says so; when it is due next.
     async fn begin(&self, tenant: &Tenant, job: &Job, due: &Due) -> Result<Option<u64>, Error> {
         let Some(config) = self.config(tenant, &job.scenario_id).await? else { return Ok(None) };
-        let said = config.jobs().get(job.kind).and_then(|job| job.schedule.as_deref());
-        if config.status != Status::Active || said != Some(due.schedule.as_str()) {
+        if config.status != Status::Active || config.schedule(job).as_ref() != Some(&due.schedule) {
             self.schedules.will_change(tenant);
             return Ok(None);
         }

@@ -302,7 +302,7 @@ fn check_funnelweb(settings: &Funnelweb, at: &KeyPath) -> Result<(), Fault> {
             Err(at.key("recorded").fault("what a public endpoint is asked is nobody's, so it cannot be recorded"))
         }
         None if settings.recorded && settings.grants.iter().any(|grant| !grant.is_taped()) => {
-            let taped = "documents, live, vectors, learned and dispatch";
+            let taped = "documents, live, vectors, learned, results and dispatch";
             Err(at.key("recorded").fault(format!("can be run again only with the grants {taped}")))
         }
         None if settings.public && settings.user_header == crate::UserHeader::Required => {

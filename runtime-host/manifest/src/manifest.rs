@@ -204,6 +204,7 @@ impl Role {
                 Grant::Events,
                 Grant::Vectors,
                 Grant::Learned,
+                Grant::Results,
                 Grant::Jobs,
                 Grant::Models,
                 Grant::Components,
@@ -231,6 +232,8 @@ pub enum Grant {
     Vectors,
     /// `funnelweb:capabilities/learned`.
     Learned,
+    /// `funnelweb:capabilities/results`.
+    Results,
     /// `funnelweb:capabilities/jobs`.
     Jobs,
     /// `funnelweb:capabilities/models`.
@@ -248,7 +251,7 @@ impl Grant {
     /// run again.
     #[must_use]
     pub fn is_taped(self) -> bool {
-        matches!(self, Self::Documents | Self::Live | Self::Vectors | Self::Learned | Self::Dispatch)
+        matches!(self, Self::Documents | Self::Live | Self::Vectors | Self::Learned | Self::Results | Self::Dispatch)
     }
 
     /// The word for it in `spin.toml`.
@@ -260,6 +263,7 @@ impl Grant {
             Self::Events => "events",
             Self::Vectors => "vectors",
             Self::Learned => "learned",
+            Self::Results => "results",
             Self::Jobs => "jobs",
             Self::Models => "models",
             Self::Components => "components",

@@ -57,7 +57,7 @@ watch = ["src/**/*.rs"]
 "wasi:logging" = ">= 0.1.0"
 [component.items.tool.funnelweb]
 role = "endpoint"
-grants = ["documents", "live", "events", "vectors", "learned", "jobs", "models", "components", "dispatch"]
+grants = ["documents", "live", "events", "vectors", "learned", "results", "jobs", "models", "components", "recordings", "dispatch"]
 streaming = true
 user_header = "required"
 [component.items.tool.other]
@@ -193,6 +193,7 @@ fn paths_of_the_application_lead_to_its_endpoints() {
         ("/api/v1/latest/feed", "related"),
         ("/openapi.json", "openapi"),
         ("/docs", "openapi"),
+        ("/experiments", "openapi"),
     ] {
         assert_eq!(at(path), Some(component), "{path}");
     }

@@ -225,7 +225,62 @@ mod tests {
         // A user who is deleted has nothing that is written afterwards.
         recorder.keep(&tenant, draft("r4", Keep::Always, None));
         recorder.forget_user(&tenant, "ann").await.unwrap();
+        recorder.store.settle(&tenant).await.unwrap();
         assert!(recorder.get(&tenant, "r4").await.unwrap().is_some(), "it was written, for the store to delete");
+    }
+
+    /// Keeps nothing until it is let.
+    struct Slow {
+        gate: tokio::sync::Semaphore,
+        kept: std::sync::atomic::AtomicUsize,
+    }
+
+    #[async_trait]
+    impl Recordings for Slow {
+        async fn append(&self, _: &Tenant, _: Head, _: Vec<u8>) -> Result<(), Error> {
+            let _permit = self.gate.acquire().await.unwrap();
+            self.kept.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            Ok(())
+        }
+
+        async fn get(&self, _: &Tenant, _: &str) -> Result<Option<Recording>, Error> {
+            Ok(None)
+        }
+
+        async fn list(&self, _: &Tenant, _: Option<&str>, _: Option<u64>, _: u32) -> Result<Page, Error> {
+            Ok(Page::default())
+        }
+
+        async fn settle(&self, _: &Tenant) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn forget_user(&self, _: &Tenant, _: &str) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn forget_scenario(&self, _: &Tenant, _: &str) -> Result<(), Error> {
+            Ok(())
+        }
+
+        async fn sweep(&self) -> Result<(), Error> {
+            Ok(())
+        }
+    }
+
+    #[tokio::test(flavor = "multi_thread")]
+    async fn so_many_wait_and_no_request_for_them() {
+        let slow = Arc::new(Slow { gate: tokio::sync::Semaphore::new(0), kept: 0.into() });
+        let recorder = Recorder::new(Arc::clone(&slow) as Arc<dyn Recordings>);
+        let tenant = Tenant::new("t").unwrap();
+        for at in 0..2 * limits::RECORDINGS_WAITING {
+            recorder.keep(&tenant, draft(&format!("r{at}"), Keep::Always, None));
+        }
+        slow.gate.add_permits(1);
+        recorder.drain().await;
+        // One may be at work while the others wait.
+        let kept = slow.kept.load(std::sync::atomic::Ordering::Relaxed);
+        assert!((limits::RECORDINGS_WAITING..=limits::RECORDINGS_WAITING + 1).contains(&kept), "{kept}");
     }
 
     #[test]

@@ -64,10 +64,13 @@ impl Tape {
     /// The same of what follows from what runs, and not from what is stored: where another
     /// version is to run, it is asked for anew.
     pub fn cue_unless_changed(&self, name: &'static str, asked: &impl Serialize) -> Cue {
-        match self.session() {
-            Some((session, _)) if session.is_again() && !session.is_exact() => Cue(None),
-            _ => self.cue(name, asked),
-        }
+        if self.is_changed() { Cue(None) } else { self.cue(name, asked) }
+    }
+
+    /// Whether it is of a request that is run again, and something is other on purpose.
+    #[must_use]
+    pub fn is_changed(&self) -> bool {
+        self.session().is_some_and(|(session, _)| session.is_again() && !session.is_exact())
     }
 
     /// Whether what follows is of a request that is run again, and changes nothing.

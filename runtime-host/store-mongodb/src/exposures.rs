@@ -24,6 +24,9 @@ const BATCH: usize = 256;
 const UNCUT: u64 = limits::EXPOSURE_LOG_SLATES / 200;
 /// How long the first of them waits for others.
 const GATHER: Duration = Duration::from_millis(200);
+/// Time in which what another process has noted is written down, whose clock may be somewhat
+/// behind: they wait for others, and for the server.
+const ELSEWHERE: Duration = Duration::from_secs(3);
 
 /// Slates in a MongoDB.
 #[derive(Clone)]
@@ -69,13 +72,14 @@ impl ExposureLog for MongoExposureLog {
         let found = self.store.find(EXPOSURES, &find).await?;
         let next = found.last().and_then(offset).filter(|_| found.len() == limit as usize);
         let slates = found.iter().filter_map(|document| {
-            let slate = read(document);
+            let slate = read(document).zip(offset(document));
             if slate.is_none() {
                 tracing::warn!(%tenant, scenario_id, "a logged slate is damaged and passed over");
             }
             slate
         });
-        Ok(Page { slates: slates.collect(), next })
+        let (slates, positions) = slates.unzip();
+        Ok(Page { slates, positions, next })
     }
 
     async fn settle(&self, _: &Tenant) -> Result<(), Error> {
@@ -83,6 +87,15 @@ impl ExposureLog for MongoExposureLog {
         let ended = || Error::Unavailable("mongodb: the writer of slates has ended".to_owned());
         self.queue.send(Work::Settle(done)).await.map_err(|_| ended())?;
         is_done.await.map_err(|_| ended())
+    }
+
+    /// Offsets are times: what is written later has a later one.
+    async fn end(&self, tenant: &Tenant) -> Result<u64, Error> {
+        self.settle(tenant).await?;
+        // Of this process's own, the last may be somewhat ahead of the clock.
+        let now_ms = self.store.now_ms() + 1;
+        tokio::time::sleep(ELSEWHERE).await;
+        Ok(now_ms << TIME_BITS)
     }
 
     /// What waited is written down, and deleted.
@@ -220,6 +233,9 @@ async fn write(store: Arc<MongoStore>, mut work: mpsc::Receiver<Work>) {
     }
 }
 
+/// Bits of an offset behind its time in milliseconds.
+const TIME_BITS: u32 = 20;
+
 /// Numbers that grow, in this process without a gap for others to fall into: the time
 /// in milliseconds, ten bits of this process, ten that count.
 pub(crate) struct Offsets {
@@ -236,10 +252,10 @@ impl Offsets {
     }
 
     pub(crate) fn next(&mut self, now_ms: u64) -> u64 {
-        let beginning = |ms: u64| (ms << 20) | (self.process << 10);
+        let beginning = |ms: u64| (ms << TIME_BITS) | (self.process << 10);
         // With all of a millisecond's given, on into the next one's.
         let counted = self.last + 1;
-        let next = if counted & 1023 == 0 { beginning((self.last >> 20) + 1) } else { counted };
+        let next = if counted & 1023 == 0 { beginning((self.last >> TIME_BITS) + 1) } else { counted };
         self.last = beginning(now_ms).max(next);
         self.last
     }

@@ -70,6 +70,22 @@ impl Keys {
         format!("{}user:profile:{}:{}:*", self.prefix, part(tenant.as_str()), part(user_id))
     }
 
+    /// JSON.
+    pub(crate) fn result(&self, tenant: &Tenant, scenario_id: &str, user_id: &str, hash: &str) -> String {
+        let tenant = part(tenant.as_str());
+        format!("{}recommend:{tenant}:{}:{}:{hash}", self.prefix, part(scenario_id), part(user_id))
+    }
+
+    /// The pattern of the results of a user.
+    pub(crate) fn results_of(&self, tenant: &Tenant, user_id: &str) -> String {
+        format!("{}recommend:{}:*:{}:*", self.prefix, part(tenant.as_str()), part(user_id))
+    }
+
+    /// The pattern of the results of a scenario.
+    pub(crate) fn results_in(&self, tenant: &Tenant, scenario_id: &str) -> String {
+        format!("{}recommend:{}:{}:*", self.prefix, part(tenant.as_str()), part(scenario_id))
+    }
+
     /// The keys of a tenant's jobs.
     pub(crate) fn jobs(&self, tenant: &Tenant) -> JobKeys {
         let runs = format!("{}jobs:{}", self.prefix, part(tenant.as_str()));
@@ -155,6 +171,8 @@ mod tests {
         assert_eq!(keys.scenario_config(&t, "feed"), "scenario:config:acme:feed");
         assert_eq!(keys.user_profile(&t, "ann", "feed"), "user:profile:acme:ann:feed");
         assert_eq!(keys.key_values(&t, "default"), "kv:acme:default");
+        assert_eq!(keys.result(&t, "feed", "ann", "1f"), "recommend:acme:feed:ann:1f");
+        assert_eq!(keys.result(&t, "feed", "", "1f"), "recommend:acme:feed::1f");
         assert_eq!(
             keys.jobs(&t).all("feed/sync"),
             ["", ":jobs", ":runs", ":runs:feed/sync", ":checkpoint:feed/sync"].map(|what| match what {
@@ -192,6 +210,7 @@ mod tests {
             keys.user_profile(t, a, b),
             keys.key_values(t, a),
             keys.jobs(t).runs,
+            keys.result(t, a, b, "1f"),
         ]
     }
 
@@ -203,7 +222,7 @@ mod tests {
                 (all(&keys, &one.0, &one.1, &one.2), all(&keys, &other.0, &other.1, &other.2));
             for (at, key) in first.iter().enumerate() {
                 for (other_at, other_key) in second.iter().enumerate() {
-                    let same_ids = one.0 == other.0 && one.1 == other.1 && (one.2 == other.2 || ![1, 4].contains(&at))
+                    let same_ids = one.0 == other.0 && one.1 == other.1 && (one.2 == other.2 || ![1, 4, 7].contains(&at))
                         || at == 6 && one.0 == other.0;
                     prop_assert_eq!(key == other_key, at == other_at && same_ids, "{} {}", key, other_key);
                     prop_assert_ne!(&beside(key, "x"), other_key);

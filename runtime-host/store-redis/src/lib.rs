@@ -4,6 +4,7 @@
 //! |---|---|---|
 //! | [`RedisLive`] | `live`, and the effects of events on it | `hot:items:…`, `exposed:…`, `item:stats:…` |
 //! | [`RedisKeyValues`] | `spin:key-value`, `wasi:keyvalue` | `kv:…` |
+//! | [`RedisResults`] | `results` | `recommend:…` |
 //! | [`RedisJobs`] | runs of jobs | `jobs:…` |
 //! | [`CachedDocuments`] | `documents` of another store | `scenario:config:…`, `user:profile:…` |
 //! | [`outbound`] | `spin:redis` | whatever a component likes, on a server of its choice |
@@ -37,6 +38,7 @@ mod keys;
 mod link;
 mod live;
 pub mod outbound;
+mod results;
 mod settings;
 mod store;
 
@@ -44,5 +46,6 @@ pub use cache::CachedDocuments;
 pub use jobs::RedisJobs;
 pub use key_values::RedisKeyValues;
 pub use live::RedisLive;
+pub use results::RedisResults;
 pub use settings::RedisSettings;
 pub use store::RedisStore;

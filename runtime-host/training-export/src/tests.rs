@@ -51,6 +51,9 @@ pub(crate) fn slate(request_id: &str, user_id: &str, shown_at_ms: u64, items: &[
             .map(|(item, at)| Shown { item_id: (*item).to_owned(), cells: cells(at) })
             .collect(),
         groups: Vec::new(),
+        elapsed_us: 0,
+        cost_us: 0,
+        drafted: Vec::new(),
     }
 }
 

@@ -17,6 +17,7 @@ use funnelweb_factor_live::store::Live;
 use funnelweb_factor_models::Models;
 use funnelweb_factor_outbound_http::OutboundHttp;
 use funnelweb_factor_outbound_redis::{Outbound, OutboundRedis};
+use funnelweb_factor_results::Results;
 use funnelweb_factor_variables::VariablesCtx;
 use funnelweb_factor_vectors::store::Vectors;
 use funnelweb_jobs::Jobs;
@@ -55,6 +56,8 @@ pub struct Services {
     pub vectors: Arc<dyn Vectors>,
     /// What was learned, of all tenants.
     pub learned: Arc<dyn Learned>,
+    /// Answers that may be given again, of all tenants.
+    pub results: Results,
     /// Jobs of all tenants.
     pub jobs: Jobs,
     /// Models of all tenants.

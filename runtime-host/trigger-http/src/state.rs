@@ -17,6 +17,7 @@ use funnelweb_factor_live::host::LiveCtx;
 use funnelweb_factor_models::host::ModelsCtx;
 use funnelweb_factor_outbound_http::OutboundHttp;
 use funnelweb_factor_outbound_redis::host::RedisCtx;
+use funnelweb_factor_results::host::ResultsCtx;
 use funnelweb_factor_variables::VariablesCtx;
 use funnelweb_factor_vectors::host::VectorsCtx;
 use funnelweb_jobs::host::JobsCtx;
@@ -43,6 +44,7 @@ pub(crate) struct EndpointState {
     events: EventsCtx,
     vectors: VectorsCtx,
     learned: LearnedCtx,
+    results: ResultsCtx,
     jobs: JobsCtx,
     models: ModelsCtx,
     components: ComponentsCtx,
@@ -81,6 +83,7 @@ impl EndpointState {
             events: EventsCtx::new(Arc::clone(&services.events), tenant()),
             vectors: VectorsCtx::new(Arc::clone(&services.vectors), tenant()).taped(tape()),
             learned: LearnedCtx::new(Arc::clone(&services.learned), tenant()).taped(tape()),
+            results: ResultsCtx::new(services.results.clone(), tenant()).taped(tape()),
             jobs: JobsCtx::new(services.jobs.clone(), tenant()),
             components: ComponentsCtx::new(services.components.clone(), tenant()),
             models: ModelsCtx::new(services.models.clone(), tenant(), services.dispatcher.share(tenant().as_ref())),
@@ -154,6 +157,7 @@ pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Link
             Grant::Events => funnelweb_factor_events::host::add_to_linker(&mut linker, |state| &mut state.events)?,
             Grant::Vectors => funnelweb_factor_vectors::host::add_to_linker(&mut linker, |state| &mut state.vectors)?,
             Grant::Learned => funnelweb_factor_learned::host::add_to_linker(&mut linker, |state| &mut state.learned)?,
+            Grant::Results => funnelweb_factor_results::host::add_to_linker(&mut linker, |state| &mut state.results)?,
             Grant::Jobs => funnelweb_jobs::host::add_to_linker(&mut linker, |state| &mut state.jobs)?,
             Grant::Models => funnelweb_factor_models::host::add_to_linker(&mut linker, |state| &mut state.models)?,
             Grant::Components => {

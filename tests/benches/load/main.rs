@@ -43,6 +43,8 @@ use server::{Server, Stores};
 const TENANT: &str = "bench";
 /// Behaviours in one request.
 const BATCH: usize = 100;
+/// Users whose answers are given again.
+const CACHED_USERS: usize = 5000;
 /// Connections that send behaviours.
 const SENDERS: usize = 4;
 
@@ -116,7 +118,11 @@ fn all(stores: Stores, world: &World, clients: usize, seconds: Duration) -> Figu
         failed += run.failed;
     }
     println!("memory: {}\n", server.memory());
+    let cached = cached(&server, world, &users, &body, clients, seconds);
+    println!("memory: {}\n", server.memory());
+    let recorded = recorded(&server, world, &users, &body, seconds);
     server.stop();
+    failed += cached + recorded;
     failed += one.failed + many.failed;
     Figures { recommend_p50: common::quantile(&mut one.times, 0.5), behaviors_per_second, failed }
 }
@@ -175,6 +181,50 @@ fn precompute(server: &Server, world: &World, users: &[String], body: &[u8]) -> 
     client.put_scenario(&scenario.to_string()).unwrap();
     println!("served by slates made ahead, and the latest:");
     run.failed
+}
+
+/// Answers that are given again: every user asks the same once more, within their time; how
+/// many requests failed.
+fn cached(server: &Server, world: &World, users: &[String], body: &[u8], clients: usize, seconds: Duration) -> usize {
+    let client = Client::new(&server.url(), TENANT).unwrap();
+    let mut scenario = common::scenario(world, false);
+    scenario["config"]["cache"] = json!({"enabled": true, "ttl_seconds": 3600});
+    client.put_scenario(&scenario.to_string()).unwrap();
+    // As many as fit into memory.
+    let users = users.get(..CACHED_USERS).unwrap_or(users);
+    println!("answers of {} users, given again:", users.len());
+    let mut failed = recommend(server, users, body, 2, Until::Count(users.len())).failed;
+    for clients in [1, clients] {
+        let mut run = recommend(server, users, body, clients, Until::Time(seconds));
+        run.print(clients);
+        failed += run.failed;
+    }
+    failed
+}
+
+/// What it costs to record every request: one client, by turns without and with it, so that both
+/// are of the same minutes; how many requests failed.
+fn recorded(server: &Server, world: &World, users: &[String], body: &[u8], seconds: Duration) -> usize {
+    const TURNS: usize = 4;
+    let client = Client::new(&server.url(), TENANT).unwrap();
+    let (mut failed, mut times) = (0, [Vec::new(), Vec::new()]);
+    for turn in 0..2 * TURNS {
+        let is_recorded = turn % 2 == 1;
+        let mut scenario = common::scenario(world, false);
+        scenario["config"]["recording"] = json!({"share": if is_recorded { 1 } else { 0 }, "failures": is_recorded});
+        client.put_scenario(&scenario.to_string()).unwrap();
+        let run = recommend(server, users, body, 1, Until::Time(seconds / 2));
+        failed += run.failed;
+        times[usize::from(is_recorded)].extend(run.times);
+    }
+    let [without, with] = times.map(|mut times| common::quantile(&mut times, 0.5));
+    println!(
+        "every request recorded: p50 {:.3} ms, {:.3} without, {:.3} times",
+        millis(with),
+        millis(without),
+        with.div_duration_f64(without)
+    );
+    failed
 }
 
 /// The scenario with five channels, three of which are learned.

@@ -8,8 +8,8 @@ use funnelweb_core::error::ApiError;
 use funnelweb_factor_documents::store::{self, Tenant};
 use funnelweb_guest::{
     dispatch::{
-        Allowance, CheckError, FeatureTable, FeaturesCall, FeaturesOutcome, RankCall, RankOutcome, RecallCall,
-        RecallOutcome, Recording, RerankCall, RerankOutcome, Role, StageReport, StageStatus,
+        Allowance, CheckError, Draft, FeatureTable, FeaturesCall, FeaturesOutcome, Named, RankCall, RankOutcome,
+        RecallCall, RecallOutcome, Recording, RerankCall, RerankOutcome, Role, StageReport, StageStatus,
     },
     documents::{Collection, ItemTable, Key, Term},
     errors::Error,
@@ -19,11 +19,12 @@ use funnelweb_guest::{
     rank::{self, RankRequest},
     recall::{Guest as _, RecallRequest},
     rerank::{self, RerankRequest, Reranked},
+    results::{self, Found},
     types::{Candidates, ColumnKind, ColumnSpec, Handle, RequestContext, Requirements, StageError, Table},
 };
 use recommend::{
     Request,
-    capabilities::{Capabilities, Stages},
+    capabilities::{Capabilities, Claim, Stages},
     funnel,
 };
 use tokio::runtime::Handle as Runtime;
@@ -59,8 +60,8 @@ impl Native {
     pub fn recommend(&self, request_id: &str, user_id: &str, body: &[u8], now_ms: u64) -> Vec<u8> {
         let request: Request = funnelweb_guest::http::json::parse(body).unwrap();
         let seed = funnelweb_core::id::handle(request_id);
-        let call = funnel::Call { request_id, user_id, explain: false, now_ms, seed };
-        serde_json::to_vec(&funnel::recommend(self, &call, &request).unwrap()).unwrap()
+        let call = funnel::Call { now_ms, seed, body, ..funnel::Call::of(request_id, user_id) };
+        funnel::recommend(self, &call, &request).unwrap().into_text().into_bytes()
     }
 
     /// What a request asks of each stage.
@@ -150,6 +151,15 @@ impl Capabilities for Native {
         Ok(self.wait(self.stores.documents.item_ids(&self.tenant, scenario_id.to_owned(), handles.to_vec())))
     }
 
+    fn profile(&self, key: &Key) -> Result<Option<(u64, String)>, ApiError> {
+        let document = self.stores.documents.get(&self.tenant, of(Collection::UserProfiles), store_key(key));
+        Ok(self.wait(document).map(|document| (document.version, document.body)))
+    }
+
+    fn active(&self, _: &str, handles: &[Handle], _: u64) -> Result<usize, ApiError> {
+        Ok(handles.len())
+    }
+
     fn exposed(&self, scenario_id: &str, user_id: &str) -> Result<Vec<Handle>, ApiError> {
         Ok(self.wait(self.stores.live.exposed(&self.tenant, scenario_id.to_owned(), user_id.to_owned())))
     }
@@ -185,12 +195,38 @@ impl Capabilities for Native {
     /// Nothing is recorded here.
     fn record(&self, _: &Recording) {}
 
+    fn fingerprint(&self, _: &str, _: &str, _: u64, _: &[Named]) -> u64 {
+        0
+    }
+
+    type Claim = Nothing;
+
+    /// Every request is computed.
+    fn look(&self, _: &results::Key) -> Result<(Found, Option<Nothing>), ApiError> {
+        Ok((Found::Unavailable, None))
+    }
+
+    fn keep(&self, _: &results::Key, _: &str, _: u32, _: u32) -> Result<bool, ApiError> {
+        Ok(false)
+    }
+
+    fn forget(&self, _: &results::Key) -> Result<(), ApiError> {
+        Ok(())
+    }
+
     type Stages = NativeStages;
 
     fn stages(&self, context: &RequestContext, _: &Allowance) -> NativeStages {
         self.note(|asked| asked.context = Some(context.clone()));
         NativeStages { native: self.clone(), context: context.clone(), table: RefCell::new(None) }
     }
+}
+
+/// Nothing is claimed.
+pub struct Nothing;
+
+impl Claim for Nothing {
+    fn revalidate(self, _: &str) {}
 }
 
 impl features::Sources for Native {
@@ -266,7 +302,7 @@ impl Stages for NativeStages {
     }
 
     /// Logging is the host's, in a component or not: neither side of the comparison does it.
-    fn shown(&self, _: &str, _: &[String], _: &[u32], _: &[String]) {}
+    fn shown(&self, _: &str, _: &[String], _: &[u32], _: &[String], _: Option<&Draft>) {}
 
     fn table(&self) -> Option<FeatureTable> {
         self.table.borrow().clone()

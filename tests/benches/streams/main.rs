@@ -86,6 +86,7 @@ impl World {
                     "recall": {"strategies": [{"name": "hot_items", "weight": 1.0, "limit": 10}]},
                     "rank": {"model": "linear"},
                     "exposure": {"enabled": false, "log_share": 0.0},
+                    "cache": {"enabled": false},
                     "behaviors": {"hot_half_life_hours": half_life_hours}
                 }
             });

@@ -142,7 +142,8 @@ pub fn scenario(change: impl FnOnce(&mut Value)) -> Value {
             "recall": {"strategies": [{"name": "latest", "limit": 50}]},
             "rank": {"model": "linear"},
             "rerank": {"rules": [{"name": "diversity", "weight": 0.3}]},
-            "exposure": {"enabled": false}
+            "exposure": {"enabled": false},
+            "cache": {"enabled": false}
         }
     });
     change(&mut scenario["config"]);

@@ -24,6 +24,15 @@ pub trait Subject {
     fn has(&self, origin: Origin, field: &str, values: &[String]) -> bool;
 }
 
+/// What an experiment is to one of its users.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Part {
+    /// It gets the config of this group, by its place.
+    Of(usize),
+    /// It gets what the rankings of these two drafted: the control's place, and the treatment's.
+    Both(usize, usize),
+}
+
 /// Where a field is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Origin {
@@ -34,17 +43,16 @@ pub enum Origin {
 }
 
 impl Scenario {
-    /// The experiments that a user takes part in, as places in `experiments`, with the group
-    /// of each, as a place in its `groups`. Nobody that cannot be told apart takes part.
+    /// The experiments that a user takes part in, as places in `experiments`, and how. Nobody
+    /// that cannot be told apart takes part.
     #[must_use]
-    pub fn assign(&self, subject: &impl Subject, now_ms: u64) -> Vec<(usize, usize)> {
+    pub fn assign(&self, subject: &impl Subject, now_ms: u64) -> Vec<(usize, Part)> {
         if !self.splits(subject.unit()) || self.holds_out(subject.unit()) {
             return Vec::new();
         }
         let all = self.experiments.iter().enumerate();
-        let group =
-            |(at, running): (usize, &Running)| Some((at, running.group_of(&self.scenario_id, subject, now_ms)?));
-        all.filter_map(group).collect()
+        let part = |(at, running): (usize, &Running)| Some((at, running.part_of(&self.scenario_id, subject, now_ms)?));
+        all.filter_map(part).collect()
     }
 
     /// Whether a user is in no experiment since it is held out of all.
@@ -71,16 +79,19 @@ impl Running {
         self.start_ms <= now_ms && self.end_ms.is_none_or(|end_ms| now_ms < end_ms)
     }
 
-    /// The group of a user, if it takes part.
+    /// What a user gets, if it takes part.
     #[must_use]
-    pub fn group_of(&self, scenario_id: &str, subject: &impl Subject, now_ms: u64) -> Option<usize> {
+    pub fn part_of(&self, scenario_id: &str, subject: &impl Subject, now_ms: u64) -> Option<Part> {
         if !self.is_on(now_ms) || !self.takes(bucket(&["layer", scenario_id, &self.layer, subject.unit()])) {
             return None;
         }
         if !self.targeting.iter().all(|condition| condition.holds(subject)) {
             return None;
         }
-        self.drawn(scenario_id, subject.unit())
+        match self.rankings() {
+            Some((control, treatment)) => Some(Part::Both(control, treatment)),
+            None => self.drawn(scenario_id, subject.unit()).map(Part::Of),
+        }
     }
 
     fn takes(&self, bucket: u32) -> bool {
@@ -92,14 +103,14 @@ impl Running {
         let mut best: Option<(f64, usize)> = None;
         for (at, group) in self.groups.iter().enumerate() {
             // A group of nobody.
-            if group.traffic_ratio <= 0.0 {
+            if group.ratio() <= 0.0 {
                 continue;
             }
             let hash = hash(&["group", scenario_id, &self.experiment_id, &group.group_id, unit]);
             // Above 0, and at most 1.
             let uniform = ((hash >> 11) + 1) as f64 / (1_u64 << 53) as f64;
             // The same bits wherever it is computed, which the platform's own is not.
-            let draw = -libm::log(uniform) / group.traffic_ratio;
+            let draw = -libm::log(uniform) / group.ratio();
             if best.is_none_or(|(least, _)| draw < least) {
                 best = Some((draw, at));
             }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Condition, Experiment, Group, Settings};
+use super::{Condition, Design, Experiment, Group, INTERLEAVED, Settings, label};
 use crate::{
     error::{ApiError, Code},
     id, limits,
@@ -19,6 +19,10 @@ const LEAST_RATIO: f64 = 1e-6;
 /// Parts of a config that are not a request's: who is in a group, what is learned from
 /// everybody, work in the background, and what is kept of requests and tried on them.
 const OF_NO_GROUP: [&str; 5] = ["behaviors", "experiments", "jobs", "recording", "shadow"];
+/// Parts of a config that are about the slate, and of neither of the rankings that draft it.
+const OF_NO_RANKING: [&str; 4] = ["cache", "components", "exploration", "exposure"];
+/// Groups of an interleaving.
+const RANKINGS: usize = 2;
 
 impl Experiment {
     /// Reads and checks an experiment, all but its overlays, which are checked over their
@@ -53,11 +57,22 @@ impl Experiment {
             condition.check(&format!("targeting[{at}]"))?;
         }
         self.check_groups()?;
+        self.check_guardrails()?;
         self.check_times()
     }
 
     fn check_groups(&self) -> Result<(), ApiError> {
-        check_count("groups", self.groups.len(), 2, limits::EXPERIMENT_GROUPS)?;
+        let interleaves = self.design == Design::Interleaving;
+        let most = if interleaves { RANKINGS } else { limits::EXPERIMENT_GROUPS };
+        check_count("groups", self.groups.len(), 2, most)?;
+        let bytes = label(&self.experiment_id, INTERLEAVED).len();
+        if interleaves && bytes > limits::ID_BYTES {
+            let most = limits::ID_BYTES;
+            return Err(field(
+                "experiment_id",
+                format!("with `:{INTERLEAVED}` it must be at most {most} bytes, got {bytes}"),
+            ));
+        }
         let mut known = BTreeSet::new();
         for (at, Group { group_id, traffic_ratio, config }) in self.groups.iter().enumerate() {
             let path = |name: &str| format!("groups[{at}].{name}");
@@ -79,12 +94,7 @@ impl Experiment {
                     "may hold no colon, which is behind the experiment's id in labels",
                 ));
             }
-            if *traffic_ratio != 0.0 && !(LEAST_RATIO..=1.0).contains(traffic_ratio) {
-                return Err(field(
-                    &path("traffic_ratio"),
-                    format!("must be 0, or {LEAST_RATIO} to 1, got {traffic_ratio}"),
-                ));
-            }
+            check_ratio(&path("traffic_ratio"), *traffic_ratio, self.design)?;
             let bytes = serde_json::to_vec(config).map_or(usize::MAX, |json| json.len());
             if bytes > limits::EXPERIMENT_OVERLAY_BYTES {
                 let most = limits::EXPERIMENT_OVERLAY_BYTES;
@@ -93,9 +103,13 @@ impl Experiment {
             if let Some(name) = OF_NO_GROUP.iter().find(|name| config.contains_key(**name)) {
                 return Err(field(&path(&format!("config.{name}")), "is of the scenario, and of no group"));
             }
+            if let Some(name) = OF_NO_RANKING.iter().find(|name| interleaves && config.contains_key(**name)) {
+                let message = "is of the whole slate, and of neither ranking in it; an experiment of the type `split` can change it";
+                return Err(field(&path(&format!("config.{name}")), message));
+            }
         }
-        let sum: f64 = self.groups.iter().map(|group| group.traffic_ratio).sum();
-        if (sum - 1.0).abs() > RATIO_TOLERANCE {
+        let sum: f64 = self.groups.iter().map(Group::ratio).sum();
+        if !interleaves && (sum - 1.0).abs() > RATIO_TOLERANCE {
             return Err(field("groups", format!("their traffic_ratio must add up to 1, and add up to {sum:.4}")));
         }
         match &self.control {
@@ -163,7 +177,22 @@ impl Settings {
     }
 }
 
-fn check_count(path: &str, count: usize, least: usize, most: usize) -> Result<(), ApiError> {
+/// A group that splits users has a share of them, a ranking has all.
+fn check_ratio(path: &str, ratio: Option<f64>, design: Design) -> Result<(), ApiError> {
+    match (design, ratio) {
+        (Design::Interleaving, None) => Ok(()),
+        (Design::Interleaving, Some(_)) => {
+            Err(field(path, "is for the type `split`: of an interleaving every user gets both groups' rankings"))
+        }
+        (Design::Split, None) => Err(field(path, "missing field `traffic_ratio`")),
+        (Design::Split, Some(ratio)) if ratio != 0.0 && !(LEAST_RATIO..=1.0).contains(&ratio) => {
+            Err(field(path, format!("must be 0, or {LEAST_RATIO} to 1, got {ratio}")))
+        }
+        (Design::Split, Some(_)) => Ok(()),
+    }
+}
+
+pub(super) fn check_count(path: &str, count: usize, least: usize, most: usize) -> Result<(), ApiError> {
     if (least..=most).contains(&count) {
         return Ok(());
     }

@@ -1,6 +1,6 @@
 //! Room for one more experiment among those that run.
 
-use super::{BUCKETS, Experiment, Running, interference};
+use super::{BUCKETS, Design, Experiment, Running, interference};
 use crate::{
     error::{ApiError, Code},
     limits,
@@ -32,6 +32,13 @@ impl Scenario {
             return Err(ApiError::new(Code::TooManyExperiments, message));
         }
         for other in self.experiments.iter().filter(|other| other.layer != experiment.layer) {
+            if experiment.design == Design::Interleaving && other.control.is_some() {
+                let message = format!(
+                    "`{}` of the layer `{}` interleaves already, and a slate is drafted by two rankings; in one layer both can run, each with users of its own",
+                    other.experiment_id, other.layer
+                );
+                return Err(ApiError::field(Code::ExperimentsInterfere, "layer", message));
+            }
             if let Some((group, path)) = interference(&experiment.groups, &other.groups) {
                 let message = format!(
                     "the experiment `{}` of the layer `{}` changes it too; in one layer both can run, each with users of its own",
@@ -47,6 +54,7 @@ impl Scenario {
             buckets,
             targeting: experiment.targeting.clone(),
             groups: experiment.groups.clone(),
+            control: experiment.interleaved_control(),
             start_ms: start_ms.unwrap_or_default().max(now_ms),
             end_ms,
         });

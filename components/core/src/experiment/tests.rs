@@ -37,7 +37,7 @@ impl Subject for Who {
 }
 
 fn group(group_id: &str, traffic_ratio: f64) -> Group {
-    Group { group_id: group_id.to_owned(), traffic_ratio, config: Map::new() }
+    Group { group_id: group_id.to_owned(), traffic_ratio: Some(traffic_ratio), config: Map::new() }
 }
 
 fn running(experiment_id: &str, layer: &str, groups: &[(&str, f64)]) -> Running {
@@ -47,6 +47,7 @@ fn running(experiment_id: &str, layer: &str, groups: &[(&str, f64)]) -> Running 
         buckets: vec![(0, BUCKETS)],
         targeting: Vec::new(),
         groups: groups.iter().map(|(name, ratio)| group(name, *ratio)).collect(),
+        control: None,
         start_ms: 0,
         end_ms: None,
     }
@@ -62,11 +63,19 @@ fn scenario(experiments: Vec<Running>) -> Scenario {
     serde_json::from_value(body).unwrap()
 }
 
+/// The group of a user.
+fn group_of(running: &Running, who: &Who) -> Option<usize> {
+    match running.part_of("feed", who, 0)? {
+        Part::Of(group) => Some(group),
+        Part::Both(..) => panic!("it splits"),
+    }
+}
+
 /// What share of `users` users each group has.
 fn shares(running: &Running, users: u32) -> Vec<f64> {
     let mut counts = vec![0_u32; running.groups.len()];
     for user in 0..users {
-        counts[running.group_of("feed", &Who::new(format!("user-{user}")), 0).unwrap()] += 1;
+        counts[group_of(running, &Who::new(format!("user-{user}"))).unwrap()] += 1;
     }
     counts.into_iter().map(|count| f64::from(count) / f64::from(users)).collect()
 }
@@ -97,7 +106,7 @@ fn layers_are_independent_and_so_are_experiments_of_the_same_users() {
     let mut table = [[0_f64; 4]; 4];
     for user in 0..users {
         let who = Who::new(format!("u{user}"));
-        let place = |running: &Running| running.group_of("feed", &who, 0).map_or(3, |group| group);
+        let place = |running: &Running| group_of(running, &who).unwrap_or(3);
         table[place(&one)][place(&other)] += 1.0;
     }
     let row = |at: usize| table[at].iter().sum::<f64>();
@@ -120,7 +129,7 @@ fn who_is_in_a_group_stays_in_it_when_groups_are_added() {
     let mut moved = 0;
     for user in 0..20_000 {
         let who = Who::new(format!("u{user}"));
-        let (was, is) = (before.group_of("feed", &who, 0).unwrap(), after.group_of("feed", &who, 0).unwrap());
+        let (was, is) = (group_of(&before, &who).unwrap(), group_of(&after, &who).unwrap());
         assert!(was == is || is == 2, "u{user} moved from {was} to {is}");
         moved += usize::from(was != is);
     }
@@ -131,7 +140,7 @@ fn who_is_in_a_group_stays_in_it_when_groups_are_added() {
 fn groups_are_those_of_every_version() {
     // Who was in an experiment must be in the same group when the program is another.
     let experiment = running("exp_001", "default", &[("control", 0.5), ("treatment", 0.5)]);
-    let group = |user: u32| experiment.group_of("feed", &Who::new(format!("user-{user}")), 0).unwrap();
+    let group = |user: u32| group_of(&experiment, &Who::new(format!("user-{user}"))).unwrap();
     let groups: Vec<usize> = (0..16).map(group).collect();
     assert_eq!(groups, GROUPS);
 }
@@ -162,7 +171,7 @@ fn whom_it_is_not_for_takes_no_part() {
     let mut experiment = running("exp", "default", &[("a", 0.5), ("b", 0.5)]);
     (experiment.start_ms, experiment.end_ms) = (100, Some(200));
     let ann = || Who::new("ann").with("user.country", "se").with("context.device.type", "mobile");
-    let takes = |experiment: &Running, who: &Who, now_ms| experiment.group_of("feed", who, now_ms).is_some();
+    let takes = |experiment: &Running, who: &Who, now_ms| experiment.part_of("feed", who, now_ms).is_some();
     assert_eq!([99, 100, 199, 200].map(|now_ms| takes(&experiment, &ann(), now_ms)), [false, true, true, false]);
     let condition = |field: &str, among: Option<&[&str]>, not_in: Option<&[&str]>| {
         let list =
@@ -320,6 +329,7 @@ fn every_fault_names_its_field() {
     assert_eq!(refused("/targeting", json!([{"field": "user.country", "not_in": ["\n"]}])), "targeting[0].not_in[0]");
     let sum = with("/groups/0/traffic_ratio", json!(0.4)).unwrap_err();
     assert_eq!(sum.message, "their traffic_ratio must add up to 1, and add up to 0.9000");
+    assert_eq!(refused("/groups", json!([{"group_id": "a"}, {"group_id": "b"}])), "groups[0].traffic_ratio");
     let mut ends = body();
     (ends["start_time"], ends["end_time"]) = (json!("2026-02-01"), json!("2026-01-31T23:59:59Z"));
     let error = Experiment::parse(ends.to_string().as_bytes()).unwrap_err();
@@ -327,6 +337,81 @@ fn every_fault_names_its_field() {
         (error.field.as_deref(), &*error.message),
         (Some("end_time"), "must be after start_time, which is 2026-02-01")
     );
+}
+
+/// The body of an interleaving, changed.
+fn interleaving(change: impl FnOnce(&mut Value)) -> Result<Experiment, ApiError> {
+    let mut body = body();
+    body["type"] = json!("interleaving");
+    for group in body["groups"].as_array_mut().unwrap() {
+        group.as_object_mut().unwrap().remove("traffic_ratio");
+    }
+    change(&mut body);
+    Experiment::parse(body.to_string().as_bytes())
+}
+
+#[test]
+fn an_interleaving_has_two_rankings_and_no_ratios() {
+    assert_eq!(interleaving(|_| ()).unwrap().design, Design::Interleaving);
+    let refused = |change: fn(&mut Value)| {
+        let error = interleaving(change).unwrap_err();
+        assert_eq!(error.code, Code::InvalidField, "{error:?}");
+        (error.field.unwrap(), error.message)
+    };
+    assert_eq!(refused(|body| body["type"] = json!("bandit")).0, "type");
+    assert_eq!(refused(|body| body["groups"] = json!([{"group_id": "a"}])).0, "groups");
+    let three = |body: &mut Value| body["groups"] = json!([{"group_id": "a"}, {"group_id": "b"}, {"group_id": "c"}]);
+    assert_eq!(refused(three), ("groups".to_owned(), "must have a length of 2 to 2, got 3".to_owned()));
+    let (field, message) = refused(|body| body["groups"][1]["traffic_ratio"] = json!(0.5));
+    assert!(field == "groups[1].traffic_ratio" && message.contains("split"), "{field} {message}");
+    let (field, message) = refused(|body| body["groups"][1]["config"] = json!({"exposure": {"enabled": false}}));
+    assert!(field == "groups[1].config.exposure" && message.contains("split"), "{field} {message}");
+    assert_eq!(refused(|body| body["groups"][0]["config"] = json!({"jobs": {}})).0, "groups[0].config.jobs");
+    let (field, message) = refused(|body| body["guardrails"] = json!([{"metric": "ctr"}]));
+    assert!(field == "guardrails" && message.contains("split"), "{field} {message}");
+    let named = |bytes: usize| interleaving(|body| body["experiment_id"] = json!("x".repeat(bytes)));
+    let most = limits::ID_BYTES - 1 - INTERLEAVED.len();
+    assert!(named(most).is_ok());
+    let error = named(most + 1).unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("experiment_id"));
+    assert!(error.message.contains(&limits::ID_BYTES.to_string()), "{error:?}");
+}
+
+#[test]
+fn everybody_in_an_interleaving_gets_both_rankings() {
+    for (control, expected) in [("control", Part::Both(0, 1)), ("treatment", Part::Both(1, 0))] {
+        let mut whole = scenario(Vec::new());
+        let body = interleaving(|body| (body["control"], body["traffic"]) = (json!(control), json!(0.5)));
+        whole.begin(&body.unwrap(), 0).unwrap();
+        let parts: Vec<_> = (0..1000).map(|user| whole.assign(&Who::new(format!("u{user}")), 0)).collect();
+        let taking: Vec<_> = parts.into_iter().flatten().collect();
+        assert!((450..550).contains(&taking.len()), "{}", taking.len());
+        assert!(taking.iter().all(|part| *part == (0, expected)), "{taking:?}");
+        let stored = serde_json::to_value(&whole.experiments).unwrap();
+        assert_eq!(stored[0]["control"], control);
+        assert_eq!(serde_json::from_value::<Vec<Running>>(stored).unwrap(), whole.experiments);
+    }
+}
+
+#[test]
+fn one_interleaving_changes_a_slate() {
+    let begin = |whole: &mut Scenario, name: &str, layer: &str| {
+        let change = |body: &mut Value| {
+            (body["experiment_id"], body["layer"], body["traffic"]) = (json!(name), json!(layer), json!(0.5));
+            body["groups"][1]["config"] = json!({"rank": {"params": {layer: 1}}});
+        };
+        whole.begin(&interleaving(change).unwrap(), 0)
+    };
+    let mut whole = begun(&[("splits", "other", 1.0)]).unwrap();
+    begin(&mut whole, "one", "ranking").unwrap();
+    let error = begin(&mut whole, "two", "reranking").unwrap_err();
+    assert_eq!((error.code, error.field.as_deref()), (Code::ExperimentsInterfere, Some("layer")));
+    begin(&mut whole, "two", "ranking").unwrap();
+    // Beside what splits, it changes what that does not.
+    let mut beside = interleaving(|_| ()).unwrap();
+    beside.groups[1].config = whole.experiments[0].groups[1].config.clone();
+    let error = scenario(whole.experiments[..1].to_vec()).begin(&beside, 0).unwrap_err();
+    assert_eq!(error.field.as_deref(), Some("groups[1].config.rank.params.other"));
 }
 
 #[test]

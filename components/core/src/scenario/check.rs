@@ -23,6 +23,7 @@ impl Config {
         self.rerank.check()?;
         check_range("config.exposure.ttl_hours", self.exposure.ttl_hours, 0.01, 24.0 * 365.0)?;
         check_range("config.exposure.log_share", self.exposure.log_share, 0.0, 1.0)?;
+        self.cache.check()?;
         for (action, weight) in &self.behaviors.weights {
             let path = format!("config.behaviors.weights.{action}");
             check_count(&path, action.len(), 1, limits::ACTION_TYPE_BYTES)?;

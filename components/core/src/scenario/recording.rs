@@ -127,7 +127,7 @@ mod tests {
     fn the_defaults_are_the_documented_ones() {
         let config = read(json!({})).unwrap();
         assert_eq!(config.recording, Recording { share: 0.01, failures: true, ttl_hours: 24.0 });
-        assert_eq!((config.recording.ttl_s(), config.shadow), (86_400, None));
+        assert_eq!((config.recording.ttl_s(), config.shadow), (limits::RECORDING_TTL_S, None));
     }
 
     #[test]

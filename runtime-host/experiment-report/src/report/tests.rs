@@ -1,8 +1,13 @@
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus as Random;
 
+use funnelweb_core::experiment::Metric;
+
 use super::*;
-use crate::users::{Act, GroupPlan};
+use crate::{
+    Counted,
+    users::{Act, GroupPlan},
+};
 
 fn plan(ratios: &[f64]) -> Plan {
     let group = |(at, ratio): (usize, &f64)| GroupPlan { group_id: format!("g{at}"), traffic_ratio: *ratio };
@@ -45,7 +50,7 @@ impl Simulated {
 }
 
 fn ctr(report: &Report) -> &Compared {
-    report.comparisons.iter().find(|of| of.metric == "ctr").unwrap()
+    report.comparisons.iter().find(|of| of.metric == Metric::Ctr).unwrap()
 }
 
 #[test]
@@ -211,7 +216,7 @@ fn another_control_begins_anew_and_ctr_stays_of_what_it_was() {
     }
     let mut looks = Looks::default();
     let of = |report: &Report, group: &str| {
-        let of = |of: &&Compared| of.metric == "ctr" && of.group_id == group;
+        let of = |of: &&Compared| of.metric == Metric::Ctr && of.group_id == group;
         report.comparisons.iter().find(of).unwrap().clone()
     };
     let report = Report::new(&first, &users, 1.0, &mut looks).unwrap();
@@ -234,7 +239,7 @@ fn several_groups_are_each_compared_with_the_control() {
         (0..user % 3).for_each(|_| users.did(&name, 1, &Act::click()));
     }
     let report = Report::new(&plan, &users, 1.0, &mut Looks::default()).unwrap();
-    let of_ctr = report.comparisons.iter().filter(|of| of.metric == "ctr").map(|of| of.group_id.as_str());
+    let of_ctr = report.comparisons.iter().filter(|of| of.metric == Metric::Ctr).map(|of| of.group_id.as_str());
     assert_eq!(of_ctr.collect::<Vec<_>>(), ["g0", "g2"]);
     assert_eq!(report.groups.iter().map(|group| group.is_control).collect::<Vec<_>>(), [false, true, false]);
     assert!(!report.sample_ratio_mismatch.found);

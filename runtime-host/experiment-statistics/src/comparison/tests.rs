@@ -65,3 +65,18 @@ fn extremes_give_numbers() {
         }
     }
 }
+
+#[test]
+fn against_an_end_of_the_lift_nothing_is_left() {
+    let comparison = Comparison::new(estimate(1.3, 0.02), estimate(2.0, 0.01)).unwrap();
+    let alpha = Alpha::new(0.05).unwrap();
+    let lift = comparison.lift().unwrap();
+    assert!(comparison.against(lift).unwrap().difference().value().abs() < 1e-12);
+    // Fieller's interval is of all lifts that are not refused; degrees of freedom differ a little.
+    let interval = comparison.once(alpha).unwrap().lift.unwrap();
+    for (end, is_low) in [(interval.low, true), (interval.high, false)] {
+        let left = comparison.against(end).unwrap().once(alpha).unwrap().difference;
+        let nearest = if is_low { left.low } else { left.high };
+        assert!(nearest.abs() < 1e-3, "{end}: {left:?}");
+    }
+}

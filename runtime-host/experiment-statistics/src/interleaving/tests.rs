@@ -41,6 +41,32 @@ fn a_half_is_outside_when_the_p_value_is_at_most_alpha() {
 }
 
 #[test]
+fn a_half_is_outside_at_any_look_when_the_p_value_is_at_most_alpha() {
+    let rule = Anytime::new(alpha(), 0.01).unwrap();
+    for users in 1..60_u64 {
+        for treatment in 0..=users {
+            let some = Interleaved { treatment, control: users - treatment, ..Interleaved::default() };
+            let (any, once) = (some.anytime(&rule, 1.0).unwrap(), some.sign_test(alpha()).unwrap());
+            assert_eq!(any.p_value < 0.05, !any.interval.contains(0.5), "{any:?} {once:?}");
+            assert!(any.interval.contains(once.share) && any.p_value > once.p_value - 1e-9, "{any:?} {once:?}");
+        }
+    }
+    let few = Interleaved { treatment: 3, control: 2, ..Interleaved::default() };
+    assert_eq!(few.anytime(&rule, 0.01).unwrap().p_value, 0.01, "it stays");
+}
+
+#[test]
+fn what_no_share_varies_by_is_refused() {
+    let one = interleaved(&[(1.0, 0.0)]);
+    let rule = |mixing| Anytime::new(alpha(), mixing).unwrap();
+    assert!(matches!(one.anytime(&rule(0.25), 1.0), Err(Error::Setting { .. })));
+    assert!(one.anytime(&rule(0.2499), 1.0).is_ok());
+    assert!(matches!(one.anytime(&rule(0.01), 2.0), Err(Error::Setting { .. })));
+    let nobody = interleaved(&[(1.0, 1.0)]).anytime(&rule(0.01), 1.0);
+    assert_eq!(nobody, Err(Error::TooFewUsers { found: 0, least: 1 }));
+}
+
+#[test]
 fn what_has_no_answer_has_an_error() {
     let mut ties = interleaved(&[(1.0, 1.0), (0.0, 0.0)]);
     assert_eq!(ties.sign_test(alpha()), Err(Error::TooFewUsers { found: 0, least: 1 }));

@@ -60,6 +60,12 @@ impl ExposureLog for SqliteExposureLog {
         file.write(Durability::Relaxed, |_| Ok(())).await
     }
 
+    /// Numbers are given in the order of writes, all of them by this process.
+    async fn end(&self, tenant: &Tenant) -> Result<u64, Error> {
+        let file = self.stores.open(tenant).await?;
+        file.write(Durability::Relaxed, |write| last(write)).await
+    }
+
     /// A tenant's writes are done one after the other: whoever is deleted is deleted after
     /// all that was noted before.
     async fn forget_user(&self, _: &Tenant, _: &str) -> Result<(), Error> {
@@ -114,6 +120,12 @@ fn insert(connection: &Connection, slate: Slate, now_ms: u64) -> Result<(), Erro
     Ok(())
 }
 
+/// The last number that was given.
+fn last(connection: &Connection) -> Result<u64, Error> {
+    let sql = "SELECT coalesce(max(seq), 0) FROM sqlite_sequence WHERE name = 'exposure_log'";
+    Ok(connection.prepare_cached(sql)?.query_row([], |row| row.get::<_, i64>(0))?.cast_unsigned())
+}
+
 /// What was shown before is kept no more, though it may still be there.
 fn oldest_ms(now_ms: u64) -> i64 {
     now_ms.saturating_sub(limits::EXPOSURE_LOG_MS).cast_signed()
@@ -135,7 +147,10 @@ fn read(connection: &Connection, scenario: String, after: u64, oldest_ms: i64, l
         let bytes = row.get_ref(3)?.as_blob().map_err(rusqlite::Error::from)?;
         let seq = row.get::<_, i64>(0)?.cast_unsigned();
         match codec::decode(place, bytes) {
-            Some(slate) => page.slates.push(slate),
+            Some(slate) => {
+                page.slates.push(slate);
+                page.positions.push(seq);
+            }
             None => tracing::warn!(%scenario, seq, "a logged slate is damaged and passed over"),
         }
         (count, page.next) = (count + 1, Some(seq));

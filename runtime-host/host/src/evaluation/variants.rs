@@ -1,7 +1,7 @@
 //! The funnels that are compared: a scenario's own, and what is left of it when
 //! parts are taken away.
 
-use funnelweb_core::scenario::{Config, Exposure, Scenario, Strategy};
+use funnelweb_core::scenario::{Cache, Config, Exposure, Scenario, Strategy};
 use funnelweb_evaluation::report::RunKind;
 
 /// Channels that learn from everybody's behaviour.
@@ -43,7 +43,9 @@ pub fn variants(scenario: &Scenario) -> Vec<Variant> {
     let strategies = &config.recall.strategies;
     let variant = |name: &str, kind, config: Config| {
         let exposure = Exposure { enabled: false, log_share: 0.0, ..config.exposure };
-        let config = Config { exposure, ..config };
+        // Every question is asked of the stages.
+        let cache = Cache { enabled: Some(false), ..config.cache };
+        let config = Config { exposure, cache, ..config };
         Variant { name: name.to_owned(), kind, scenario: Scenario { config, ..scenario.clone() } }
     };
     // Ranked by what recall says of them, and by nothing else.

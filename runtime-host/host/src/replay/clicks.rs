@@ -9,6 +9,8 @@ use funnelweb_tenant_store::Tenant;
 
 /// For how long after a slate was shown a click is a click of it.
 const WINDOW_MS: u64 = 24 * 3_600_000;
+/// Pages of a user's behaviours that are looked through for them.
+const PAGES: usize = 10;
 /// What a click is called.
 const CLICK: &str = "click";
 
@@ -31,11 +33,10 @@ pub(super) async fn clicked(
         ..HistoryQuery::default()
     };
     let window = recording.at_ms..recording.at_ms + WINDOW_MS;
-    let (mut clicks, mut seen) = (HashSet::new(), 0);
+    let mut clicks = HashSet::new();
     // The newest first.
-    while seen < limits::REPLAY_EVENTS {
+    for _ in 0..PAGES {
         let page = events.history(tenant, query.clone()).await?;
-        seen += page.len();
         query.before = page.last().map(|stored| stored.offset);
         let is_last = page.len() < limits::HISTORY_EVENTS as usize
             || page.iter().all(|stored| stored.event.timestamp_ms < recording.at_ms);

@@ -43,6 +43,11 @@ fn count(outcome: &'static str) {
 pub(crate) struct Waiting(mpsc::Sender<(Tenant, Arc<Recording>, String)>);
 
 impl Waiting {
+    fn new() -> (Self, mpsc::Receiver<(Tenant, Arc<Recording>, String)>) {
+        let (sender, waiting) = mpsc::channel(limits::SHADOWS_WAITING);
+        (Self(sender), waiting)
+    }
+
     /// Has a config be tried on a request, unless too many wait.
     pub(crate) fn add(&self, tenant: &Tenant, recording: Arc<Recording>, config: &str) {
         if self.0.try_send((tenant.clone(), recording, config.to_owned())).is_err() {
@@ -53,7 +58,7 @@ impl Waiting {
 
 /// Where requests wait for `replayer` to try configs on them, one after the other.
 pub(crate) fn waiting(replayer: &Arc<Replayer>) -> Waiting {
-    let (sender, mut waiting) = mpsc::channel::<(Tenant, Arc<Recording>, String)>(limits::SHADOWS_WAITING);
+    let (added, mut waiting) = Waiting::new();
     let replayer = Arc::downgrade(replayer);
     tokio::spawn(async move {
         while let Some((tenant, recording, config)) = waiting.recv().await {
@@ -65,7 +70,7 @@ pub(crate) fn waiting(replayer: &Arc<Replayer>) -> Waiting {
             replayer.shadows.tried(&tenant, &recording.scenario_id, &config, tried.map(|both| both.compared));
         }
     });
-    Waiting(sender)
+    added
 }
 
 /// What came of trying configs.
@@ -170,6 +175,7 @@ fn now_ms() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use funnelweb_recording::{Answer, Asked, Reason};
     use funnelweb_replay::Slate;
 
     use super::*;
@@ -212,6 +218,34 @@ mod tests {
         let last = limits::SHADOWS.to_string();
         assert_eq!(lock(&shadows.0).len(), limits::SHADOWS);
         assert!(shadows.report(&tenant, "0").is_none() && shadows.report(&tenant, &last).is_some());
+    }
+
+    #[test]
+    fn so_many_wait_and_nobody_for_them() {
+        let (waiting, mut receiver) = Waiting::new();
+        let tenant = Tenant::new("one").unwrap();
+        let recording = Arc::new(Recording {
+            scenario_id: "feed".to_owned(),
+            at_ms: 1,
+            expires_ms: 2,
+            reason: Reason::Sample,
+            asked: Asked {
+                request_id: "r".to_owned(),
+                user_id: String::new(),
+                method: "POST".to_owned(),
+                path: "/".to_owned(),
+                content_type: String::new(),
+                body: Vec::new(),
+            },
+            answer: Answer { status: 200, body: Vec::new(), elapsed_us: 1 },
+            component: "recommend".to_owned(),
+            digest: String::new(),
+            calls: Vec::new(),
+            stages: Vec::new(),
+        });
+        (0..limits::SHADOWS_WAITING + 2).for_each(|_| waiting.add(&tenant, Arc::clone(&recording), "{}"));
+        drop(waiting);
+        assert_eq!(std::iter::from_fn(|| receiver.try_recv().ok()).count(), limits::SHADOWS_WAITING);
     }
 
     #[test]

@@ -56,7 +56,8 @@ impl Fixture {
 
     /// A process.
     fn begin(&self) -> Jobs {
-        let works = Works::from([(Kind::Similarity, Arc::new(Echo) as Arc<dyn Work>)]);
+        let works = [Kind::Similarity, Kind::Experiments].map(|kind| (kind, Arc::new(Echo) as Arc<dyn Work>));
+        let works = Works::from(works);
         let short = Duration::from_millis(10);
         let options = Options { poll: short, tick: short, clock: clock(&self.now_ms), ..Options::default() };
         let jobs = Jobs::new(self.store.clone(), self.documents.clone(), works, options);
@@ -193,4 +194,34 @@ async fn a_job_that_is_not_there_is_a_run_that_failed() {
     assert_eq!(run.state, State::Failed);
     assert!(run.error.contains("no job `precompute`"), "{}", run.error);
     jobs.drain().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn experiments_that_run_are_reported_on_every_hour() {
+    let fixture = Fixture::new();
+    let acme = tenant("acme");
+    let write = async |scenario: &str, experiments: Value, jobs: Value| {
+        let body = json!({"status": "active", "config": {"jobs": jobs}, "experiments": experiments}).to_string();
+        let key = Key::new(scenario, scenario);
+        fixture.documents.replace(&acme, Collection::Scenarios, key, body, Precondition::None).await.unwrap();
+    };
+    let running = json!([{"experiment_id": "exp"}]);
+    write("with", running.clone(), json!({})).await;
+    write("without", json!([]), json!({"experiments": {}})).await;
+    write("daily", running, json!({"experiments": {"schedule": "0 3 * * *"}})).await;
+    let process = fixture.begin();
+    fixture.runs(&acme, 0).await;
+    for hour in 1..=3 {
+        fixture.advance(HOUR_MS);
+        fixture.runs(&acme, hour).await;
+    }
+    let runs = fixture.runs(&acme, 3).await;
+    assert!(runs.iter().all(|run| (run.scenario_id.as_str(), run.kind) == ("with", Kind::Experiments)), "{runs:?}");
+    // The next day, of all that passed, one each.
+    fixture.advance(24 * HOUR_MS);
+    let runs = fixture.runs(&acme, 5).await;
+    let mut last: Vec<&str> = runs[3..].iter().map(|run| run.scenario_id.as_str()).collect();
+    last.sort_unstable();
+    assert_eq!(last, ["daily", "with"]);
+    process.drain().await;
 }

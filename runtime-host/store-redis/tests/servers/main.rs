@@ -13,3 +13,4 @@ mod jobs;
 mod key_values;
 mod live;
 mod outbound;
+mod results;
