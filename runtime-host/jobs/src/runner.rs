@@ -10,7 +10,7 @@ use std::{
 };
 
 use funnelweb_core::job::State;
-use funnelweb_tenant_store::{jitter, lock};
+use funnelweb_tenant_store::{give_way, jitter, lock};
 use serde_json::Value;
 use tokio::{
     runtime::Handle,
@@ -31,9 +31,6 @@ pub(crate) const GRACE: Duration = Duration::from_secs(5);
 const TELLS: u32 = 6;
 /// Before the second time; each further pause is twice as long.
 const TELL_PAUSE: Duration = Duration::from_millis(500);
-/// How much a thread at work gives way to others.
-#[cfg(target_os = "linux")]
-const NICE: i32 = 10;
 
 /// Works until the jobs are drained.
 pub(crate) async fn run(inner: Arc<Inner>) {
@@ -244,19 +241,6 @@ fn begin(work: Arc<dyn Work>, task: Task, kind: &str) -> Done {
     }
     done
 }
-
-/// Lowers the priority of this thread, and of those that it begins.
-#[cfg(target_os = "linux")]
-fn give_way() {
-    // On Linux a priority is a thread's own, whatever POSIX says.
-    if let Err(error) = rustix::process::nice(NICE) {
-        tracing::warn!(%error, "a job runs at the priority of everything else");
-    }
-}
-
-/// Elsewhere a priority is the whole process's.
-#[cfg(not(target_os = "linux"))]
-fn give_way() {}
 
 fn said(panic: &(dyn Any + Send)) -> &str {
     let text = panic.downcast_ref::<String>().map(String::as_str);

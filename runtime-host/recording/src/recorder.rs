@@ -12,7 +12,7 @@ use std::{
 
 use async_trait::async_trait;
 use funnelweb_core::limits;
-use funnelweb_tenant_store::{Tenant, lock};
+use funnelweb_tenant_store::{Tenant, give_way, lock};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
@@ -118,6 +118,8 @@ impl Failures {
 }
 
 fn write_all(receiver: &Receiver<Work>, runtime: &Handle, store: &dyn Recordings, try_on: &OnceLock<TryOn>) {
+    // To requests, above all.
+    give_way();
     while let Ok(work) = receiver.recv() {
         let (tenant, draft) = match work {
             Work::Draft(tenant, draft) => (tenant, draft),

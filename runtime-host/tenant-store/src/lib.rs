@@ -39,6 +39,7 @@ mod file;
 #[cfg(feature = "host")]
 pub mod host;
 mod overlay;
+mod priority;
 mod schema;
 mod stores;
 mod tenant;
@@ -54,6 +55,7 @@ pub use data_dir::{DataDirLock, tenant_file, tenants_folder, tenants_in};
 pub use error::Error;
 pub use file::TenantFile;
 pub use overlay::{Overlay, set_settled, settled};
+pub use priority::{NICE, give_way};
 pub use schema::{Part, Purge};
 pub use stores::{Clock, TenantStores};
 pub use tenant::Tenant;

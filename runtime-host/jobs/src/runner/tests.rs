@@ -12,7 +12,7 @@ use funnelweb_factor_documents::{
     SqliteDocuments,
     store::{Collection, Documents, Key, Precondition},
 };
-use funnelweb_tenant_store::{Clock, TenantStores};
+use funnelweb_tenant_store::{Clock, NICE, TenantStores};
 use serde_json::json;
 use tempfile::TempDir;
 
