@@ -54,8 +54,6 @@ struct Place {
     key: Key,
     fresh_s: u32,
     stale_s: u32,
-    /// Whether it is kept for its time whatever it is worth: it counts as shown.
-    page: bool,
 }
 
 impl Place {
@@ -74,16 +72,21 @@ impl Place {
         if call.explain || !(keeps || page) {
             return None;
         }
-        let fingerprint = host.fingerprint(&request.scenario_id, call.user_id, call.seed, &chosen.plan.varying);
         let mut text = Vec::with_capacity(256 + call.body.len());
         text.push(FORMAT);
         text.extend(plans.digest().to_le_bytes());
         for group in &chosen.assigned {
             text.extend(group.experiment_id.bytes().chain([0]).chain(group.group_id.bytes()).chain([0]));
         }
+        if let Some(rival) = &chosen.rival {
+            text.extend(rival.experiment_id.bytes().chain([0, 0]));
+        }
         text.extend([u8::from(chosen.held_out), u8::from(chosen.fault.is_some())]);
         text.extend(if page { 0 } else { profile }.to_le_bytes());
-        text.extend(fingerprint.to_le_bytes());
+        for plan in chosen.plans() {
+            let fingerprint = host.fingerprint(&request.scenario_id, call.user_id, call.seed, &plan.varying);
+            text.extend(fingerprint.to_le_bytes());
+        }
         text.extend(call.body);
         let key = Key {
             scenario_id: request.scenario_id.clone(),
@@ -91,7 +94,7 @@ impl Place {
             hash: format!("{:032x}", id::digest(&text)),
         };
         let stale_s = if page { 0 } else { config.cache.stale_seconds };
-        Some(Self { key, fresh_s: config.cache.ttl_seconds, stale_s, page })
+        Some(Self { key, fresh_s: config.cache.ttl_seconds, stale_s })
     }
 }
 
@@ -167,8 +170,8 @@ impl<C> Absent<C> {
         poor: bool,
     ) -> Result<Answer, ApiError> {
         let cache = match &self.place {
-            Some(Place { key, fresh_s, stale_s, page }) => {
-                let (fresh_s, stale_s) = if poor && !page { (POOR_S, 0) } else { (*fresh_s, *stale_s) };
+            Some(Place { key, fresh_s, stale_s }) => {
+                let (fresh_s, stale_s) = if poor { (POOR_S, 0) } else { (*fresh_s, *stale_s) };
                 match host.keep(key, rest, fresh_s, stale_s)? {
                     true => CacheStatus::Miss { stored: true },
                     false => self.cache,

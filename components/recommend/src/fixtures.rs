@@ -41,6 +41,8 @@ pub(crate) struct Host {
     pub(crate) pins: Vec<Handle>,
     /// Which models rank, if it matters.
     pub(crate) models: u64,
+    /// The version of a stage, if it matters.
+    pub(crate) version: (String, u64),
     /// Whether what is kept answers.
     pub(crate) down: bool,
     pub(crate) logged: Rc<RefCell<Vec<Logged>>>,
@@ -143,8 +145,9 @@ impl Capabilities for Host {
         Ok(Requirements { items: self.pins.clone(), ..Requirements::none() })
     }
 
-    fn fingerprint(&self, _: &str, _: &str, _: u64, _: &[Named]) -> u64 {
-        self.models
+    fn fingerprint(&self, _: &str, _: &str, _: u64, stages: &[Named]) -> u64 {
+        let (stage, version) = &self.version;
+        self.models + stages.iter().filter(|of| of.stage == *stage).map(|_| version).sum::<u64>()
     }
 
     type Claim = Claimed;

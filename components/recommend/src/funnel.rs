@@ -88,7 +88,7 @@ pub fn recommend(host: &impl Capabilities, call: &Call<'_>, request: &Request) -
         log(&stages, call, &chosen, &run);
     }
     let rest = respond(host, call, request, &chosen, &asked.feed, run)?;
-    absent.answer(host, call, &request.scenario_id, &text(&rest)?, rest.is_poor())
+    absent.answer(host, call, &request.scenario_id, &text(&rest)?, rest.is_poor(request.cursor.is_some()))
 }
 
 /// Recommends to whoever did what the request lists. `call.user_id` is empty.
@@ -120,7 +120,7 @@ pub fn recommend_to_session(
         remember(host, call.user_id, &request, &plan.config, &ids(&run.items))?;
     }
     let rest = respond(host, call, &request, &chosen, &asked.feed, run)?;
-    absent.answer(host, call, &request.scenario_id, &text(&rest)?, rest.is_poor())
+    absent.answer(host, call, &request.scenario_id, &text(&rest)?, rest.is_poor(request.cursor.is_some()))
 }
 
 /// What was answered before, shown once more: all that is noted of it but its features.

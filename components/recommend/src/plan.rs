@@ -2,7 +2,7 @@
 //! config alone, made once for as long as the config stays as it is; and the same as
 //! experiments change it.
 
-use std::{cell::RefCell, rc::Rc, thread::LocalKey};
+use std::{cell::RefCell, iter, rc::Rc, thread::LocalKey};
 
 use funnelweb_core::{
     error::{ApiError, Code},
@@ -67,6 +67,12 @@ pub(crate) struct Chosen {
 }
 
 impl Chosen {
+    /// What the slate is made by: the plan, and that whose ranking is drafted as well.
+    pub(crate) fn plans(&self) -> impl Iterator<Item = &Plan> {
+        let rival = self.rival.as_ref().and_then(|rival| rival.plan.as_deref().ok());
+        iter::once(&*self.plan).chain(rival)
+    }
+
     /// The groups that a slate was made for.
     pub(crate) fn experiments(&self, run: &Run) -> Vec<Assigned> {
         let drafted = run.drafted.as_ref().map(|drafted| drafted.experiment_id.clone());

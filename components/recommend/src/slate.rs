@@ -42,9 +42,10 @@ pub(crate) struct Rest {
 }
 
 impl Rest {
-    /// Whether it is worth no more than a moment: nothing was found, or a stage failed.
-    pub(crate) fn is_poor(&self) -> bool {
-        self.items.is_empty() || !self.degraded.is_empty()
+    /// Whether it is worth no more than a moment: nothing was found, or a stage failed. A page of
+    /// a feed stays as it was served, whatever failed, unless it has nothing.
+    pub(crate) fn is_poor(&self, page: bool) -> bool {
+        self.items.is_empty() || !(page || self.degraded.is_empty())
     }
 }
 

@@ -194,6 +194,16 @@ pub(crate) fn experiment(name: &str, layer: &str, config: &Value) -> Value {
     })
 }
 
+/// An interleaving of the scenario's config, and of that with this one over it.
+pub(crate) fn interleaving(config: &Value) -> Value {
+    let mut interleaving = experiment("exp", "default", config);
+    interleaving["control"] = json!("control");
+    for group in interleaving["groups"].as_array_mut().unwrap() {
+        group.as_object_mut().unwrap().remove("traffic_ratio");
+    }
+    interleaving
+}
+
 #[test]
 fn a_group_gets_its_own_config_and_the_answer_names_it() {
     let hot = json!({"recall": {"strategies": [{"name": "hot_items"}]}});

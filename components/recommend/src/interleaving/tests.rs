@@ -7,21 +7,12 @@ use serde_json::{Value, json};
 
 use crate::{
     fixtures::{Host, Logged},
-    tests::{experiment, recommend, session},
+    tests::{experiment, interleaving, recommend, session},
 };
 
 const ITEMS: [&str; 8] = ["a", "b", "c", "d", "e", "f", "g", "h"];
 
-/// An interleaving of the ranker `linear`, which has the items in order, and of this config.
-fn interleaving(config: &Value) -> Value {
-    let mut interleaving = experiment("exp", "default", config);
-    interleaving["control"] = json!("control");
-    for group in interleaving["groups"].as_array_mut().unwrap() {
-        group.as_object_mut().unwrap().remove("traffic_ratio");
-    }
-    interleaving
-}
-
+/// The ranker `linear` has the items in order.
 fn host_of(config: &Value, experiments: &Value) -> Host {
     let backwards: Vec<&str> = ITEMS.into_iter().rev().collect();
     let scenario = json!({"scenario_id": "s", "scenario_type": "t", "config": config, "experiments": experiments});

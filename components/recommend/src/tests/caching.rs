@@ -1,7 +1,7 @@
 //! Answers that are given again.
 
 use super::*;
-use crate::CacheStatus;
+use crate::{CacheStatus, cursor};
 
 /// A scenario in which what was shown may be shown again.
 fn scenario(more: &Value) -> Value {
@@ -101,6 +101,59 @@ fn groups_are_told_apart_and_logged_again() {
         assert_eq!((logged.items, logged.rows, logged.groups), expected);
         assert!(logged.drafted.is_none());
     }
+}
+
+/// A page that follows another, of which nothing is there any more.
+fn page() -> Value {
+    let cursor = cursor::next(("s", "ann"), &[], [9].into_iter());
+    json!({"scenario_id": "s", "count": 2, "cursor": cursor.unwrap()})
+}
+
+#[test]
+fn who_is_in_an_experiment_no_more_is_answered_anew() {
+    let hot = json!({"recall": {"strategies": [{"name": "hot_items"}]}});
+    let cases = [
+        (experiment("exp", "default", &hot), two(), STORED),
+        (experiment("exp", "default", &hot), page(), STORED),
+        (interleaving(&hot), two(), CacheStatus::Bypass),
+        (interleaving(&hot), page(), STORED),
+    ];
+    for (mut ending, asked, cache) in cases {
+        ending["end_ms"] = json!(NOW + 1);
+        let mut text = scenario(&json!({}));
+        text["experiments"] = json!([ending]);
+        let host = host(&text).with_channel("hot_items", &["x", "y"]);
+        let at = |now_ms| ask_as(&host, Call { now_ms, user_id: "ann", ..call("", false) }, &asked);
+        let (within, of_within) = at(NOW);
+        assert_eq!((within["experiments"][0]["experiment_id"].as_str(), of_within), (Some("exp"), cache));
+        let (after, of_after) = at(NOW + 1);
+        assert_eq!((after.get("experiments"), of_after), (None, STORED), "{ending}");
+    }
+}
+
+#[test]
+fn what_ranks_for_either_of_an_interleaving_counts() {
+    let mut text = scenario(&json!({}));
+    text["experiments"] = json!([interleaving(&json!({"rank": {"model": "learned"}}))]);
+    let kept: std::rc::Rc<std::cell::RefCell<_>> = std::rc::Rc::default();
+    let ask = |version: u64| {
+        let version = ("learned".to_owned(), version);
+        let host = Host { kept: std::rc::Rc::clone(&kept), version, ..host(&text) };
+        ask(&host, "ann", &page()).1
+    };
+    assert_eq!([ask(1), ask(1), ask(2)], [STORED, CacheStatus::Hit(600), STORED]);
+}
+
+#[test]
+fn a_page_stays_unless_it_has_nothing() {
+    let fresh = |host: Host| {
+        ask(&host, "ann", &page());
+        host.kept.borrow().values().map(|kept| kept.fresh_s).collect::<Vec<_>>()
+    };
+    let of = || host(&scenario(&json!({})));
+    assert_eq!(fresh(of()), [600]);
+    assert_eq!(fresh(of().with_failing("features")), [600], "whatever failed");
+    assert_eq!(fresh(Host::default().with_document(&scenario(&json!({})))), [1]);
 }
 
 #[test]
