@@ -2,6 +2,8 @@
 //! Clickthrough Data Reflect Retrieval Quality?*, CIKM 2008, §4.2). In each round a coin says
 //! which of them drafts first, and each drafts its best item that nobody has yet: so each item
 //! is there once, either has as many of them, and the order within a team is its ranking's.
+//!
+//! What a rule has pinned to a place that is the same in both is nobody's, and stays there.
 
 use std::{borrow::Borrow, mem::swap};
 
@@ -13,7 +15,7 @@ use funnelweb_guest::{
     types::{Candidates, Handle},
 };
 
-use crate::slate::Item;
+use crate::{merge::PINNED, slate::Item};
 
 /// What two rankings drafted.
 pub(crate) struct Drafted {
@@ -23,7 +25,7 @@ pub(crate) struct Drafted {
     picks: HandleMap<Pick>,
 }
 
-/// From which ranking an item was taken, and whether the other had one to take as well.
+/// From which ranking an item was taken, and whether both took one in its round.
 #[derive(Clone, Copy)]
 struct Pick {
     from: Team,
@@ -60,23 +62,43 @@ pub(crate) fn draft(
     let mut drafted = Drafted::new(experiment_id, control.handles.len());
     let mut one = Side { ranking: control, from: 0, team: Team::Control };
     let mut other = Side { ranking: treatment, from: 0, team: Team::Treatment };
-    'rounds: loop {
+    let pinned = pinned(control, treatment);
+    for at in &pinned {
+        drafted.pick(control, *at, Team::Nobody);
+    }
+    loop {
         if coins.below(2) == 0 {
             swap(&mut one, &mut other);
         }
-        for _ in 0..2 {
-            let (Some(best), Some(_)) = (one.best(&drafted), other.best(&drafted)) else { break 'rounds };
-            drafted.take(&one, best, true);
-            swap(&mut one, &mut other);
+        let (Some(first), Some(_)) = (one.best(&drafted), other.best(&drafted)) else { break };
+        drafted.take(&one, first);
+        let second = other.best(&drafted);
+        if let Some(second) = second {
+            drafted.take(&other, second);
+            drafted.contested(&other, second);
+        }
+        // The last one of both is the coin's as well.
+        if second.is_some() || one.best(&drafted).is_none() {
+            drafted.contested(&one, first);
         }
     }
     // What one of them has left when the other has nothing was in no contest.
     for mut side in [one, other] {
         while let Some(best) = side.best(&drafted) {
-            drafted.take(&side, best, false);
+            drafted.take(&side, best);
         }
     }
+    for at in pinned {
+        drafted.put(at, control, at);
+    }
     drafted
+}
+
+/// The places at which both have the same pinned item.
+fn pinned(control: &Candidates, treatment: &Candidates) -> Vec<usize> {
+    let same = |at: &usize| control.handles.get(*at) == treatment.handles.get(*at);
+    let is_pinned = |at: &usize| control.sources.get(*at).is_some_and(|sources| sources & PINNED != 0);
+    (0..control.handles.len()).filter(|at| is_pinned(at) && same(at)).collect()
 }
 
 impl Drafted {
@@ -89,17 +111,34 @@ impl Drafted {
         Self { experiment_id: experiment_id.to_owned(), candidates, picks: HandleMap::default() }
     }
 
-    fn take(&mut self, side: &Side<'_>, at: usize, is_contested: bool) {
-        let from = side.ranking;
-        let (Some(handle), Some(score), Some(sources)) =
-            (from.handles.get(at), from.scores.get(at), from.sources.get(at))
-        else {
-            return;
-        };
-        self.candidates.handles.push(*handle);
-        self.candidates.scores.push(*score);
-        self.candidates.sources.push(*sources);
-        self.picks.insert(*handle, Pick { from: side.team, is_contested });
+    /// Says whose an item of a ranking is.
+    fn pick(&mut self, ranking: &Candidates, at: usize, from: Team) {
+        if let Some(handle) = ranking.handles.get(at) {
+            self.picks.insert(*handle, Pick { from, is_contested: false });
+        }
+    }
+
+    /// The item has the next place.
+    fn take(&mut self, side: &Side<'_>, at: usize) {
+        self.pick(side.ranking, at, side.team);
+        self.put(self.candidates.handles.len(), side.ranking, at);
+    }
+
+    /// The item was taken in a round in which both took one.
+    fn contested(&mut self, side: &Side<'_>, at: usize) {
+        let handle = side.ranking.handles.get(at);
+        if let Some(pick) = handle.and_then(|handle| self.picks.get_mut(handle)) {
+            pick.is_contested = true;
+        }
+    }
+
+    /// Puts an item of a ranking at a place.
+    fn put(&mut self, place: usize, ranking: &Candidates, at: usize) {
+        let item = (ranking.handles.get(at), ranking.scores.get(at), ranking.sources.get(at));
+        let (Some(handle), Some(score), Some(sources)) = item else { return };
+        self.candidates.handles.insert(place, *handle);
+        self.candidates.scores.insert(place, *score);
+        self.candidates.sources.insert(place, *sources);
     }
 
     /// Who has drafted an item.
@@ -190,8 +229,39 @@ mod tests {
         for seed in 0..20 {
             let some = drafted(&[1, 2, 3, 4, 5, 6], &[7], seed);
             assert_eq!(of(&some, Team::Treatment), [7]);
-            assert!(of(&some, Team::Control).len() <= 1, "{:?}", of(&some, Team::Control));
+            assert_eq!(of(&some, Team::Control), [1], "one in the round of the other's");
             assert_eq!(some.candidates.handles.len(), 7);
+            // Who drafts second has nothing left, or both have a place.
+            let some = drafted(&[1, 2], &[1], seed);
+            assert_eq!(of(&some, Team::Treatment).len(), of(&some, Team::Control).len());
+        }
+        let last = (0..400).filter(|seed| of(&drafted(&[1], &[1], *seed), Team::Control) == [1]).count();
+        assert!((140..260).contains(&last), "the coin's: {last}");
+    }
+
+    #[test]
+    fn what_both_pin_stays_in_its_place_and_is_nobody_s() {
+        let of_pinned = |handles: &[Handle], pins: &[Handle]| {
+            let sources = handles.iter().map(|handle| if pins.contains(handle) { PINNED } else { 1 }).collect();
+            Candidates { sources, ..ranking(handles) }
+        };
+        let control = of_pinned(&[1, 2, 90, 3, 91, 4], &[90, 91]);
+        for (treatment, places) in [
+            (of_pinned(&[4, 3, 90, 2, 91, 1], &[90, 91]), vec![(2, 90), (4, 91)]),
+            // It is in a place of its own in either.
+            (of_pinned(&[91, 4, 90, 3, 2, 1], &[90, 91]), vec![(2, 90)]),
+            (of_pinned(&[4, 3, 90], &[90]), vec![(2, 90)]),
+        ] {
+            for seed in 0..50 {
+                let drafted = draft("exp", &control, &treatment, seed, "ann");
+                for (place, handle) in &places {
+                    assert_eq!(drafted.candidates.handles[*place], *handle, "{:?}", drafted.candidates.handles);
+                    assert_eq!((drafted.candidates.sources[*place], drafted.team(*handle)), (PINNED, Team::Nobody));
+                }
+                let mut all = drafted.candidates.handles.clone();
+                all.sort_unstable();
+                assert_eq!(all, [1, 2, 3, 4, 90, 91]);
+            }
         }
     }
 
