@@ -62,6 +62,8 @@ struct Found {
     cases: Vec<Case>,
     /// Those whose documents say that they were stopped.
     stopped: BTreeSet<String>,
+    /// Those whose documents do not read, which somebody may mend.
+    unreadable: BTreeSet<String>,
 }
 
 impl Reports {
@@ -87,11 +89,12 @@ impl Work for Reports {
 
     async fn run(&self, task: Task) -> Result<Value, Failure> {
         let (tenant, scenario_id) = (&task.tenant, task.scenario_id.as_str());
-        let Found { cases, stopped } = self.experiments(tenant, scenario_id).await?;
-        self.finish_stops(&task, &stopped).await?;
+        let Found { cases, stopped, unreadable } = self.experiments(tenant, scenario_id).await?;
+        let unstopped = self.finish_stops(&task, &stopped).await?;
         let (mut reported, mut failed, mut stopped) = (Vec::new(), Vec::new(), Vec::new());
         let now_ms = now_ms();
-        let open = cases.iter().filter(|case| !case.has_ended(now_ms)).map(|case| case.id().to_owned()).collect();
+        let mut open = unreadable;
+        open.extend(cases.iter().filter(|case| !case.has_ended(now_ms)).map(|case| case.id().to_owned()));
         if !cases.is_empty() {
             let deleted = self.states.deleted(tenant, scenario_id).await?;
             // In this order: what was done before the one was shown before the other.
@@ -104,18 +107,21 @@ impl Work for Reports {
                 let id = case.id().to_owned();
                 let made = async {
                     let state = self.follow(&run, &case).await?;
-                    self.report(tenant, &mut case, &state, now_ms).await
+                    let harm = self.report(tenant, &mut case, &state, now_ms).await?;
+                    let Some(by) = harm.filter(|_| !case.has_ended(now_ms)) else { return Ok(false) };
+                    self.stop(&task, &id, Some(&by)).await?;
+                    Ok::<_, Failure>(true)
                 };
-                match made.await {
-                    Ok(harm) => {
-                        if let Some(by) = harm.filter(|_| !case.has_ended(now_ms)) {
-                            self.stop(&task, &id, Some(&by)).await?;
-                            stopped.push(id.clone());
-                        }
+                match go_past(&id, made.await)? {
+                    Ok(is_stopped) => {
+                        stopped.extend(is_stopped.then(|| id.clone()));
                         reported.push(id);
                     }
-                    Err(Failure::Permanent(reason)) => failed.push(json!({"experiment_id": id, "reason": reason})),
-                    Err(failure) => return Err(failure),
+                    Err(failure) => {
+                        failed.push(failure);
+                        // The next run goes on from what is known.
+                        open.insert(id);
+                    }
                 }
             }
             if failed.is_empty() {
@@ -123,6 +129,7 @@ impl Work for Reports {
             }
         }
         self.states.keep_only(tenant, scenario_id, &open).await?;
+        failed.extend(unstopped);
         let count = reported.len();
         [&mut reported, &mut stopped].into_iter().for_each(|listed| listed.truncate(LISTED));
         failed.truncate(LISTED);
@@ -152,7 +159,8 @@ impl Reports {
                     Ok(case) => found.cases.extend(case),
                     // The others' reports do not wait for it.
                     Err(reason) => {
-                        tracing::warn!(%tenant, experiment = %id, %reason, "an experiment is not reported on")
+                        tracing::warn!(%tenant, experiment = %id, %reason, "an experiment is not reported on");
+                        found.unreadable.insert(id);
                     }
                 }
             }
@@ -163,17 +171,19 @@ impl Reports {
         }
     }
 
-    /// Takes out of the scenario what was stopped, where that was cut off.
-    async fn finish_stops(&self, task: &Task, stopped: &BTreeSet<String>) -> Result<(), Failure> {
+    /// Takes out of the scenario what was stopped, where that was cut off; those that it could not.
+    async fn finish_stops(&self, task: &Task, stopped: &BTreeSet<String>) -> Result<Vec<Value>, Failure> {
         let key = Key::new(task.scenario_id.as_str(), task.scenario_id.as_str());
         let Some(document) = self.documents.get(&task.tenant, Collection::Scenarios, key).await? else {
-            return Ok(());
+            return Ok(Vec::new());
         };
-        let Ok(scenario) = serde_json::from_str::<Scenario>(&document.body) else { return Ok(()) };
+        let Ok(scenario) = serde_json::from_str::<Scenario>(&document.body) else { return Ok(Vec::new()) };
+        let mut failed = Vec::new();
         for running in scenario.experiments.iter().filter(|running| stopped.contains(&running.experiment_id)) {
-            self.stop(task, &running.experiment_id, None).await?;
+            let id = &running.experiment_id;
+            failed.extend(go_past(id, self.stop(task, id, None).await)?.err());
         }
-        Ok(())
+        Ok(failed)
     }
 
     /// Has the endpoint stop one.
@@ -251,6 +261,14 @@ fn status(document: &Document) -> Option<Status> {
         status: Status,
     }
     serde_json::from_str::<Standing>(&document.body).ok().map(|standing| standing.status)
+}
+
+/// What can never succeed is an experiment's own, as the outcome lists it: the others do not wait.
+fn go_past<T>(id: &str, made: Result<T, Failure>) -> Result<Result<T, Value>, Failure> {
+    match made {
+        Err(Failure::Permanent(reason)) => Ok(Err(json!({"experiment_id": id, "reason": reason}))),
+        made => made.map(Ok),
+    }
 }
 
 fn go_on(task: &Task, phase: &str, percent: f32) -> Result<(), Failure> {

@@ -5,7 +5,11 @@ use funnelweb_experiment_report::Act;
 use funnelweb_factor_events::effects::Details;
 use funnelweb_jobs::work::{Failure, Task};
 
-use super::{Reports, case::Case, states::State};
+use super::{
+    Reports,
+    case::Case,
+    states::{State, deleted_user},
+};
 
 /// How far the logs are read by a run.
 #[derive(Clone, Copy)]
@@ -33,8 +37,8 @@ impl Reports {
             Some(kept) => kept,
             None => State::new(case)?,
         };
-        state.counted.forget(deleted);
-        let has_lost = self.has_lost(task, &state, *now_ms).await?;
+        state.forget(deleted);
+        let has_lost = self.has_lost(task, &mut state, *now_ms).await?;
         self.slates(task, case, &mut state, ends.slates).await?;
         self.behaviors(task, case, &mut state, ends.behaviors).await?;
         // A report was made that what is kept does not know of, and its first slates have gone.
@@ -48,11 +52,21 @@ impl Reports {
     }
 
     /// Whether slates may have gone before they were read: they are kept for so long, and so many.
-    async fn has_lost(&self, task: &Task, state: &State, now_ms: u64) -> Result<bool, Failure> {
+    async fn has_lost(&self, task: &Task, state: &mut State, now_ms: u64) -> Result<bool, Failure> {
         let (marks_are_old, is_late) = state.ages(now_ms);
-        let Some((first, last)) = state.marked().filter(|_| !is_late && !marks_are_old) else { return Ok(is_late) };
-        let before = Some(first.saturating_sub(1));
-        let page = self.exposures.read(&task.tenant, &task.scenario_id, before, 1).await?;
+        if is_late || marks_are_old || !self.are_gone(task, state).await? {
+            return Ok(is_late);
+        }
+        // Or they are of users who were deleted since the run began.
+        let deleted = self.states.deleted(&task.tenant, &task.scenario_id).await?;
+        state.forget(&deleted.iter().filter_map(deleted_user).collect());
+        self.are_gone(task, state).await
+    }
+
+    /// Whether all slates that are marked have gone, as far as there are any.
+    async fn are_gone(&self, task: &Task, state: &State) -> Result<bool, Failure> {
+        let Some((first, last)) = state.marked() else { return Ok(false) };
+        let page = self.exposures.read(&task.tenant, &task.scenario_id, Some(first.saturating_sub(1)), 1).await?;
         Ok(page.positions.first().is_none_or(|position| *position > last))
     }
 
@@ -67,7 +81,7 @@ impl Reports {
                 if *position > end {
                     return Ok(());
                 }
-                state.mark(*position, slate.shown_at_ms);
+                state.mark(*position, slate);
                 if !case.is_at(slate.shown_at_ms) {
                     continue;
                 }

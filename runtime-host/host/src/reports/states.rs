@@ -10,7 +10,8 @@ use std::{collections::BTreeSet, sync::Arc, time::SystemTime};
 use async_trait::async_trait;
 use bincode::{Decode, Encode};
 use funnelweb_blob_store::store::{Blob, Blobs, Error as BlobError};
-use funnelweb_core::{id, limits};
+use funnelweb_core::{handles::HandleSet, id, limits};
+use funnelweb_exposure_log::Slate;
 use funnelweb_factor_documents::store::Dependent;
 use funnelweb_jobs::work::Failure;
 use funnelweb_tenant_store::{Error, Tenant};
@@ -18,7 +19,7 @@ use funnelweb_tenant_store::{Error, Tenant};
 use super::{case::Case, counted::Counted};
 
 /// Of the encoding of [`State`]; another one is not read, and the logs are read again.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 /// Slates whose places are remembered.
 const MARKS: usize = 64;
 /// Bytes of what is read, at most; of what a file says it holds, no more is believed.
@@ -42,11 +43,18 @@ pub(super) struct State {
     pub(super) first_ms: Option<u64>,
     /// The last slates that were read, of the experiment or not: while one of them is there,
     /// none was lost that came later.
-    marks: Vec<u64>,
+    marks: Vec<Mark>,
     /// When the last of them was shown.
     marked_ms: u64,
     /// Who was shown and did what.
     pub(super) counted: Counted,
+}
+
+/// A slate that was read: its place in the log, and whose it is, by the user's handle.
+#[derive(Debug, Clone, Copy, PartialEq, Encode, Decode)]
+struct Mark {
+    position: u64,
+    user: u64,
 }
 
 impl State {
@@ -65,18 +73,24 @@ impl State {
     }
 
     /// Notes that a slate was read.
-    pub(super) fn mark(&mut self, position: u64, shown_at_ms: u64) {
+    pub(super) fn mark(&mut self, position: u64, slate: &Slate) {
         if self.marks.len() >= MARKS {
             self.marks.remove(0);
         }
-        self.marks.push(position);
-        self.marked_ms = shown_at_ms;
+        self.marks.push(Mark { position, user: id::handle(&slate.user_id) });
+        self.marked_ms = slate.shown_at_ms;
+    }
+
+    /// Forgets users, whose slates are deleted: that they have gone says nothing of the others.
+    pub(super) fn forget(&mut self, deleted: &HandleSet) {
+        self.counted.forget(deleted);
+        self.marks.retain(|mark| !deleted.contains(&mark.user));
     }
 
     /// The first slate that should be there still, and the last one that would show that none was
     /// lost since; none when that is not known.
     pub(super) fn marked(&self) -> Option<(u64, u64)> {
-        Some((*self.marks.first()?, *self.marks.last()?))
+        Some((self.marks.first()?.position, self.marks.last()?.position))
     }
 
     /// Whether all of the marks may have gone by age, and whether the log has gone on for longer

@@ -256,6 +256,13 @@ async fn who_is_deleted_is_in_no_report_any_more() {
     // Who comes again is somebody new.
     world.shown("ann", "control", 1000).await;
     assert_eq!(world.report().await.1, [(1, 0), (1, 0)]);
+    // What was shown to them has gone, all that is marked of the log, and none was lost by that.
+    for user in ["ann", "bob"] {
+        world.stores.documents.delete_user(&world.tenant, user.to_owned()).await.unwrap();
+    }
+    world.shown("eve", "control", 1000).await;
+    let (report, groups) = world.report().await;
+    assert_eq!((groups, &report["incomplete"]), (vec![(1, 0), (0, 0)], &json!(false)));
     world.stores.documents.delete_scenario(&world.tenant, "feed".to_owned()).await.unwrap();
     assert_eq!(world.states().await, [""; 0]);
 }
@@ -306,6 +313,31 @@ async fn an_experiment_made_anew_is_another_and_one_that_is_over_keeps_nothing()
     world.write(Collection::Experiments, "exp", document).await;
     world.report().await;
     assert_eq!(world.states().await, [""; 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_fails_of_one_stops_no_other_and_loses_nothing() {
+    let world = World::new().await;
+    world.shown("ann", "control", 1000).await;
+    assert_eq!(world.report().await.1, [(1, 0), (0, 0)]);
+    let body = world.experiment().await;
+    world.write(Collection::Experiments, "exp", json!({"status": "running", "groups": 3})).await;
+    assert_eq!(world.run().await.state, RunState::Succeeded);
+    assert_eq!(world.states().await, ["reports/feed/exp"], "somebody may mend it");
+    // No endpoint stops experiments in this world: so of what is running here nothing is stopped.
+    let stopped = json!({"experiment_id": "over", "scenario_id": "feed", "status": "stopped", "groups": []});
+    world.write(Collection::Experiments, "over", stopped).await;
+    let running = json!({"experiment_id": "over", "layer": "default", "buckets": [[0, 1]], "start_ms": 0,
+                         "groups": [{"group_id": "control", "traffic_ratio": 1.0}]});
+    let scenario = json!({"scenario_id": "feed", "scenario_type": "news", "experiments": [running],
+                          "config": {"recall": {"strategies": [{"name": "latest"}]}}});
+    world.write(Collection::Scenarios, "feed", scenario).await;
+    world.write(Collection::Experiments, "exp", body).await;
+    world.shown("bob", "other", 1000).await;
+    let run = world.run().await;
+    let outcome: Value = serde_json::from_str(&run.outcome).unwrap();
+    assert_eq!((&outcome["experiments"], &outcome["failed"][0]["experiment_id"]), (&json!(["exp"]), &json!("over")));
+    assert_eq!(world.report().await.1, [(1, 0), (1, 0)], "of what was known, and of what is new");
 }
 
 #[tokio::test(flavor = "multi_thread")]
