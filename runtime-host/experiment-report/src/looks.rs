@@ -30,8 +30,8 @@ pub struct Looks {
     /// The least p-value so far, by `metric/group/control`.
     p_values: BTreeMap<String, f64>,
     mismatch: Option<f64>,
-    /// Whether clients reported what was seen when there was something first: what CTR is of
-    /// stays the same.
+    /// Whether clients reported what was seen when they first reported that or clicks: what CTR is
+    /// of stays the same.
     reported: Option<bool>,
     /// What was harm once, which stays so, by `metric/group/control`.
     harm: BTreeMap<String, StoppedBy>,
@@ -50,9 +50,7 @@ pub struct Mismatched {
 impl Looks {
     /// Whether CTR is of what clients report as seen.
     pub(crate) fn reported(&mut self, users: &Users) -> bool {
-        if !users.is_empty() {
-            self.reported.get_or_insert(users.has_impressions());
-        }
+        self.reported = self.reported.or_else(|| users.reports_impressions());
         self.reported.unwrap_or_default()
     }
 

@@ -210,10 +210,6 @@ impl Users {
         self.begin_is_lost
     }
 
-    pub(crate) fn is_empty(&self) -> bool {
-        self.by_id.is_empty()
-    }
-
     /// Those of a group.
     pub(crate) fn of(&self, group: usize) -> impl Iterator<Item = &User> {
         self.by_id.values().filter(move |user| user.group.map(usize::from) == Some(group))
@@ -232,8 +228,10 @@ impl Users {
         self.is_full
     }
 
-    pub(crate) fn has_impressions(&self) -> bool {
-        self.has_impressions
+    /// Whether clients tell what was seen; none as long as nobody did anything to tell it by.
+    pub(crate) fn reports_impressions(&self) -> Option<bool> {
+        let has_clicks = || self.by_id.values().any(|user| user.clicks > 0);
+        (self.has_impressions || has_clicks()).then_some(self.has_impressions)
     }
 
     pub(crate) fn has_revenue(&self) -> bool {

@@ -160,6 +160,31 @@ fn clients_that_report_impressions_are_believed() {
 }
 
 #[test]
+fn what_ctr_is_of_is_known_when_somebody_reports_something() {
+    let plan = plan(&[0.5, 0.5]);
+    let mut users = Users::new(&plan).unwrap();
+    let mut looks = Looks::default();
+    users.shown("ann", 0, 0, 20);
+    users.shown("bob", 1, 0, 20);
+    // Clients that report what was seen have not done so yet.
+    Report::new(&plan, &users, 1.0, &mut looks).unwrap();
+    let seen = Act { action_type: "impression", watch_s: None, revenue: None };
+    (0..5).for_each(|_| users.did("ann", 1, &seen));
+    users.did("ann", 1, &Act::click());
+    let ctr = |users: &Users, looks: &mut Looks| {
+        Report::new(&plan, users, 1.0, looks).unwrap().groups[0].metrics["ctr"].value
+    };
+    assert_eq!(ctr(&users, &mut looks), 0.2);
+    // Of others there are clicks first: it stays what it was of then.
+    let (mut users, mut looks) = (Users::new(&plan).unwrap(), Looks::default());
+    users.shown("ann", 0, 0, 20);
+    users.did("ann", 1, &Act::click());
+    assert_eq!(ctr(&users, &mut looks), 0.05);
+    (0..5).for_each(|_| users.did("ann", 1, &seen));
+    assert_eq!(ctr(&users, &mut looks), 0.05);
+}
+
+#[test]
 fn a_report_is_json_and_looks_are_kept() {
     let plan = plan(&[0.5, 0.5]);
     let mut simulated = Simulated::new(&plan, &[0.1, 0.12], 3);
