@@ -33,11 +33,15 @@ impl Stored<'_> {
             .map_err(|error| ApiError::new(Code::Internal, format!("the stored scenario does not read: {error}")))
     }
 
-    /// The experiments that stay.
-    fn experiments(self) -> Result<Vec<Running>, ApiError> {
-        let mut experiments = self.read()?.experiments;
-        experiments.retain(|running| running.end_ms.is_none_or(|end_ms| self.now_ms < end_ms));
-        Ok(experiments)
+    /// The experiments that stay. Where there were any the list does, too: they are reported on
+    /// once more.
+    fn experiments(self) -> Result<Option<Value>, ApiError> {
+        let Scenario { experiments, .. } = self.read()?;
+        let had_any = json::parse::<Map<String, Value>>(self.text.as_bytes())?.contains_key(EXPERIMENTS);
+        let is_over = |running: &Running| running.end_ms.is_some_and(|end_ms| end_ms <= self.now_ms);
+        let stay: Vec<Running> = experiments.into_iter().filter(|running| !is_over(running)).collect();
+        let stay = had_any.then(|| serde_json::to_value(&stay)).transpose();
+        stay.map_err(|error| ApiError::new(Code::Internal, error.to_string()))
     }
 }
 
@@ -50,10 +54,7 @@ pub(crate) fn complete(body: &[u8], id: Option<&str>, stored: Option<Stored<'_>>
         document.remove(name);
     }
     document.remove(EXPERIMENTS);
-    let experiments = stored.map(Stored::experiments).transpose()?.unwrap_or_default();
-    if !experiments.is_empty() {
-        let experiments = serde_json::to_value(&experiments);
-        let experiments = experiments.map_err(|error| ApiError::new(Code::Internal, error.to_string()))?;
+    if let Some(experiments) = stored.map(Stored::experiments).transpose()?.flatten() {
         document.insert(EXPERIMENTS.to_owned(), experiments);
     }
     if let Some(id) = id {
@@ -245,7 +246,7 @@ mod tests {
         let written = BODY.replacen('{', "{\"experiments\":[],", 1);
         let at = |now_ms| complete(written.as_bytes(), None, Some(Stored { text: &text, now_ms })).unwrap();
         assert_eq!(checked(&at(1999), None, &Known).unwrap().experiments.len(), 1);
-        assert!(!at(2000).contains("experiments"));
+        assert!(at(2000).contains(r#""experiments":[]"#), "they are reported on once more");
         assert!(!complete(text.as_bytes(), None, None).unwrap().contains("experiments"));
     }
 

@@ -9,7 +9,7 @@ use std::{
 use funnelweb_core::{
     id,
     job::{Kind, State},
-    limits, scenario,
+    limits, scenario, time,
 };
 use funnelweb_factor_documents::store::{Collection, Documents, Key};
 use funnelweb_tenant_store::{Clock, lock};
@@ -264,8 +264,8 @@ pub(crate) struct Config {
     pub(crate) status: scenario::Status,
     pub(crate) updated_at: String,
     config: Inside,
-    /// Those that run.
-    experiments: Vec<IgnoredAny>,
+    /// Those that run; none where there never were any.
+    experiments: Option<Vec<IgnoredAny>>,
 }
 
 #[derive(Debug, Clone, Default, Deserialize)]
@@ -283,13 +283,33 @@ impl Config {
         &self.config.jobs
     }
 
-    /// When a job is due. Experiments are reported on every hour for as long as there are any, so
-    /// that what harms is stopped, unless it is said otherwise; the minute is the scenario's own,
-    /// so that they are not all at once.
-    pub(crate) fn schedule(&self, job: &Job) -> Option<String> {
-        let said = self.jobs().get(job.kind).and_then(|said| said.schedule.clone());
-        let by_itself = job.kind == Kind::Experiments && !self.experiments.is_empty();
-        said.or_else(|| by_itself.then(|| format!("{} * * * *", id::handle(&job.scenario_id) % 60)))
+    /// Whether a job may have a schedule.
+    pub(crate) fn may_be_due(&self, job: &Job) -> bool {
+        self.said(job).is_some() || job.kind == Kind::Experiments && self.experiments.is_some()
+    }
+
+    /// When a job is due, of which the last time that was acted upon is known. Experiments are
+    /// reported on every hour for as long as there are any, so that what harms is stopped, and
+    /// once more after the scenario was written, so that those that were stopped have their last
+    /// report; unless it is said otherwise. The minute is the scenario's own, so that they are not
+    /// all at once.
+    pub(crate) fn schedule(&self, job: &Job, scheduled_ms: u64) -> Option<String> {
+        if let Some(said) = self.said(job) {
+            return Some(said.to_owned());
+        }
+        let running = self.experiments.as_ref().filter(|_| job.kind == Kind::Experiments)?;
+        let is_reported = || self.written_ms().is_none_or(|written_ms| written_ms <= scheduled_ms);
+        let is_open = !running.is_empty() || !is_reported();
+        is_open.then(|| format!("{} * * * *", id::handle(&job.scenario_id) % 60))
+    }
+
+    fn said(&self, job: &Job) -> Option<&str> {
+        self.jobs().get(job.kind)?.schedule.as_deref()
+    }
+
+    /// When the scenario was written last.
+    pub(crate) fn written_ms(&self) -> Option<u64> {
+        time::parse_ms(&self.updated_at)
     }
 
     /// The params of a job, overlaid by `over`.

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use funnelweb_core::{cron::Cron, job::Kind, limits, scenario::Status, time};
+use funnelweb_core::{cron::Cron, job::Kind, limits, scenario::Status};
 use funnelweb_factor_documents::store::{Collection, Query};
 use funnelweb_tenant_store::lock;
 use serde_json::Map;
@@ -107,8 +107,7 @@ impl Inner {
                 let config = Config::read(&document.body);
                 for (_, kind) in Kind::NAMES {
                     let job = Job::new(&document.key.id, kind);
-                    let Some(schedule) = config.schedule(&job) else { continue };
-                    if let Some(due) = self.due(tenant, &job, &schedule, &config).await? {
+                    if let Some(due) = self.due(tenant, &job, &config).await? {
                         found.insert((tenant.clone(), job), due);
                     }
                 }
@@ -124,14 +123,18 @@ impl Inner {
         Ok(())
     }
 
-    /// When a job is due next; never, for a schedule that cannot be read.
-    async fn due(&self, tenant: &Tenant, job: &Job, schedule: &str, config: &Config) -> Result<Option<Due>, Error> {
-        let Ok(cron) = Cron::parse(schedule) else { return Ok(None) };
+    /// When a job is due next; never without a schedule, and for one that cannot be read.
+    async fn due(&self, tenant: &Tenant, job: &Job, config: &Config) -> Result<Option<Due>, Error> {
+        if !config.may_be_due(job) {
+            return Ok(None);
+        }
+        let scheduled_ms = self.store.scheduled_ms(tenant, job).await?;
+        let Some(schedule) = config.schedule(job, scheduled_ms) else { return Ok(None) };
+        let Ok(cron) = Cron::parse(&schedule) else { return Ok(None) };
         // A new schedule says nothing of the time before it was written.
-        let written_ms = time::parse_ms(&config.updated_at).unwrap_or_else(|| self.now_ms());
-        let since_ms = self.store.scheduled_ms(tenant, job).await?.max(written_ms);
+        let since_ms = scheduled_ms.max(config.written_ms().unwrap_or_else(|| self.now_ms()));
         let at_ms = cron.next_after(since_ms);
-        Ok(at_ms.map(|at_ms| Due { schedule: schedule.to_owned(), cron, at_ms }))
+        Ok(at_ms.map(|at_ms| Due { schedule, cron, at_ms }))
     }
 
     /// Begins what is due.
@@ -162,7 +165,8 @@ impl Inner {
     /// Begins one, if the scenario still says so; when it is due next.
     async fn begin(&self, tenant: &Tenant, job: &Job, due: &Due) -> Result<Option<u64>, Error> {
         let Some(config) = self.config(tenant, &job.scenario_id).await? else { return Ok(None) };
-        if config.status != Status::Active || config.schedule(job).as_ref() != Some(&due.schedule) {
+        let scheduled_ms = self.store.scheduled_ms(tenant, job).await?;
+        if config.status != Status::Active || config.schedule(job, scheduled_ms).as_ref() != Some(&due.schedule) {
             self.schedules.will_change(tenant);
             return Ok(None);
         }

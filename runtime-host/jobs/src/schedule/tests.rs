@@ -4,7 +4,10 @@ use std::{
 };
 
 use async_trait::async_trait;
-use funnelweb_core::job::{Kind, State};
+use funnelweb_core::{
+    job::{Kind, State},
+    time,
+};
 use funnelweb_factor_documents::{
     SqliteDocuments,
     store::{Documents, Key, Precondition},
@@ -207,20 +210,24 @@ async fn experiments_that_run_are_reported_on_every_hour() {
     };
     let running = json!([{"experiment_id": "exp"}]);
     write("with", running.clone(), json!({})).await;
-    write("without", json!([]), json!({"experiments": {}})).await;
+    write("without", Value::Null, json!({"experiments": {}})).await;
+    write("over", json!([]), json!({})).await;
     write("daily", running, json!({"experiments": {"schedule": "0 3 * * *"}})).await;
     let process = fixture.begin();
     fixture.runs(&acme, 0).await;
+    // Those that run each hour, and those that were stopped once more.
     for hour in 1..=3 {
         fixture.advance(HOUR_MS);
-        fixture.runs(&acme, hour).await;
+        fixture.runs(&acme, hour + 1).await;
     }
-    let runs = fixture.runs(&acme, 3).await;
-    assert!(runs.iter().all(|run| (run.scenario_id.as_str(), run.kind) == ("with", Kind::Experiments)), "{runs:?}");
+    let runs = fixture.runs(&acme, 4).await;
+    assert!(runs.iter().all(|run| run.kind == Kind::Experiments), "{runs:?}");
+    let of = |name: &str| runs.iter().filter(|run| run.scenario_id == name).count();
+    assert_eq!((of("with"), of("over")), (3, 1), "{runs:?}");
     // The next day, of all that passed, one each.
     fixture.advance(24 * HOUR_MS);
-    let runs = fixture.runs(&acme, 5).await;
-    let mut last: Vec<&str> = runs[3..].iter().map(|run| run.scenario_id.as_str()).collect();
+    let runs = fixture.runs(&acme, 6).await;
+    let mut last: Vec<&str> = runs[4..].iter().map(|run| run.scenario_id.as_str()).collect();
     last.sort_unstable();
     assert_eq!(last, ["daily", "with"]);
     process.drain().await;
