@@ -90,6 +90,13 @@ impl Process {
         let next = step(&before, before.next.max(1), self.clock.load(Ordering::Relaxed));
         self.streams.commit(&place(t), before, next).await
     }
+
+    /// Makes a step from where an operator is.
+    async fn commit(&self, at: &Place, step: Step) {
+        let before = self.streams.progress(at).await.unwrap();
+        let step = Step { progress: before.clone(), ..step };
+        assert_eq!(self.streams.commit(at, before, step).await, Ok(true));
+    }
 }
 
 /// As a server of many processes tests and changes.
@@ -211,6 +218,56 @@ async fn who_is_slow_writes_nothing_over() {
             break;
         }
     }
+}
+
+/// Has a step write of their topic what it has read before another operator's.
+#[tokio::test(flavor = "multi_thread")]
+async fn operators_that_speak_at_once_have_offsets_of_their_own() {
+    let (server, t) = (Server::ferretdb().await, &Tenant::new("t").unwrap());
+    let gate = Gate::new(&server.url).await;
+    let process = Process::new(&server, |_| {}).await.behind(&gate, &server, |_| {}, WHOLE).await;
+    let speak = async |operator: &str, number: u64| {
+        let messages = step(&Progress::default(), number, 0).messages;
+        process.commit(&Place::main(t, operator), Step { messages, ..Step::default() }).await;
+    };
+    gate.tear("fw_state");
+    let other = async {
+        gate.is_waited_at().await;
+        speak("other", 2).await;
+    };
+    tokio::join!(speak("one", 1), other, gate.opens_late());
+    speak("one", 3).await;
+    let published = process.streams.published(t, "recommendation-metrics", 0, 10).await.unwrap();
+    let published: Vec<(u64, &str)> = published.iter().map(|one| (one.offset, one.key.as_str())).collect();
+    assert_eq!(published, [(1, "k1"), (2, "k2"), (3, "k3")]);
+}
+
+/// Has a step of windows write of a mark what it has read before a shard's.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_window_that_is_marked_while_it_speaks_does_so_again() {
+    let (server, t) = (Server::ferretdb().await, &Tenant::new("t").unwrap());
+    let gate = Gate::new(&server.url).await;
+    let process = Process::new(&server, |_| {}).await.behind(&gate, &server, |_| {}, WHOLE).await;
+    let (main, shard) = (place(t), place(t).at(1));
+    let mark = async || {
+        let due = vec![(vec!["a".to_owned()], 2000)];
+        process.commit(&shard, Step { due, ..Step::default() }).await;
+    };
+    let due = async || {
+        let due = process.streams.due(&main, 1000, u64::MAX).await.unwrap();
+        due.into_iter().map(|(due, _)| due).collect::<Vec<_>>()
+    };
+    mark().await;
+    let spoke = due().await;
+    assert_eq!(spoke[0].marks, [(1, 1)]);
+    gate.tear("fw_stream_due");
+    let again = async {
+        gate.is_waited_at().await;
+        mark().await;
+    };
+    tokio::join!(process.commit(&main, Step { spoke, ..Step::default() }), again, gate.opens_late());
+    let left = due().await;
+    assert_eq!(left.iter().map(|due| due.marks.as_slice()).collect::<Vec<_>>(), [[(1, 2)]]);
 }
 
 /// Deletes a user while a process that has read and written of it waits.

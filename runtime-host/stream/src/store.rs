@@ -212,7 +212,8 @@ pub trait StreamStore: Send + Sync + 'static {
 
     /// Makes the changes of a step that begins at `before`; false, and nothing is
     /// changed, when the operator has come to elsewhere meanwhile. Only the main place
-    /// drops panes, which are then those of all shards, and only it speaks.
+    /// drops panes, which are then those of all shards, and only it speaks. Several operators
+    /// may make steps at once.
     async fn commit(&self, place: &Place, before: Progress, step: Step) -> Result<bool, Error>;
 
     /// How far all operators have come, without those that were ended.

@@ -10,6 +10,7 @@ use funnelweb_core::limits;
 use funnelweb_factor_events::store::Error;
 use funnelweb_stream::{own, store::Series};
 use serde_json::json;
+use tokio::sync::MutexGuard;
 
 use super::{
     COUNTERS, DEAD, DUE, GONE, MAIN, MongoStreams, PANES, Place, SEEN, Stored,
@@ -61,8 +62,7 @@ impl MongoStreams {
         );
         kept.into_iter().chain([said, changed]).collect::<Result<(), Error>>()?;
         // Whoever sees that a window is due sees its panes.
-        self.store().change_older(&place.tenant, DUE, number, due(place, number, written)).await?;
-        self.take_marks(place, written).await?;
+        self.mark(place, number, written).await?;
         if written.forget_below > 0 {
             self.forget_seen(place, written.forget_below).await?;
         }
@@ -102,16 +102,28 @@ impl MongoStreams {
         }
     }
 
-    /// What has spoken need not do so again, unless something came since.
-    async fn take_marks(&self, place: &Place, written: &Written) -> Result<(), Error> {
+    /// Marks windows that are due. What has spoken need not do so again, unless something
+    /// came since.
+    async fn mark(&self, place: &Place, number: i64, written: &Written) -> Result<(), Error> {
+        if written.due.is_empty() && written.spoke.is_empty() {
+            return Ok(());
+        }
         let marks = written.spoke.iter().flat_map(|(key, end_ms, marks)| {
             marks.iter().map(move |(shard, number)| {
                 (place.at(*shard).object_id(&[key.as_bytes(), &end_ms.to_be_bytes()]), signed(*number))
             })
         });
-        let change = doc! { "$set": { "spoke": true } };
-        self.store().change_marked(&place.tenant, DUE, marks.collect(), &change).await?;
+        let (marks, change) = (marks.collect(), doc! { "$set": { "spoke": true } });
+        let (store, tenant) = (self.store(), &place.tenant);
+        let _held = self.hold_marks(place).await;
+        store.change_older(tenant, DUE, number, due(place, number, written)).await?;
+        store.change_marked(tenant, DUE, marks, &change).await?;
         Ok(())
+    }
+
+    /// Holds the lock of an operator's marks: the main place takes off those of all shards.
+    pub(super) async fn hold_marks(&self, place: &Place) -> Option<MutexGuard<'_, ()>> {
+        self.store().locks.documents.hold((DUE, &place.tenant, &place.operator)).await
     }
 
     /// Deletes what is no longer remembered.

@@ -32,6 +32,11 @@
 //! give, and which come with shards, is settled once: those that were there at first, or
 //! were imported, up to an offset.
 //!
+//! # Locks
+//! A place's lock makes its changes whole where a server reads and writes in separate steps.
+//! The entry of a topic and the marks of windows are changed by several places: they have
+//! locks of their own.
+//!
 //! # Bounds
 //! Live structures remember a batch for
 //! an hour, profiles their last 256: a step that was left half applied and is found

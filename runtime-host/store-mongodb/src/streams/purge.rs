@@ -82,6 +82,7 @@ impl MongoStreams {
             let mut filter = place.own();
             filter.extend(those);
             let (documents, change) = (store.collection(collection), gone(number, now_ms, &unset));
+            let _marks = if collection == DUE { self.hold_marks(place).await } else { None };
             let work = || async { documents.update_many(filter.clone(), change.clone()).await };
             store.again("forget", work).await?;
         }

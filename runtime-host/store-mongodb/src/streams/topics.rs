@@ -70,14 +70,17 @@ impl MongoStreams {
             };
             announcer.announce(tenant, topic, (first..).zip(messages).map(said).collect()).await?;
         }
-        let entry = format!("steps.{}", name(place));
-        let mut filter = doc! { "_id": topic_key(tenant, topic) };
+        let (entry, key) = (format!("steps.{}", name(place)), topic_key(tenant, topic));
+        let mut filter = doc! { "_id": &key };
         if store.abilities.atomic_updates {
             filter.insert(format!("{entry}.number"), number);
         }
         let states = store.collection(STATE);
         let change = doc! { "$set": { format!("{entry}.done"): true } };
+        // Other operators take offsets of the topic: the place's lock is none of theirs.
+        let held = store.locks.state.hold(&key).await;
         store.again("end messages", || async { states.update_one(filter.clone(), change.clone()).await }).await?;
+        drop(held);
         self.keep_messages(tenant, topic, first + count - 1).await
     }
 

@@ -11,7 +11,7 @@
 mod counting;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     time::{Duration, Instant},
 };
 
@@ -120,9 +120,10 @@ impl Suite<'_> {
     pub async fn run(&self) {
         self.run_alone().await;
         self.of_two_steps_one_is_made().await;
+        self.operators_speak_at_once().await;
     }
 
-    /// Runs every check in which nobody else works at the same step.
+    /// Runs every check in which nobody else works at the same time.
     pub async fn run_alone(&self) {
         self.nothing_is_there_at_first().await;
         self.a_step_changes_all_of_it().await;
@@ -536,6 +537,25 @@ impl Suite<'_> {
         let (one, other, third) = tokio::join!(run(), run(), run());
         assert_eq!(one + other + third, STEPS);
         self.check_steps(t, STEPS).await;
+    }
+
+    async fn operators_speak_at_once(&self) {
+        const STEPS: u64 = 8;
+        let t = &self.tenant("at-once");
+        let speak = async |at: u64| {
+            let place = Place::main(t, &format!("{OPERATOR}-{at}"));
+            for number in 1..=STEPS {
+                let before = self.store.progress(&place).await.unwrap();
+                let messages = vec![message(Topic::RecommendationMetrics, at * 100 + number)];
+                let step = Step { progress: before.clone(), messages, ..Step::default() };
+                assert!(self.store.commit(&place, before, step).await.unwrap());
+            }
+        };
+        tokio::join!(speak(1), speak(2), speak(3), speak(4));
+        let published = self.published(t).await;
+        assert!(published.is_sorted_by(|one, other| one.offset < other.offset));
+        let all: BTreeSet<&str> = published.iter().map(|one| one.key.as_str()).collect();
+        assert_eq!((all.len(), published.len()), (4 * STEPS as usize, 4 * STEPS as usize));
     }
 
     async fn tenants_and_operators_are_apart(&self) {
