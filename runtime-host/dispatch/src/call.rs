@@ -8,18 +8,14 @@ use funnelweb_bindings::{
     types::StageError,
 };
 use funnelweb_core::limits;
-use funnelweb_engine::{self as engine, bounded, deadline};
+use funnelweb_engine::{self as engine, bounded};
 use funnelweb_factor_components::Picked;
 use funnelweb_factor_models::{Missing, Ranker};
+use funnelweb_instance::State;
 use funnelweb_recording::StageTape;
 use wasmtime::Store;
 
-use crate::{
-    metrics,
-    runner::Runner,
-    stages::{Stage, StageState},
-    uploads,
-};
+use crate::{metrics, runner::Runner, stages::Stage, uploads};
 
 /// How much longer than a computing guest a waiting one is given, so that the
 /// former is stopped by its own clock, which says so precisely.
@@ -76,13 +72,12 @@ impl Runner {
     pub(crate) async fn run<R>(
         &self,
         tape: &StageTape,
-        work: impl AsyncFnOnce(&mut Store<StageState>) -> wasmtime::Result<R>,
+        work: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<R>,
     ) -> Result<R, Failure> {
         let timeout = limits::STAGE_TIMEOUT;
-        let mut store = Store::new(self.dispatcher.engine(), self.dispatcher.state(self.tenant.as_ref(), &tape.tape()));
-        store.limiter(|state| &mut state.limiter);
-        store.set_hostcall_fuel(limits::STAGE_ANSWER_BYTES);
-        deadline(&mut store, timeout);
+        let state = self.dispatcher.state(self.tenant.as_ref(), &tape.tape());
+        let mut store = state.store(self.dispatcher.engine());
+        State::begin(&mut store, timeout, limits::STAGE_ANSWER_BYTES);
         let answer = async {
             // It is never closed.
             let _place = self.share.acquire().await;
@@ -90,10 +85,7 @@ impl Runner {
         };
         match tokio::time::timeout(timeout + GRACE, answer).await {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                let StageState { limiter, log, .. } = store.data();
-                Err(engine::Failure::of(&error, limiter, log, timeout, limits::STAGE_ANSWER_BYTES).into())
-            }
+            Ok(Err(error)) => Err(store.data().failure(&error, timeout, limits::STAGE_ANSWER_BYTES).into()),
             Err(_) => Err(engine::Failure::timed_out(timeout).into()),
         }
     }

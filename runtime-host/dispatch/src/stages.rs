@@ -8,7 +8,6 @@ use funnelweb_bindings::{
     stages::{FeaturesStagePre, RankStagePre, RecallStagePre, RerankStagePre},
 };
 use funnelweb_core::limits;
-use funnelweb_engine::{Limiter, Log};
 use funnelweb_exposure_log::store::ExposureLog;
 use funnelweb_factor_components::Components;
 use funnelweb_factor_documents::{
@@ -28,6 +27,7 @@ use funnelweb_factor_vectors::{
     host::{self as vectors, VectorsCtx},
     store::Vectors,
 };
+use funnelweb_instance::{State, wasi};
 use funnelweb_manifest::{Component as Entry, Grant, Role as ManifestRole};
 use funnelweb_recording::Tape;
 use funnelweb_tenant_store::Tenant;
@@ -35,9 +35,8 @@ use quick_cache::sync::Cache;
 use tokio::sync::Semaphore;
 use wasmtime::{
     Engine,
-    component::{Component, Linker, ResourceTable},
+    component::{Component, Linker},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{checks::Checks, effort::Effort, fingerprint::Fingerprint};
 
@@ -72,16 +71,16 @@ pub struct Error {
 pub struct Dispatcher {
     engine: Engine,
     capabilities: Capabilities,
-    features: Option<Stage<FeaturesStagePre<StageState>>>,
-    recall: BTreeMap<String, Stage<RecallStagePre<StageState>>>,
-    rank: BTreeMap<String, Stage<RankStagePre<StageState>>>,
+    features: Option<Stage<FeaturesStagePre<State>>>,
+    recall: BTreeMap<String, Stage<RecallStagePre<State>>>,
+    rank: BTreeMap<String, Stage<RankStagePre<State>>>,
     models: Models,
     components: Components,
     /// Names of models that configs may name before one is uploaded.
     model_names: Vec<String>,
     /// The component that models run in, for reports.
     model_component: Arc<str>,
-    rerank: BTreeMap<String, Stage<RerankStagePre<StageState>>>,
+    rerank: BTreeMap<String, Stage<RerankStagePre<State>>>,
     pub(crate) checks: Checks,
     /// Of the files of all of them.
     built_in: u64,
@@ -189,19 +188,19 @@ impl Dispatcher {
         &self.engine
     }
 
-    pub(crate) fn features(&self) -> Option<&Stage<FeaturesStagePre<StageState>>> {
+    pub(crate) fn features(&self) -> Option<&Stage<FeaturesStagePre<State>>> {
         self.features.as_ref()
     }
 
-    pub(crate) fn recall(&self, name: &str) -> Option<&Stage<RecallStagePre<StageState>>> {
+    pub(crate) fn recall(&self, name: &str) -> Option<&Stage<RecallStagePre<State>>> {
         self.recall.get(name)
     }
 
-    pub(crate) fn rank(&self, name: &str) -> Option<&Stage<RankStagePre<StageState>>> {
+    pub(crate) fn rank(&self, name: &str) -> Option<&Stage<RankStagePre<State>>> {
         self.rank.get(name)
     }
 
-    pub(crate) fn rerank(&self, name: &str) -> Option<&Stage<RerankStagePre<StageState>>> {
+    pub(crate) fn rerank(&self, name: &str) -> Option<&Stage<RerankStagePre<State>>> {
         self.rerank.get(name)
     }
 
@@ -247,57 +246,41 @@ impl Dispatcher {
         names
     }
 
-    pub(crate) fn state(&self, tenant: Option<&Tenant>, tape: &Tape) -> StageState {
-        let log = Log::default();
-        let mut wasi = WasiCtx::builder();
-        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
-        StageState {
-            wasi: wasi.build(),
-            table: ResourceTable::new(),
-            log,
-            limiter: Limiter::new(limits::STAGE_MEMORY_BYTES),
+    pub(crate) fn state(&self, tenant: Option<&Tenant>, tape: &Tape) -> State {
+        let granted = Granted {
             documents: DocumentsCtx::new(Arc::clone(&self.capabilities.documents), tenant.cloned()).taped(tape.clone()),
             live: LiveCtx::new(Arc::clone(&self.capabilities.live), tenant.cloned()).taped(tape.clone()),
             vectors: VectorsCtx::new(Arc::clone(&self.capabilities.vectors), tenant.cloned()).taped(tape.clone()),
             learned: LearnedCtx::new(Arc::clone(&self.capabilities.learned), tenant.cloned()).taped(tape.clone()),
-        }
+        };
+        State::bare(limits::STAGE_MEMORY_BYTES, granted)
     }
 }
 
-/// The data of one stage instance.
-pub(crate) struct StageState {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    pub(crate) log: Log,
-    pub(crate) limiter: Limiter,
+/// What one stage instance has.
+struct Granted {
     documents: DocumentsCtx,
     live: LiveCtx,
     vectors: VectorsCtx,
     learned: LearnedCtx,
 }
 
-impl WasiView for StageState {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
-}
-
 /// WASI with nothing behind it (no files, sockets, environment), and the
 /// capabilities granted.
-fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<StageState>> {
+fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+    wasi::add_p2_to_linker(&mut linker)?;
     if grants.contains(&Grant::Documents) {
-        documents::add_to_linker(&mut linker, |state: &mut StageState| &mut state.documents)?;
+        documents::add_to_linker(&mut linker, |state| &mut state.own::<Granted>().documents)?;
     }
     if grants.contains(&Grant::Live) {
-        live::add_to_linker(&mut linker, |state: &mut StageState| &mut state.live)?;
+        live::add_to_linker(&mut linker, |state| &mut state.own::<Granted>().live)?;
     }
     if grants.contains(&Grant::Vectors) {
-        vectors::add_to_linker(&mut linker, |state: &mut StageState| &mut state.vectors)?;
+        vectors::add_to_linker(&mut linker, |state| &mut state.own::<Granted>().vectors)?;
     }
     if grants.contains(&Grant::Learned) {
-        learned::add_to_linker(&mut linker, |state: &mut StageState| &mut state.learned)?;
+        learned::add_to_linker(&mut linker, |state| &mut state.own::<Granted>().learned)?;
     }
     Ok(linker)
 }

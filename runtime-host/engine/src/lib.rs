@@ -27,7 +27,6 @@ mod histogram;
 mod limiter;
 mod load;
 mod log;
-mod pure;
 pub mod sealed;
 mod template;
 
@@ -39,7 +38,6 @@ pub use histogram::Histogram;
 pub use limiter::Limiter;
 pub use load::Mapped;
 pub use log::Log;
-pub use pure::Pure;
 pub use template::Template;
 
 use std::path::PathBuf;

@@ -9,12 +9,13 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::bounded;
+use funnelweb_instance::State;
 use wasmtime::Store;
 
 use crate::{
     handles::{Known, all_narrow},
     record::{Version, columns, personal},
-    sandbox::{Fault, FaultKind, Given, Guest, Ran, Sandbox, Stage},
+    sandbox::{Fault, FaultKind, Given, Ran, Sandbox, Stage},
 };
 
 /// Who is called.
@@ -55,7 +56,7 @@ impl Callee<'_> {
     pub(crate) async fn operate<R>(
         self,
         took: impl FnOnce(Duration),
-        work: impl AsyncFnOnce(&AggregateStage, &mut Store<Guest>) -> wasmtime::Result<Result<R, String>>,
+        work: impl AsyncFnOnce(&AggregateStage, &mut Store<State>) -> wasmtime::Result<Result<R, String>>,
     ) -> Ran<R> {
         let ran = self.sandbox.run(Given::new(0, 0), took, async |store| {
             let Stage::Aggregate(pre) = self.stage else { return Err(wrong_world()) };

@@ -16,6 +16,7 @@ use funnelweb_core::{id, limits};
 use funnelweb_factor_documents::store::{self as documents, Documents};
 use funnelweb_factor_learned::store::{Learned, Relation};
 use funnelweb_factor_live::store::Live;
+use funnelweb_instance::State;
 use funnelweb_recording::Tape;
 use funnelweb_tenant_store::{Error as StoreError, Tenant, lock};
 use wasmtime::component::{HasData, Linker};
@@ -47,8 +48,8 @@ impl HasData for HasCatalogue {
     type Data<'a> = &'a mut Guest;
 }
 
-pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wit::add_to_linker::<_, HasCatalogue>(linker, |guest| guest)
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wit::add_to_linker::<_, HasCatalogue>(linker, |state| state.own())
 }
 
 impl Host for Guest {

@@ -8,6 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 use funnelweb_bindings::stages::AggregateStage;
+use funnelweb_instance::State;
 use funnelweb_stream::{
     operator::{Aggregated, Batch, Change, Declaration, Failure, Metric, Operator, Output},
     own,
@@ -20,7 +21,7 @@ use crate::{
     calls::Callee,
     certify::was_kept_waiting,
     record::Follows,
-    sandbox::{Guest, Ran, Spent, Stage},
+    sandbox::{Ran, Spent, Stage},
 };
 
 /// Events of a step, in which it is certified as well: a step that costs more than its tenant
@@ -73,7 +74,7 @@ impl OwnOperator {
     pub async fn tried(sandbox: Arc<Sandbox>, stage: Arc<Stage>, pays: Option<Payer>) -> Result<Self, Fault> {
         let spent = Mutex::default();
         let callee = Callee { sandbox: &sandbox, stage: &stage };
-        let declare = async |stage: &AggregateStage, store: &mut Store<Guest>| {
+        let declare = async |stage: &AggregateStage, store: &mut Store<State>| {
             stage.funnelweb_stream_aggregate().call_declare(store).await.map(Ok)
         };
         if let Some(payer) = &pays {
@@ -104,7 +105,7 @@ impl OwnOperator {
     async fn call<R>(
         &self,
         attempt: &mut usize,
-        work: impl AsyncFnOnce(&AggregateStage, &mut Store<Guest>) -> wasmtime::Result<Result<R, String>>,
+        work: impl AsyncFnOnce(&AggregateStage, &mut Store<State>) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, Failure> {
         match &self.via {
             Via::Picked(picked) => {
@@ -170,7 +171,7 @@ impl Operator for OwnOperator {
     async fn aggregate(&self, batches: &[Batch]) -> Result<Vec<Vec<u8>>, Failure> {
         let mut attempt = 1;
         loop {
-            let aggregate = async |stage: &AggregateStage, store: &mut Store<Guest>| {
+            let aggregate = async |stage: &AggregateStage, store: &mut Store<State>| {
                 stage.funnelweb_stream_aggregate().call_aggregate(store, batches).await
             };
             let answer = self.call(&mut attempt, aggregate).await;
@@ -183,7 +184,7 @@ impl Operator for OwnOperator {
     async fn merge(&self, parts: &[Vec<Vec<u8>>]) -> Result<Vec<Vec<u8>>, Failure> {
         let mut attempt = 1;
         loop {
-            let merge = async |stage: &AggregateStage, store: &mut Store<Guest>| {
+            let merge = async |stage: &AggregateStage, store: &mut Store<State>| {
                 stage.funnelweb_stream_aggregate().call_merge(store, parts).await
             };
             let answer = self.call(&mut attempt, merge).await;
@@ -196,7 +197,7 @@ impl Operator for OwnOperator {
     async fn changes(&self, panes: &[Aggregated]) -> Result<Vec<Vec<Change>>, Failure> {
         let mut attempt = 1;
         let changes = loop {
-            let changes = async |stage: &AggregateStage, store: &mut Store<Guest>| {
+            let changes = async |stage: &AggregateStage, store: &mut Store<State>| {
                 stage.funnelweb_stream_aggregate().call_changes(store, panes).await
             };
             let answer = self.call(&mut attempt, changes).await;
@@ -217,7 +218,7 @@ impl Operator for OwnOperator {
     async fn summary(&self, windows: &[Aggregated]) -> Result<Vec<Vec<Output>>, Failure> {
         let mut attempt = 1;
         loop {
-            let summary = async |stage: &AggregateStage, store: &mut Store<Guest>| {
+            let summary = async |stage: &AggregateStage, store: &mut Store<State>| {
                 stage.funnelweb_stream_aggregate().call_summary(store, windows).await
             };
             let answer = self.call(&mut attempt, summary).await;

@@ -12,6 +12,7 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::bounded;
+use funnelweb_instance::State;
 use funnelweb_recording::Tape;
 use funnelweb_tenant_store::{Error as StoreError, Refused, Tenant};
 use tokio::sync::Semaphore;
@@ -25,7 +26,7 @@ use crate::{
     handles::Known,
     metrics,
     record::{Version, columns},
-    sandbox::{Fault, FaultKind, Given, Guest, Ran},
+    sandbox::{Fault, FaultKind, Given, Ran},
     serving::{Ready, Serving},
     usage::{AtWork, Skip},
 };
@@ -274,7 +275,7 @@ impl Picked {
     /// What a stream operator answers.
     pub(crate) async fn operate<R>(
         &self,
-        work: impl AsyncFnOnce(&AggregateStage, &mut Store<Guest>) -> wasmtime::Result<Result<R, String>>,
+        work: impl AsyncFnOnce(&AggregateStage, &mut Store<State>) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, NoAnswer> {
         let operate = async |bill: Bill| self.callee().operate(|busy| bill.pay(busy), work).await;
         self.call(&self.of_tenant.operators, operate).await

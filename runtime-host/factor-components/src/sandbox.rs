@@ -10,12 +10,12 @@ use funnelweb_bindings::{
 };
 use funnelweb_core::limits;
 use funnelweb_engine::{Failure, Kind, Limiter, Log, bounded, sealed, strict_deadline};
+use funnelweb_instance::{State, wasi};
 use rustix::time::{ClockId, clock_gettime};
 use wasmtime::{
     Engine, Store,
-    component::{Component, Linker, ResourceTable},
+    component::{Component, Linker},
 };
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
     catalogue::{self, Catalogue},
@@ -32,37 +32,27 @@ const GRACE: Duration = Duration::from_millis(5);
 /// What a component's linker needs.
 pub struct Sandbox {
     engine: Engine,
-    pure: Linker<Guest>,
-    recall: Linker<Guest>,
+    pure: Linker<State>,
+    recall: Linker<State>,
 }
 
 /// A component that is ready to be instantiated, by its world.
 pub enum Stage {
     /// A recall channel.
-    Recall(RecallStagePre<Guest>),
+    Recall(RecallStagePre<State>),
     /// A ranker.
-    Rank(RankStagePre<Guest>),
+    Rank(RankStagePre<State>),
     /// A rerank rule.
-    Rerank(RerankStagePre<Guest>),
+    Rerank(RerankStagePre<State>),
     /// A stream operator.
-    Aggregate(AggregateStagePre<Guest>),
+    Aggregate(AggregateStagePre<State>),
 }
 
-/// The data of one instance.
-pub struct Guest {
-    wasi: WasiCtx,
-    table: ResourceTable,
-    log: Log,
-    limiter: Limiter,
+/// What one instance has.
+pub(crate) struct Guest {
     pub(crate) catalogue: Option<Arc<dyn Catalogue>>,
     /// The handles that it was given.
     pub(crate) known: Known,
-}
-
-impl WasiView for Guest {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
 }
 
 /// What a call is made for.
@@ -203,10 +193,10 @@ impl Sandbox {
     /// When what components import cannot be offered.
     pub fn new(engine: &Engine) -> wasmtime::Result<Self> {
         let mut pure = Linker::new(engine);
-        sealed::add_to_linker(&mut pure)?;
+        wasi::add_sealed_to_linker(&mut pure)?;
         values::add_to_linker(&mut pure)?;
         let mut recall = Linker::new(engine);
-        sealed::add_to_linker(&mut recall)?;
+        wasi::add_sealed_to_linker(&mut recall)?;
         values::add_to_linker(&mut recall)?;
         catalogue::add_to_linker(&mut recall)?;
         Ok(Self { engine: engine.clone(), pure, recall })
@@ -238,7 +228,7 @@ impl Sandbox {
     /// Which function has others.
     pub(crate) async fn fits(&self, stage: &Stage) -> Result<(), String> {
         let mut unlike = Ok(());
-        let instantiate = async |store: &mut Store<Guest>| {
+        let instantiate = async |store: &mut Store<State>| {
             let made = match stage {
                 Stage::Recall(pre) => pre.instantiate_async(store).await.map(drop),
                 Stage::Rank(pre) => pre.instantiate_async(store).await.map(drop),
@@ -260,7 +250,7 @@ impl Sandbox {
         &self,
         given: Given,
         took: impl FnOnce(Duration),
-        work: impl AsyncFnOnce(&mut Store<Guest>) -> wasmtime::Result<R>,
+        work: impl AsyncFnOnce(&mut Store<State>) -> wasmtime::Result<R>,
     ) -> Ran<R> {
         let timeout = limits::COMPONENT_TIMEOUT;
         let mut store = self.store(given);
@@ -280,38 +270,29 @@ impl Sandbox {
             tokio::time::timeout(timeout + GRACE, measured).await
         };
         let left = store.get_fuel().unwrap_or_default();
-        let guest = store.data_mut();
-        let known = std::mem::take(&mut guest.known);
+        let state = store.data_mut();
+        let known = std::mem::take(&mut state.own::<Guest>().known);
         let spent = Spent {
             busy: meter.busy,
             fuel: limits::COMPONENT_FUEL.saturating_sub(left),
-            memory_bytes: guest.limiter.held_bytes() as u64,
-            printed: guest.log.printed(),
+            memory_bytes: state.held_bytes() as u64,
+            printed: state.log().printed(),
         };
         let answer = match answer {
             Ok(Ok(answer)) => Ok(answer),
-            Ok(Err(error)) => {
-                Err(Failure::of(&error, &guest.limiter, &guest.log, timeout, limits::COMPONENT_ANSWER_BYTES).into())
-            }
+            Ok(Err(error)) => Err(state.failure(&error, timeout, limits::COMPONENT_ANSWER_BYTES).into()),
             Err(_) => Err(Failure::timed_out(timeout).into()),
         };
         Ran { answer, spent, known }
     }
 
-    fn store(&self, given: Given) -> Store<Guest> {
+    fn store(&self, given: Given) -> Store<State> {
         let log = Log::default();
-        let mut table = ResourceTable::new();
-        table.set_max_capacity(limits::COMPONENT_HANDLES);
-        let guest = Guest {
-            wasi: sealed::context(&log, given.now_ms, given.seed),
-            table,
-            log,
-            limiter: Limiter::with_tables(limits::COMPONENT_MEMORY_BYTES, limits::COMPONENT_TABLE_ELEMENTS),
-            catalogue: given.catalogue,
-            known: given.known,
-        };
-        let mut store = Store::new(&self.engine, guest);
-        store.limiter(|guest| &mut guest.limiter);
+        let wasi = sealed::context(&log, given.now_ms, given.seed);
+        let limiter = Limiter::with_tables(limits::COMPONENT_MEMORY_BYTES, limits::COMPONENT_TABLE_ELEMENTS);
+        let guest = Guest { catalogue: given.catalogue, known: given.known };
+        let state = State::new(wasi, log, limiter, guest).with_handles(limits::COMPONENT_HANDLES);
+        let mut store = state.store(&self.engine);
         store.set_hostcall_fuel(limits::COMPONENT_ANSWER_BYTES);
         store.set_max_component_handles(limits::COMPONENT_HANDLES);
         store

@@ -2,6 +2,7 @@
 
 use funnelweb_bindings::tenant::values::{self as wit, Host};
 use funnelweb_core::{id, limits};
+use funnelweb_instance::State;
 use wasmtime::component::{HasData, Linker};
 
 use crate::sandbox::Guest;
@@ -12,8 +13,8 @@ impl HasData for HasValues {
     type Data<'a> = &'a mut Guest;
 }
 
-pub(crate) fn add_to_linker(linker: &mut Linker<Guest>) -> wasmtime::Result<()> {
-    wit::add_to_linker::<_, HasValues>(linker, |guest| guest)
+pub(crate) fn add_to_linker(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    wit::add_to_linker::<_, HasValues>(linker, |state| state.own())
 }
 
 impl Host for Guest {

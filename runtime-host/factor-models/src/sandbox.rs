@@ -9,7 +9,8 @@ use funnelweb_bindings::stages::{
 };
 use funnelweb_bindings::types::StageError;
 use funnelweb_core::limits;
-use funnelweb_engine::{ComponentCache, Engines, Failure, Pure, Template};
+use funnelweb_engine::{ComponentCache, Engines, Failure, Template};
+use funnelweb_instance::{State, wasi};
 use tokio::sync::OnceCell;
 use wasmtime::{
     Engine, Store,
@@ -32,7 +33,7 @@ pub struct Sandbox {
     source: Option<PathBuf>,
     /// Compiled when the first model comes.
     template: OnceCell<Arc<Template>>,
-    linker: Linker<Pure>,
+    linker: Linker<State>,
 }
 
 /// Why a model cannot be made ready.
@@ -56,7 +57,7 @@ impl Sandbox {
     /// When the linker cannot be set up.
     pub fn new(engines: &Engines, cache: Arc<ComponentCache>, source: Option<PathBuf>) -> wasmtime::Result<Self> {
         let mut linker = Linker::new(engines.models());
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+        wasi::add_p2_to_linker(&mut linker)?;
         Ok(Self { engines: engines.clone(), cache, source, template: OnceCell::new(), linker })
     }
 
@@ -123,9 +124,9 @@ impl Sandbox {
 
     async fn initialise(&self, template: &Template, manifest: &str, onnx: &[u8]) -> Result<(Loaded, Vec<u8>), Error> {
         let mut linker = Linker::new(self.engines.loading());
-        wasmtime_wasi::p2::add_to_linker_async(&mut linker).map_err(|error| Error::Host(error.to_string()))?;
+        wasi::add_p2_to_linker(&mut linker).map_err(|error| Error::Host(error.to_string()))?;
         let mut store = store(self.engines.loading());
-        Pure::begin(&mut store, limits::MODEL_LOAD_TIMEOUT, limits::STAGE_ANSWER_BYTES);
+        State::begin(&mut store, limits::MODEL_LOAD_TIMEOUT, limits::STAGE_ANSWER_BYTES);
         let work = async {
             let instance = linker.instantiate_async(&mut store, template.component()).await?;
             let stage = ModelStage::new(&mut store, &instance)?;
@@ -140,7 +141,7 @@ impl Sandbox {
         };
         let loaded = answer.map_err(Error::Refused)?;
         // What reads the memory are calls of the component's, too; they answer all of it.
-        Pure::begin(&mut store, limits::MODEL_LOAD_TIMEOUT, 2 * limits::MODEL_MEMORY_BYTES);
+        State::begin(&mut store, limits::MODEL_LOAD_TIMEOUT, 2 * limits::MODEL_MEMORY_BYTES);
         let wasm = template.image(&mut store, instance).await.map_err(host)?;
         Ok((loaded, wasm))
     }
@@ -168,23 +169,23 @@ async fn within<R>(timeout: Duration, work: impl Future<Output = R>) -> Option<R
     tokio::time::timeout(timeout + GRACE, work).await.ok()
 }
 
-fn store(engine: &Engine) -> Store<Pure> {
-    Pure::store(engine, limits::MODEL_MEMORY_BYTES)
+fn store(engine: &Engine) -> Store<State> {
+    State::bare(limits::MODEL_MEMORY_BYTES, ()).store(engine)
 }
 
-fn failure(store: &Store<Pure>, error: &wasmtime::Error, timeout: Duration) -> Failure {
+fn failure(store: &Store<State>, error: &wasmtime::Error, timeout: Duration) -> Failure {
     store.data().failure(error, timeout, limits::STAGE_ANSWER_BYTES)
 }
 
 /// A component that has its model, and instances of it that wait for work.
 pub(crate) struct Image {
     engine: Engine,
-    pre: RankStagePre<Pure>,
+    pre: RankStagePre<State>,
     idle: Idle<Instance>,
 }
 
 struct Instance {
-    store: Store<Pure>,
+    store: Store<State>,
     stage: RankStage,
 }
 
@@ -216,7 +217,7 @@ impl Image {
             Some(instance) => instance,
             None => self.instantiate(timeout).await?,
         };
-        Pure::begin(&mut instance.store, timeout, limits::STAGE_ANSWER_BYTES);
+        State::begin(&mut instance.store, timeout, limits::STAGE_ANSWER_BYTES);
         let answer = within(timeout, work(&mut instance)).await;
         match answer {
             Some(Ok(answer)) => {
@@ -230,7 +231,7 @@ impl Image {
 
     async fn instantiate(&self, timeout: Duration) -> Result<Instance, Failure> {
         let mut store = store(&self.engine);
-        Pure::begin(&mut store, timeout, limits::STAGE_ANSWER_BYTES);
+        State::begin(&mut store, timeout, limits::STAGE_ANSWER_BYTES);
         match self.pre.instantiate_async(&mut store).await {
             Ok(stage) => Ok(Instance { store, stage }),
             Err(error) => Err(failure(&store, &error, timeout)),

@@ -1,4 +1,5 @@
 //! What each command does.
+#![allow(clippy::print_stdout, reason = "a command line writes to standard output")]
 
 mod component;
 mod evaluate;
@@ -17,11 +18,6 @@ use std::{
 };
 
 use anyhow::{Context as _, bail};
-use funnelweb::{
-    app::{App, Options},
-    runtime_config::RuntimeConfig,
-    stores::Stores,
-};
 use funnelweb_demo::{Size, World};
 use funnelweb_factor_documents::store::{Collection, Key, Tenant};
 use funnelweb_import::{Bar, Client, Progress};
@@ -29,7 +25,12 @@ use funnelweb_manifest::Manifest;
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::cli::{Check, Command, Demo, Import, ManifestArgs, ServerArgs, Up, VariableArgs};
+use crate::{
+    app::{App, Options},
+    cli::{Check, Command, Demo, Import, ManifestArgs, ServerArgs, Up, VariableArgs},
+    runtime_config::RuntimeConfig,
+    stores::Stores,
+};
 
 /// Runs a command.
 pub fn run(command: Command) -> anyhow::Result<()> {

@@ -90,9 +90,11 @@ impl Work for Reports {
     async fn run(&self, task: Task) -> Result<Value, Failure> {
         let (tenant, scenario_id) = (&task.tenant, task.scenario_id.as_str());
         let Found { cases, stopped, unreadable } = self.experiments(tenant, scenario_id).await?;
-        let unstopped = self.finish_stops(&task, &stopped).await?;
+        let mut unstopped = self.finish_stops(&task, &stopped).await?;
         let (mut reported, mut failed, mut stopped) = (Vec::new(), Vec::new(), Vec::new());
         let now_ms = now_ms();
+        // A user who is deleted may be in a state that is not written anew.
+        let mut are_all_written = unreadable.is_empty();
         let mut open = unreadable;
         open.extend(cases.iter().filter(|case| !case.has_ended(now_ms)).map(|case| case.id().to_owned()));
         if !cases.is_empty() {
@@ -105,17 +107,21 @@ impl Work for Reports {
             for (at, mut case) in cases.into_iter().enumerate() {
                 go_on(&task, case.id(), 100.0 * at as f32 / count)?;
                 let id = case.id().to_owned();
-                let made = async {
-                    let state = self.follow(&run, &case).await?;
-                    let harm = self.report(tenant, &mut case, &state, now_ms).await?;
-                    let Some(by) = harm.filter(|_| !case.has_ended(now_ms)) else { return Ok(false) };
-                    self.stop(&task, &id, Some(&by)).await?;
-                    Ok::<_, Failure>(true)
+                let followed = go_past(&task, &id, self.follow(&run, &case).await)?;
+                are_all_written &= followed.is_ok();
+                let made = match followed {
+                    Ok(state) => go_past(&task, &id, self.report(tenant, &mut case, &state, now_ms).await)?,
+                    Err(failure) => Err(failure),
                 };
-                match go_past(&id, made.await)? {
-                    Ok(is_stopped) => {
-                        stopped.extend(is_stopped.then(|| id.clone()));
-                        reported.push(id);
+                match made {
+                    Ok(harm) => {
+                        reported.push(id.clone());
+                        if let Some(by) = harm.filter(|_| !case.has_ended(now_ms)) {
+                            match go_past(&task, &id, self.stop(&task, &id, Some(&by)).await)? {
+                                Ok(()) => stopped.push(id),
+                                Err(failure) => unstopped.push(failure),
+                            }
+                        }
                     }
                     Err(failure) => {
                         failed.push(failure);
@@ -124,12 +130,15 @@ impl Work for Reports {
                     }
                 }
             }
-            if failed.is_empty() {
+            if are_all_written {
                 self.states.are_forgotten(tenant, deleted).await?;
             }
         }
         self.states.keep_only(tenant, scenario_id, &open).await?;
-        failed.extend(unstopped);
+        if !unstopped.is_empty() {
+            // What does harm goes on: that is no success.
+            return Err(Failure::Permanent(format!("not stopped: {}", Value::Array(unstopped))));
+        }
         let count = reported.len();
         [&mut reported, &mut stopped].into_iter().for_each(|listed| listed.truncate(LISTED));
         failed.truncate(LISTED);
@@ -181,7 +190,7 @@ impl Reports {
         let mut failed = Vec::new();
         for running in scenario.experiments.iter().filter(|running| stopped.contains(&running.experiment_id)) {
             let id = &running.experiment_id;
-            failed.extend(go_past(id, self.stop(task, id, None).await)?.err());
+            failed.extend(go_past(task, id, self.stop(task, id, None).await)?.err());
         }
         Ok(failed)
     }
@@ -264,9 +273,12 @@ fn status(document: &Document) -> Option<Status> {
 }
 
 /// What can never succeed is an experiment's own, as the outcome lists it: the others do not wait.
-fn go_past<T>(id: &str, made: Result<T, Failure>) -> Result<Result<T, Value>, Failure> {
+fn go_past<T>(task: &Task, id: &str, made: Result<T, Failure>) -> Result<Result<T, Value>, Failure> {
     match made {
-        Err(Failure::Permanent(reason)) => Ok(Err(json!({"experiment_id": id, "reason": reason}))),
+        Err(Failure::Permanent(reason)) => {
+            tracing::warn!(tenant = %task.tenant, experiment = %id, %reason, "an experiment is passed over");
+            Ok(Err(json!({"experiment_id": id, "reason": reason})))
+        }
         made => made.map(Ok),
     }
 }

@@ -264,7 +264,9 @@ impl Backends {
         let shadows = Arc::new(Shadows::default());
         let results = Results::new(results);
         let dependents = vec![
-            Arc::new(OfLearned(Arc::clone(&learned))) as Arc<dyn Dependent>,
+            // First: what was shown to a user is gone by now, and reports are to know why.
+            Arc::new(States::new(Arc::clone(&blobs))) as Arc<dyn Dependent>,
+            Arc::new(OfLearned(Arc::clone(&learned))),
             Arc::new(OfJobs(Arc::clone(&jobs))),
             Arc::new(OfExposures(Arc::clone(&exposures))),
             Arc::new(OfRecordings(Arc::clone(&recordings))),
@@ -272,7 +274,6 @@ impl Backends {
             Arc::new(OfResults(results.clone())),
             Arc::clone(&models) as Arc<dyn Dependent>,
             Arc::clone(&recorder) as Arc<dyn Dependent>,
-            Arc::new(States::new(Arc::clone(&blobs))),
         ];
         let documents = Arc::new(WithEmbeddings::new(documents, Arc::clone(&vectors)).with_dependents(dependents));
         Stores {

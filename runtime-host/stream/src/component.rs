@@ -6,7 +6,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use funnelweb_bindings::stages::{AggregateStage, AggregateStagePre};
 use funnelweb_core::limits;
-use funnelweb_engine::{Failure as Fault, Pure};
+use funnelweb_engine::Failure as Fault;
+use funnelweb_instance::{State, wasi};
 use wasmtime::{
     Engine, Store,
     component::{Component, Linker},
@@ -24,7 +25,7 @@ const GRACE: Duration = Duration::from_millis(5);
 pub struct ComponentOperator {
     name: String,
     engine: Engine,
-    pre: AggregateStagePre<Pure>,
+    pre: AggregateStagePre<State>,
     declaration: Declaration,
 }
 
@@ -36,7 +37,7 @@ impl ComponentOperator {
     pub async fn new(name: &str, engine: &Engine, component: &Component) -> Result<Self, Failure> {
         let link = || {
             let mut linker = Linker::new(engine);
-            wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
+            wasi::add_p2_to_linker(&mut linker)?;
             AggregateStagePre::new(linker.instantiate_pre(component)?)
         };
         let pre = link().map_err(|error| Failure::Guest(format!("{error:#}")))?;
@@ -51,11 +52,11 @@ impl ComponentOperator {
 
     async fn call<R>(
         &self,
-        work: impl AsyncFnOnce(&AggregateStage, &mut Store<Pure>) -> wasmtime::Result<Result<R, String>>,
+        work: impl AsyncFnOnce(&AggregateStage, &mut Store<State>) -> wasmtime::Result<Result<R, String>>,
     ) -> Result<R, Failure> {
         let timeout = limits::STREAM_TIMEOUT;
-        let mut store = Pure::store(&self.engine, limits::STAGE_MEMORY_BYTES);
-        Pure::begin(&mut store, timeout, limits::STREAM_ANSWER_BYTES);
+        let mut store = State::bare(limits::STAGE_MEMORY_BYTES, ()).store(&self.engine);
+        State::begin(&mut store, timeout, limits::STREAM_ANSWER_BYTES);
         let Ok(instance) = tokio::time::timeout(timeout + GRACE, self.pre.instantiate_async(&mut store)).await else {
             return Err(Failure::Late(Fault::timed_out(timeout).reason));
         };

@@ -20,6 +20,7 @@ use funnelweb_factor_outbound_redis::{Outbound, OutboundRedis};
 use funnelweb_factor_results::Results;
 use funnelweb_factor_variables::VariablesCtx;
 use funnelweb_factor_vectors::store::Vectors;
+use funnelweb_instance::State;
 use funnelweb_jobs::Jobs;
 use funnelweb_manifest::{Component as Entry, UserHeader, Values};
 use funnelweb_recording::{Recorder, Session, host::Replay};
@@ -35,7 +36,7 @@ use wasmtime_wasi_http::{
 use crate::{
     body,
     recorded::Recorded,
-    state::{EndpointState, linker},
+    state::linker,
     workers::{Task, Workers},
 };
 
@@ -124,7 +125,7 @@ pub struct Endpoint {
 /// What every instance of an endpoint is made from.
 pub(crate) struct Shared {
     pub(crate) engine: Engine,
-    pub(crate) pre: ServicePre<EndpointState>,
+    pub(crate) pre: ServicePre<State>,
     pub(crate) services: Services,
     pub(crate) settings: Settings,
     pub(crate) id: Arc<str>,

@@ -20,23 +20,22 @@ use funnelweb_factor_outbound_redis::host::RedisCtx;
 use funnelweb_factor_results::host::ResultsCtx;
 use funnelweb_factor_variables::VariablesCtx;
 use funnelweb_factor_vectors::host::VectorsCtx;
+use funnelweb_instance::{State, wasi};
 use funnelweb_jobs::host::JobsCtx;
 use funnelweb_manifest::Grant;
 use funnelweb_recording::{Journal, Tape, host::RecordingsCtx};
 use funnelweb_tenant_store::Tenant;
-use wasmtime::{
-    Engine,
-    component::{Linker, ResourceTable},
+use wasmtime::{Engine, component::Linker};
+use wasmtime_wasi::HostWallClock;
+use wasmtime_wasi_http::{
+    WasiHttp, WasiHttpCtx, WasiHttpCtxView,
+    p3::bindings::http::{client, types},
 };
-use wasmtime_wasi::{HostWallClock, WasiCtx, WasiCtxView, WasiView};
-use wasmtime_wasi_http::{WasiHttpCtx, WasiHttpCtxView, WasiHttpView};
 
 use crate::endpoint::{Services, Settings};
 
 /// What one endpoint instance has.
-pub(crate) struct EndpointState {
-    wasi: WasiCtx,
-    table: ResourceTable,
+pub(crate) struct Own {
     http: WasiHttpCtx,
     outbound_http: OutboundHttp,
     documents: DocumentsCtx,
@@ -53,29 +52,25 @@ pub(crate) struct EndpointState {
     key_value: KeyValueCtx,
     redis: RedisCtx,
     variables: VariablesCtx,
-    pub(crate) limiter: Limiter,
-    pub(crate) log: Log,
     /// The request it works on, for the log.
     pub(crate) request: Arc<str>,
     /// What is noted of it.
     pub(crate) journal: Journal,
 }
 
-impl EndpointState {
-    pub(crate) fn new(services: &Services, settings: &Settings, tenant: Option<&Tenant>) -> Self {
+impl Own {
+    /// With all else that an instance has.
+    pub(crate) fn state(services: &Services, settings: &Settings, tenant: Option<&Tenant>) -> State {
         let log = Log::default();
-        let mut wasi = WasiCtx::builder();
+        let mut wasi = wasi::context(&log);
         let journal = Journal::default();
-        wasi.stdout(log.clone()).stderr(log.clone()).max_random_size(limits::RANDOM_BYTES);
         wasi.wall_clock(RequestClock(journal.clone()));
         for (name, value) in &settings.environment {
             wasi.env(name, value);
         }
         let recordings = Arc::clone(&services.recordings);
         let (tenant, tape) = (|| tenant.cloned(), || Tape::of(&journal));
-        Self {
-            wasi: wasi.build(),
-            table: ResourceTable::new(),
+        let own = Self {
             http: WasiHttpCtx::new(),
             outbound_http: settings.http.clone(),
             documents: DocumentsCtx::new(Arc::clone(&services.documents), tenant()).taped(tape()),
@@ -96,11 +91,10 @@ impl EndpointState {
             ),
             redis: RedisCtx::new(settings.redis.clone()),
             variables: settings.variables.clone(),
-            limiter: Limiter::new(limits::ENDPOINT_MEMORY_BYTES),
-            log,
             request: "".into(),
             journal,
-        }
+        };
+        State::new(wasi.build(), log, Limiter::new(limits::ENDPOINT_MEMORY_BYTES), own)
     }
 }
 
@@ -121,50 +115,50 @@ impl HostWallClock for RequestClock {
     }
 }
 
-impl WasiView for EndpointState {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        WasiCtxView { ctx: &mut self.wasi, table: &mut self.table }
-    }
+fn own(state: &mut State) -> &mut Own {
+    state.own()
 }
 
-impl WasiHttpView for EndpointState {
-    fn http(&mut self) -> WasiHttpCtxView<'_> {
-        http_view(self)
-    }
-}
-
-/// For calls that need a plain function.
-pub(crate) fn http_view(state: &mut EndpointState) -> WasiHttpCtxView<'_> {
-    WasiHttpCtxView { ctx: &mut state.http, table: &mut state.table, hooks: &mut state.outbound_http }
+pub(crate) fn http_view(state: &mut State) -> WasiHttpCtxView<'_> {
+    let (own, table) = state.parts::<Own>();
+    WasiHttpCtxView { ctx: &mut own.http, table, hooks: &mut own.outbound_http }
 }
 
 /// Every import an endpoint may have: WASI, the Spin interfaces, and what its
 /// manifest entry grants of Funnelweb's. This is where capabilities are wired.
-pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<EndpointState>> {
-    let mut linker = Linker::<EndpointState>::new(engine);
-    wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
-    wasmtime_wasi::p3::add_to_linker(&mut linker)?;
-    wasmtime_wasi_http::p3::add_to_linker(&mut linker)?;
-    funnelweb_factor_key_value::host::add_to_linker(&mut linker, |state| &mut state.key_value)?;
-    funnelweb_factor_outbound_redis::host::add_to_linker(&mut linker, |state| &mut state.redis)?;
-    funnelweb_factor_variables::add_to_linker(&mut linker, |state| &mut state.variables)?;
+pub(crate) fn linker(engine: &Engine, grants: &[Grant]) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::<State>::new(engine);
+    wasi::add_to_linker(&mut linker)?;
+    client::add_to_linker::<_, WasiHttp>(&mut linker, http_view)?;
+    types::add_to_linker::<_, WasiHttp>(&mut linker, http_view)?;
+    funnelweb_factor_key_value::host::add_to_linker(&mut linker, |state| &mut own(state).key_value)?;
+    funnelweb_factor_outbound_redis::host::add_to_linker(&mut linker, |state| &mut own(state).redis)?;
+    funnelweb_factor_variables::add_to_linker(&mut linker, |state| &mut own(state).variables)?;
     for grant in grants {
         match grant {
             Grant::Documents => {
-                funnelweb_factor_documents::host::add_to_linker(&mut linker, |state| &mut state.documents)?;
+                funnelweb_factor_documents::host::add_to_linker(&mut linker, |state| &mut own(state).documents)?;
             }
-            Grant::Live => funnelweb_factor_live::host::add_to_linker(&mut linker, |state| &mut state.live)?,
-            Grant::Events => funnelweb_factor_events::host::add_to_linker(&mut linker, |state| &mut state.events)?,
-            Grant::Vectors => funnelweb_factor_vectors::host::add_to_linker(&mut linker, |state| &mut state.vectors)?,
-            Grant::Learned => funnelweb_factor_learned::host::add_to_linker(&mut linker, |state| &mut state.learned)?,
-            Grant::Results => funnelweb_factor_results::host::add_to_linker(&mut linker, |state| &mut state.results)?,
-            Grant::Jobs => funnelweb_jobs::host::add_to_linker(&mut linker, |state| &mut state.jobs)?,
-            Grant::Models => funnelweb_factor_models::host::add_to_linker(&mut linker, |state| &mut state.models)?,
+            Grant::Live => funnelweb_factor_live::host::add_to_linker(&mut linker, |state| &mut own(state).live)?,
+            Grant::Events => funnelweb_factor_events::host::add_to_linker(&mut linker, |state| &mut own(state).events)?,
+            Grant::Vectors => {
+                funnelweb_factor_vectors::host::add_to_linker(&mut linker, |state| &mut own(state).vectors)?
+            }
+            Grant::Learned => {
+                funnelweb_factor_learned::host::add_to_linker(&mut linker, |state| &mut own(state).learned)?
+            }
+            Grant::Results => {
+                funnelweb_factor_results::host::add_to_linker(&mut linker, |state| &mut own(state).results)?
+            }
+            Grant::Jobs => funnelweb_jobs::host::add_to_linker(&mut linker, |state| &mut own(state).jobs)?,
+            Grant::Models => funnelweb_factor_models::host::add_to_linker(&mut linker, |state| &mut own(state).models)?,
             Grant::Components => {
-                funnelweb_factor_components::host::add_to_linker(&mut linker, |state| &mut state.components)?
+                funnelweb_factor_components::host::add_to_linker(&mut linker, |state| &mut own(state).components)?
             }
-            Grant::Recordings => funnelweb_recording::host::add_to_linker(&mut linker, |state| &mut state.recordings)?,
-            Grant::Dispatch => funnelweb_dispatch::add_to_linker(&mut linker, |state| &mut state.dispatch)?,
+            Grant::Recordings => {
+                funnelweb_recording::host::add_to_linker(&mut linker, |state| &mut own(state).recordings)?
+            }
+            Grant::Dispatch => funnelweb_dispatch::add_to_linker(&mut linker, |state| &mut own(state).dispatch)?,
         }
     }
     Ok(linker)

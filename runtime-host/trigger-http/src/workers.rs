@@ -18,6 +18,7 @@ use std::{
 
 use funnelweb_core::limits;
 use funnelweb_engine::give_way;
+use funnelweb_instance::State;
 use funnelweb_recording::Session;
 use funnelweb_tenant_store::{Tenant, lock};
 use tokio::time::{Sleep, sleep_until};
@@ -28,7 +29,7 @@ use wasmtime_wasi_http::handler::{
 
 use crate::{
     endpoint::Shared,
-    state::{EndpointState, http_view},
+    state::{Own, http_view},
 };
 
 /// How much longer than its request an instance lives before it is taken down
@@ -69,15 +70,14 @@ impl Workers {
 }
 
 impl HandlerState for Workers {
-    type StoreData = EndpointState;
+    type StoreData = State;
     type WorkerExpiration = Expiration;
     type WorkerState = Worker;
 
-    async fn instantiate(&self) -> wasmtime::Result<Instance<EndpointState, Expiration, Worker>> {
+    async fn instantiate(&self) -> wasmtime::Result<Instance<State, Expiration, Worker>> {
         let shared = &self.shared;
-        let state = EndpointState::new(&shared.services, &shared.settings, self.tenant.as_ref());
-        let mut store = Store::new(&shared.engine, state);
-        store.limiter(|state| &mut state.limiter);
+        let state = Own::state(&shared.services, &shared.settings, self.tenant.as_ref());
+        let mut store = state.store(&shared.engine);
         // Its time is bounded from outside.
         give_way(&mut store);
         let proxy = Proxy::P3(shared.pre.instantiate_async(&mut store).await?);
@@ -102,7 +102,7 @@ pub(crate) struct Worker {
 }
 
 impl WorkerState for Worker {
-    type StoreData = EndpointState;
+    type StoreData = State;
     type RequestData = Arc<Task>;
 
     fn should_accept_request(&self, concurrent: usize, total: usize) -> ShouldAccept {
@@ -117,13 +117,13 @@ impl WorkerState for Worker {
 
     fn on_request_start(
         &self,
-        mut store: StoreContextMut<'_, EndpointState>,
+        mut store: StoreContextMut<'_, State>,
         request: Arc<Task>,
         _task: GuestTaskId,
     ) -> Pin<Box<dyn Future<Output = ()> + 'static + Send + Sync>> {
-        let state = store.data_mut();
-        state.request = Arc::clone(&request.id);
-        state.journal.turn_to(request.session.clone());
+        let own = store.data_mut().own::<Own>();
+        own.request = Arc::clone(&request.id);
+        own.journal.turn_to(request.session.clone());
         let mut tasks = lock(&self.tasks);
         tasks.retain(|task| task.strong_count() > 0);
         tasks.push(Arc::downgrade(&request));
@@ -131,11 +131,12 @@ impl WorkerState for Worker {
         Box::pin(tokio::time::sleep(request.limit))
     }
 
-    fn drop(&self, store: Store<EndpointState>, result: wasmtime::Result<()>) {
+    fn drop(&self, mut store: Store<State>, result: wasmtime::Result<()>) {
+        let request = Arc::clone(&store.data_mut().own::<Own>().request);
         let state = store.data();
-        let printed = state.log.take();
+        let printed = state.log().take();
         if !printed.is_empty() {
-            tracing::info!(component = %self.id, request_id = %state.request, printed, "endpoint printed");
+            tracing::info!(component = %self.id, request_id = %request, printed, "endpoint printed");
         }
         if let Err(error) = result {
             let tasks = lock(&self.tasks);
@@ -147,8 +148,8 @@ impl WorkerState for Worker {
             for task in under_way {
                 task.cut_off.store(true, Ordering::Release);
             }
-            let out_of_memory = state.limiter.denied();
-            tracing::error!(component = %self.id, request_id = %state.request, out_of_memory, error = format!("{error:#}"), "endpoint instance failed");
+            let out_of_memory = state.limiter().denied();
+            tracing::error!(component = %self.id, request_id = %request, out_of_memory, error = format!("{error:#}"), "endpoint instance failed");
         }
     }
 }

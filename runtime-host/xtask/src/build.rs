@@ -49,10 +49,10 @@ pub fn test_guests(root: &Path) -> Result<()> {
     run(&mut command)
 }
 
-/// The `funnelweb` binary, with the features that the tests build it with: asked for
-/// alone, the engine would be compiled once more.
+/// The `funnelweb` binary and what it needs, with the features that the tests build it with:
+/// by its package alone, the engine would be compiled once more.
 pub fn host(root: &Path) -> Result<()> {
-    run(cargo(root).args(["build", "--release", "--workspace", "--bins"]))
+    run(cargo(root).args(["build", "--release", "--workspace", "--bin", "funnelweb"]))
 }
 
 /// Becomes the server, so that its signals are its own.

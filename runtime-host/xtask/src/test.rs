@@ -32,12 +32,12 @@ const STEPS: &[Step] = &[
     Step { name: "clippy", run: clippy },
     Step { name: "components", run: build::components },
     Step { name: "test-guests", run: build::test_guests },
-    Step { name: "host", run: |root| run(workspace(root, "build").arg("--bins")) },
+    Step { name: "host", run: build::host },
     Step { name: "templates", run: |root| templates::test(root, templates::Extent::Fast) },
     Step { name: "ferretdb", run: ferretdb },
     Step { name: "milvus", run: milvus },
     Step { name: "kafka", run: kafka::setup },
-    Step { name: "unit", run: |root| run(workspace(root, "test").args(["--exclude", END_TO_END])) },
+    Step { name: "unit", run: unit },
     Step { name: "end-to-end", run: |root| run(workspace(root, "test").args(["--test", "e2e"])) },
     Step { name: "flink", run: flink::test },
 ];
@@ -49,6 +49,18 @@ fn workspace(root: &Path, what: &str) -> Command {
     let mut command = cargo(root);
     command.args([what, "--release", "--workspace"]);
     command
+}
+
+/// Not the examples: clippy has looked at them, and linking them takes a minute. By their kind
+/// (`--lib`), targets are built also where they say that they have no tests.
+fn unit(root: &Path) -> Result<()> {
+    let tests = || {
+        let mut command = workspace(root, "test");
+        command.args(["--exclude", END_TO_END]);
+        command
+    };
+    run(tests().arg("--tests"))?;
+    run(tests().arg("--doc"))
 }
 
 fn clippy(root: &Path) -> Result<()> {
@@ -102,4 +114,31 @@ fn timed(step: &Step, root: &Path) -> Result<Duration> {
     let time = start.elapsed();
     println!("==> {} passed in {:.1} s", step.name, time.as_secs_f64());
     Ok(time)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+
+    /// What tests turn on has to be on in every build, or all that is above it is compiled twice.
+    #[test]
+    fn conformance_is_on_in_every_build() {
+        let root = Path::new(env!("CARGO_MANIFEST_DIR")).ancestors().nth(2).unwrap();
+        let asked = fs::read_to_string(root.join("tests/Cargo.toml")).unwrap();
+        let (asked, _) = asked.split_once("[dev-dependencies]").unwrap();
+        let mut count = 0;
+        for entry in fs::read_dir(root.join("runtime-host")).unwrap() {
+            let Ok(manifest) = fs::read_to_string(entry.unwrap().path().join("Cargo.toml")) else { continue };
+            if manifest.lines().any(|line| line.starts_with("conformance = ")) {
+                let (_, name) = manifest.lines().find_map(|line| line.split_once("name = ")).unwrap();
+                let name = name.trim_matches('"');
+                let expected = format!("{name} = {{ workspace = true, features = [\"conformance\"] }}");
+                assert!(asked.contains(&expected), "tests/Cargo.toml has no `{expected}`");
+                count += 1;
+            }
+        }
+        assert!(count > 0);
+    }
 }

@@ -26,7 +26,8 @@ use funnelweb_bindings::{
     types::{Candidates, RequestContext, Table, User},
 };
 use funnelweb_core::limits;
-use funnelweb_engine::{Engines, Pure};
+use funnelweb_engine::Engines;
+use funnelweb_instance::State;
 use registered::Registered;
 use wasmtime::component::{Component, Linker};
 
@@ -67,10 +68,10 @@ async fn fuel() {
         let mut times = Vec::with_capacity(CALLS);
         for _ in 0..CALLS {
             let begin = Instant::now();
-            let mut store = Pure::store(engine, limits::COMPONENT_MEMORY_BYTES);
+            let mut store = State::bare(limits::COMPONENT_MEMORY_BYTES, ()).store(engine);
             // The other engine counts none.
             let _ = store.set_fuel(limits::COMPONENT_FUEL);
-            Pure::begin(&mut store, limits::COMPONENT_TIMEOUT, limits::COMPONENT_ANSWER_BYTES);
+            State::begin(&mut store, limits::COMPONENT_TIMEOUT, limits::COMPONENT_ANSWER_BYTES);
             let instance = pre.instantiate_async(&mut store).await.unwrap();
             let answer = instance.funnelweb_pipeline_rerank().call_rerank(&mut store, &request).await.unwrap();
             std::hint::black_box(answer.unwrap());

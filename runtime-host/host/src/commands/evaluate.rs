@@ -6,7 +6,6 @@ mod subject;
 use std::{fs::File, io::Write as _, sync::Arc};
 
 use anyhow::{Context as _, bail};
-use funnelweb::evaluation::{Answers, FUNNEL, Question, Setup, Trial, Variant, ask, variants};
 use funnelweb_core::{limits, scenario::Scenario};
 use funnelweb_evaluation::{
     Catalogue, Material, baseline, bootstrap,
@@ -19,7 +18,10 @@ use serde_json::json;
 
 use self::subject::Evaluated;
 use super::{shower, variables};
-use crate::cli::Evaluate;
+use crate::{
+    cli::Evaluate,
+    evaluation::{Answers, FUNNEL, Question, Setup, Trial, Variant, ask, variants},
+};
 
 /// What is counted as progress.
 type Show<'a> = &'a mut dyn FnMut(&Progress<'_>);

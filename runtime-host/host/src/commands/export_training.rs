@@ -3,13 +3,12 @@
 use std::path::Path;
 
 use anyhow::Context as _;
-use funnelweb::runtime_config::RuntimeConfig;
 use funnelweb_core::scenario::Behaviors;
 use funnelweb_import::{Progress, Unit};
 use funnelweb_training_export::{Actions, Clicks, Options, Progress as Exported, Shares, Sources};
 
 use super::{folder, moving, now_ms, scenario, shower};
-use crate::cli::ExportTraining;
+use crate::{cli::ExportTraining, runtime_config::RuntimeConfig};
 
 /// Writes what a scenario has shown, with what users did with it, to a file.
 pub async fn export(args: &ExportTraining) -> anyhow::Result<()> {

@@ -3,10 +3,6 @@
 use std::path::Path;
 
 use anyhow::{Context as _, bail};
-use funnelweb::{
-    runtime_config::{DocumentsBackend, RuntimeConfig},
-    stores::Stores,
-};
 use funnelweb_import::{Progress, Unit};
 use funnelweb_migration::{Error, Progress as Moved};
 use funnelweb_tenant_store::{Tenant, copy_tenant, tenant_file, tenants_folder};
@@ -14,7 +10,11 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::{folder, now_ms, shower};
-use crate::cli::{Backup, Export, ImportAll, Restore};
+use crate::{
+    cli::{Backup, Export, ImportAll, Restore},
+    runtime_config::{DocumentsBackend, RuntimeConfig},
+    stores::Stores,
+};
 
 /// Writes everything that a tenant has to a file.
 pub async fn export(args: &Export) -> anyhow::Result<()> {

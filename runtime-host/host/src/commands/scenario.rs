@@ -1,11 +1,12 @@
 //! Scenarios that commands work on.
 
 use anyhow::{Context as _, bail};
-use funnelweb::stores::Stores;
 use funnelweb_core::scenario::Scenario;
 use funnelweb_factor_documents::store::{Collection, Key};
 use funnelweb_tenant_store::Tenant;
 use futures::TryStreamExt as _;
+
+use crate::stores::Stores;
 
 /// Reads a scenario and checks it.
 pub(super) fn parse(text: &[u8]) -> anyhow::Result<Scenario> {

@@ -9,17 +9,17 @@ use std::{
 
 use anyhow::{Context as _, bail};
 use flate2::{Compression, write::GzEncoder};
-use funnelweb::{
-    app::{App, Options},
-    stores::Stores,
-};
 use funnelweb_bindings::Recorded;
 use funnelweb_core::limits;
 use funnelweb_factor_documents::store::{Collection, Query};
 use funnelweb_tenant_store::{DataDirLock, Tenant};
 
 use super::super::runtime;
-use crate::cli::component::Record;
+use crate::{
+    app::{App, Options},
+    cli::component::Record,
+    stores::Stores,
+};
 
 /// Records and writes.
 pub(super) fn run(args: &Record) -> anyhow::Result<()> {

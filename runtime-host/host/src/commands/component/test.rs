@@ -4,7 +4,6 @@ use std::{fs, path::Path, sync::Arc, time::Duration};
 
 use anyhow::{Context as _, anyhow, bail};
 use flate2::read::GzDecoder;
-use funnelweb::{app::ADMIT, sample::Sample, sample_events::EventSample};
 use funnelweb_admission::{Compiler, Error, World};
 use funnelweb_bindings::{Recorded, dispatch::Allowance, types::Personal};
 use funnelweb_core::{limits, scenario::Scenario};
@@ -24,7 +23,7 @@ use super::{
     project::{Project, refused},
     upload::Upload,
 };
-use crate::cli::component::Test;
+use crate::{app::ADMIT, cli::component::Test, sample::Sample, sample_events::EventSample};
 
 /// What the component is called while it is tested.
 const TESTED: &str = "tested";

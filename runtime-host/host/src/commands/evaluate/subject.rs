@@ -1,7 +1,6 @@
 //! What is evaluated: files, or a tenant's scenario; and how it is split.
 
 use anyhow::{Context as _, bail};
-use funnelweb::runtime_config::RuntimeConfig;
 use funnelweb_core::scenario::Scenario;
 use funnelweb_evaluation::{
     Material,
@@ -12,7 +11,10 @@ use funnelweb_tenant_store::Tenant;
 use futures::TryStreamExt as _;
 
 use super::super::{moving, scenario};
-use crate::cli::{Evaluate, Part};
+use crate::{
+    cli::{Evaluate, Part},
+    runtime_config::RuntimeConfig,
+};
 
 /// What is evaluated.
 pub(super) struct Evaluated {
