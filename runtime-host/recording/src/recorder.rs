@@ -7,7 +7,8 @@ use std::{
         Arc, Mutex, OnceLock,
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
-    time::Instant,
+    thread,
+    time::{Duration, Instant},
 };
 
 use async_trait::async_trait;
@@ -22,6 +23,10 @@ use crate::{
 
 /// Told of each request that a config is to be tried on, with the config, after it was kept.
 pub type TryOn = Box<dyn Fn(&Tenant, Arc<Recording>, &str) + Send + Sync>;
+
+/// For how long the thread lets requests come before it writes them: they find nobody to wake,
+/// and what is written together costs less.
+const GATHERED: Duration = Duration::from_millis(10);
 
 /// Takes what is to be kept, and is the store of it: what waits is written before anything is
 /// deleted.
@@ -97,7 +102,7 @@ impl Recorder {
             let (sender, receiver) = sync_channel(limits::RECORDINGS_WAITING);
             let (store, try_on, runtime) = (Arc::clone(&self.store), Arc::clone(&self.try_on), Handle::current());
             let write = move || write_all(&receiver, &runtime, store.as_ref(), &try_on);
-            if let Err(error) = std::thread::Builder::new().name("recorder".to_owned()).spawn(write) {
+            if let Err(error) = thread::Builder::new().name("recorder".to_owned()).spawn(write) {
                 tracing::error!(%error, "requests are not recorded");
             }
             sender
@@ -120,32 +125,35 @@ impl Failures {
 fn write_all(receiver: &Receiver<Work>, runtime: &Handle, store: &dyn Recordings, try_on: &OnceLock<TryOn>) {
     // To requests, above all.
     give_way();
-    while let Ok(work) = receiver.recv() {
-        let (tenant, draft) = match work {
-            Work::Draft(tenant, draft) => (tenant, draft),
-            Work::Settle(done) => {
+    while let Ok(first) = receiver.recv() {
+        thread::sleep(GATHERED);
+        for work in std::iter::once(first).chain(receiver.try_iter()) {
+            match work {
+                Work::Draft(tenant, draft) => write(&tenant, *draft, runtime, store, try_on),
                 // Whoever waits may have gone.
-                let _ = done.send(());
-                continue;
-            }
-        };
-        let shadow = draft.shadow().map(str::to_owned);
-        let is_kept = draft.is_kept();
-        let recording = draft.recording();
-        if is_kept {
-            let written = encode(&recording);
-            match written.and_then(|bytes| runtime.block_on(store.append(&tenant, recording.head(), bytes))) {
-                Ok(()) => metrics::count("kept"),
-                Err(error) => {
-                    metrics::count("failed");
-                    let request_id = &recording.asked.request_id;
-                    tracing::warn!(%tenant, request_id, %error, "a request is not recorded");
-                }
+                Work::Settle(done) => drop(done.send(())),
             }
         }
-        if let (Some(config), Some(try_on)) = (shadow, try_on.get()) {
-            try_on(&tenant, Arc::new(recording), &config);
+    }
+}
+
+fn write(tenant: &Tenant, draft: Draft, runtime: &Handle, store: &dyn Recordings, try_on: &OnceLock<TryOn>) {
+    let shadow = draft.shadow().map(str::to_owned);
+    let is_kept = draft.is_kept();
+    let recording = draft.recording();
+    if is_kept {
+        let written = encode(&recording);
+        match written.and_then(|bytes| runtime.block_on(store.append(tenant, recording.head(), bytes))) {
+            Ok(()) => metrics::count("kept"),
+            Err(error) => {
+                metrics::count("failed");
+                let request_id = &recording.asked.request_id;
+                tracing::warn!(%tenant, request_id, %error, "a request is not recorded");
+            }
         }
+    }
+    if let (Some(config), Some(try_on)) = (shadow, try_on.get()) {
+        try_on(tenant, Arc::new(recording), &config);
     }
 }
 
@@ -191,8 +199,6 @@ impl Recordings for Recorder {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use funnelweb_tenant_store::TenantStores;
 
     use super::*;
