@@ -35,12 +35,14 @@ impl Connection {
         as_expected
     }
 
-    /// The status and the body of an answer, of known length.
+    /// The status and the body of an answer.
     pub fn ask(&mut self, method: &str, path: &str, user: &str, body: &[u8]) -> (u16, String) {
         let (status, response) = self.exchange(method, path, user, body);
-        let text = String::from_utf8_lossy(response);
-        let (_, body) = text.split_once("\r\n\r\n").unwrap();
-        (status, body.to_owned())
+        let end = find(response, b"\r\n\r\n").unwrap();
+        let (head, body) = (&response[..end], &response[end + 4..]);
+        let is_chunked = find(&head.to_ascii_lowercase(), b"transfer-encoding: chunked").is_some();
+        let body = if is_chunked { whole(body) } else { body.to_vec() };
+        (status, String::from_utf8(body).unwrap())
     }
 
     /// The status and the whole of an answer, its head too.
@@ -104,7 +106,7 @@ enum End {
 impl End {
     /// None before the head is there.
     fn of(response: &[u8]) -> Option<Self> {
-        let head = response.windows(4).position(|window| window == b"\r\n\r\n")?;
+        let head = find(response, b"\r\n\r\n")?;
         if status(response) == 204 {
             return Some(Self::At(head + 4));
         }
@@ -112,4 +114,20 @@ impl End {
         let length = head_text.lines().find_map(|line| line.strip_prefix("content-length:"));
         Some(length.map_or(Self::LastChunk, |length| Self::At(head + 4 + length.trim().parse::<usize>().unwrap())))
     }
+}
+
+fn find(text: &[u8], what: &[u8]) -> Option<usize> {
+    text.windows(what.len()).position(|window| window == what)
+}
+
+/// A body without the lengths between its chunks.
+fn whole(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::with_capacity(chunks.len());
+    while let Some(end) = find(chunks, b"\r\n") {
+        let length = usize::from_str_radix(std::str::from_utf8(&chunks[..end]).unwrap(), 16).unwrap();
+        let (chunk, rest) = chunks[end + 2..].split_at(length);
+        body.extend_from_slice(chunk);
+        chunks = rest.strip_prefix(b"\r\n").unwrap();
+    }
+    body
 }

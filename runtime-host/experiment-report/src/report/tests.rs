@@ -164,7 +164,7 @@ fn what_ctr_is_of_is_known_when_somebody_reports_something() {
     let plan = plan(&[0.5, 0.5]);
     let mut users = Users::new(&plan).unwrap();
     let mut looks = Looks::default();
-    ["ann", "amy"].map(|user| users.shown(user, 0, 0, 20));
+    ["ann", "amy"].iter().for_each(|user| users.shown(user, 0, 0, 20));
     users.shown("bob", 1, 0, 20);
     // Clients that report what was seen have not done so yet.
     Report::new(&plan, &users, 1.0, &mut looks).unwrap();
@@ -177,7 +177,7 @@ fn what_ctr_is_of_is_known_when_somebody_reports_something() {
     assert_eq!(ctr(&users, &mut looks), 0.1);
     // Of others there are clicks first: it stays what it was of then.
     let (mut users, mut looks) = (Users::new(&plan).unwrap(), Looks::default());
-    ["ann", "amy"].map(|user| users.shown(user, 0, 0, 20));
+    ["ann", "amy"].iter().for_each(|user| users.shown(user, 0, 0, 20));
     users.did("ann", 1, &Act::click());
     assert_eq!(ctr(&users, &mut looks), 0.025);
     (0..5).for_each(|_| users.did("ann", 1, &seen));
