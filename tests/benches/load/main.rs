@@ -178,6 +178,9 @@ fn precompute(server: &Server, world: &World, users: &[String], body: &[u8]) -> 
     run.print(1);
     let mut scenario = learned_scenario(world);
     scenario["config"]["recall"]["strategies"] = json!([{"name": "precomputed", "limit": 100}, {"name": "latest"}]);
+    // What is derived of the other channels is not there either.
+    let derived = scenario["config"]["features"]["derived_features"].as_array_mut().unwrap();
+    derived.retain(|feature| !feature.as_str().unwrap().starts_with("recall:"));
     client.put_scenario(&scenario.to_string()).unwrap();
     println!("served by slates made ahead, and the latest:");
     run.failed
