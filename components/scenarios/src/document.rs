@@ -36,12 +36,12 @@ impl Stored<'_> {
     /// The experiments that stay. Where there were any the list does, too: they are reported on
     /// once more.
     fn experiments(self) -> Result<Option<Value>, ApiError> {
-        let Scenario { experiments, .. } = self.read()?;
-        let had_any = json::parse::<Map<String, Value>>(self.text.as_bytes())?.contains_key(EXPERIMENTS);
-        let is_over = |running: &Running| running.end_ms.is_some_and(|end_ms| end_ms <= self.now_ms);
-        let stay: Vec<Running> = experiments.into_iter().filter(|running| !is_over(running)).collect();
-        let stay = had_any.then(|| serde_json::to_value(&stay)).transpose();
-        stay.map_err(|error| ApiError::new(Code::Internal, error.to_string()))
+        let mut stored: Map<String, Value> = json::parse(self.text.as_bytes())?;
+        let Some(listed) = stored.remove(EXPERIMENTS) else { return Ok(None) };
+        let internal = |error: serde_json::Error| ApiError::new(Code::Internal, error.to_string());
+        let mut stay: Vec<Running> = serde_json::from_value(listed).map_err(internal)?;
+        stay.retain(|running| running.end_ms.is_none_or(|end_ms| self.now_ms < end_ms));
+        serde_json::to_value(&stay).map(Some).map_err(internal)
     }
 }
 
