@@ -24,8 +24,8 @@ use crate::{
 /// Told of each request that a config is to be tried on, with the config, after it was kept.
 pub type TryOn = Box<dyn Fn(&Tenant, Arc<Recording>, &str) + Send + Sync>;
 
-/// For how long the thread lets requests come before it writes them: they find nobody to wake,
-/// and what is written together costs less.
+/// For how long the thread lets requests come before it writes them, so that most of them find
+/// nobody to wake.
 const GATHERED: Duration = Duration::from_millis(10);
 
 /// Takes what is to be kept, and is the store of it: what waits is written before anything is

@@ -115,10 +115,12 @@ impl HostWallClock for RequestClock {
     }
 }
 
+/// In closures, where the type is not known.
 fn own(state: &mut State) -> &mut Own {
     state.own()
 }
 
+/// HTTP, as its interfaces and what hands requests to instances see it.
 pub(crate) fn http_view(state: &mut State) -> WasiHttpCtxView<'_> {
     let (own, table) = state.parts::<Own>();
     WasiHttpCtxView { ctx: &mut own.http, table, hooks: &mut own.outbound_http }
