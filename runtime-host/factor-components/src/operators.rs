@@ -21,7 +21,7 @@ use crate::{
     Components, Fault, Missing, Refusal,
     certificate::{Certificate, Source},
     certify_operator,
-    components::{RECORDED, STALE},
+    components::{STALE, certification::RECORDED},
     operator::OwnOperator,
     record::{Before, Declared, Follows, Head, Version},
     samples,

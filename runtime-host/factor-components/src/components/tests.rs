@@ -1,6 +1,6 @@
 use std::fs;
 
-use funnelweb_bindings::types::Personal;
+use funnelweb_bindings::{Recorded, dispatch::Allowance, types::Personal};
 use funnelweb_blob_store::FileBlobs;
 use funnelweb_factor_documents::SqliteDocuments;
 use funnelweb_factor_events::SqliteEvents;
@@ -14,10 +14,13 @@ use funnelweb_stream::{
     store::{Place, Progress, Step},
 };
 use funnelweb_tenant_store::TenantStores;
+use serde_json::Map;
 
 use super::*;
 use crate::{
-    NoAnswer, certify,
+    NoAnswer,
+    certificate::Source,
+    certify::{self, Subject, Trial},
     memory::InMemory,
     operator::STEP_EVENTS,
     operators::Begins,
