@@ -398,7 +398,9 @@ pub const RECORDINGS: u64 = 5000;
 /// Bytes of one, compressed.
 pub const RECORDING_BYTES: usize = 2 * 1024 * 1024;
 /// Recordings that wait to be written, over all tenants; beyond that requests are not recorded.
-pub const RECORDINGS_WAITING: usize = 128;
+pub const RECORDINGS_WAITING: usize = 1024;
+/// Bytes of what was answered in these together; one alone may have more.
+pub const RECORDINGS_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Requests of a tenant that are recorded within a second because they failed, or a stage of them
 /// did.
 pub const RECORDED_FAILURES_A_SECOND: u32 = 10;

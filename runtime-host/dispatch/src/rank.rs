@@ -191,7 +191,7 @@ impl Runner {
 /// Notes what became of a ranker, whose report is the last.
 fn noted(tape: &StageTape, reports: &mut [StageReport], scores: Option<&Vec<f32>>) {
     if let Some(report) = reports.last_mut() {
-        taped::end(tape, report, || scores.cloned());
+        taped::end(tape, report, &scores);
     }
 }
 

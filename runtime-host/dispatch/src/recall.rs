@@ -72,7 +72,7 @@ impl Runner {
         }
         let mut outcome = self.recall_now(tape, context, allowance, exclude, call).await;
         let RecallOutcome { report, handles, scores } = &mut outcome;
-        taped::end(tape, report, || (handles.clone(), scores.clone()));
+        taped::end(tape, report, &(&*handles, &*scores));
         outcome
     }
 

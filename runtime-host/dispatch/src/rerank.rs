@@ -62,7 +62,7 @@ impl Runner {
                 }
                 Err(failure) => timer.failed(failure, count),
             };
-            taped::end(&tape, &mut report, || (request.candidates.handles.clone(), request.candidates.scores.clone()));
+            taped::end(&tape, &mut report, &(&request.candidates.handles, &request.candidates.scores));
             if trace {
                 let Candidates { handles, scores, .. } = request.candidates.clone();
                 steps.push(RerankStep { handles, scores, removed });

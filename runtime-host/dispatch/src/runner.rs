@@ -54,8 +54,8 @@ impl Runner {
             return (report, None);
         }
         let (mut report, found) = self.features_now(&tape, context, call).await;
-        let answer = || found.as_ref().map(|found| (found.items.clone(), found.user.clone(), found.removed.clone()));
-        taped::end(&tape, &mut report, answer);
+        let answer = found.as_ref().map(|found| (&found.items, &found.user, &found.removed));
+        taped::end(&tape, &mut report, &answer);
         (report, found)
     }
 

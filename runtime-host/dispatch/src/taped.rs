@@ -5,10 +5,7 @@ use funnelweb_recording::{Outcome, StageTape, Status};
 use serde::Serialize;
 
 /// Ends a stage call with its report and its answer, if that is noted anywhere.
-pub(crate) fn end<R>(tape: &StageTape, report: &mut StageReport, output: impl FnOnce() -> R)
-where
-    R: Serialize + Send + Sync + 'static,
-{
+pub(crate) fn end(tape: &StageTape, report: &mut StageReport, output: &impl Serialize) {
     if !tape.is_noted() {
         return;
     }
@@ -20,7 +17,7 @@ where
         reason: report.reason.clone(),
         elapsed_us: report.elapsed_us,
     };
-    tape.end(&mut outcome, output());
+    tape.end(&mut outcome, output);
     report.elapsed_us = outcome.elapsed_us;
 }
 

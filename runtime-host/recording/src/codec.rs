@@ -2,26 +2,43 @@
 //! is fast and finds what repeats. Answers of calls are bytes by themselves, so that a call
 //! that is not asked for again is never read.
 
+use std::cell::RefCell;
+
+use bincode::{
+    config::{self, Configuration, Fixint, LittleEndian},
+    error::EncodeError,
+};
 use funnelweb_core::limits;
 use funnelweb_tenant_store::Error;
 use serde::{Serialize, de::DeserializeOwned};
-use snap::raw::{Decoder, Encoder};
+use snap::raw::{Decoder, Encoder, max_compress_len};
 use xxhash_rust::xxh3::xxh3_64;
 
 use crate::Recording;
 
 /// How it is written now.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
+/// Numbers as long as they are: what has many of them is written fastest, and compressed anyhow.
+const CONFIG: Configuration<LittleEndian, Fixint> = config::standard().with_fixed_int_encoding();
+/// Bytes that a thread keeps ready to write values to.
+const SCRATCH_BYTES: usize = 128 * 1024;
+/// Bytes up to which values are written.
+const VALUE_BYTES: usize = 64 * 1024 * 1024;
 
 /// A recording as it is kept.
 ///
 /// # Errors
 /// `invalid` when it has more bytes than a recording may have.
 pub fn encode(recording: &Recording) -> Result<Vec<u8>, Error> {
-    let plain = bytes(recording).ok_or_else(|| Error::Unavailable("a recording cannot be written".to_owned()))?;
-    let mut written = vec![VERSION];
-    let packed = Encoder::new().compress_vec(&plain);
-    written.extend(packed.map_err(|error| Error::Unavailable(format!("a recording cannot be written: {error}")))?);
+    let written = scratch(recording, |plain| {
+        let mut written = vec![VERSION; 1 + max_compress_len(plain.len())];
+        let packed = Encoder::new().compress(plain, written.get_mut(1..).unwrap_or_default());
+        packed.map(|length| {
+            written.truncate(1 + length);
+            written
+        })
+    });
+    let written = written.map_err(|error| Error::Unavailable(format!("a recording cannot be written: {error}")))?;
     if written.len() > limits::RECORDING_BYTES {
         let rule = format!("must be at most {} bytes, got {}", limits::RECORDING_BYTES, written.len());
         return Err(Error::Invalid(format!("recording: {rule}")));
@@ -39,20 +56,47 @@ pub fn decode(written: &[u8]) -> Option<Recording> {
     value(&Decoder::new().decompress_vec(packed).ok()?)
 }
 
-/// Any value.
-pub(crate) fn bytes(value: &impl Serialize) -> Option<Vec<u8>> {
-    bincode::serde::encode_to_vec(value, bincode::config::standard()).ok()
+/// Any value; nothing of one that cannot be written.
+pub(crate) fn bytes(value: &impl Serialize) -> Vec<u8> {
+    scratch(value, <[u8]>::to_vec)
+}
+
+/// Has `read` see a value's bytes; none of one that cannot be written. They are written where
+/// those of this thread's last value were: into room that is there already, numbers are copied
+/// without looking at each.
+fn scratch<R>(value: &impl Serialize, read: impl FnOnce(&[u8]) -> R) -> R {
+    thread_local! {
+        static SCRATCH: RefCell<Vec<u8>> = RefCell::default();
+    }
+    SCRATCH.with_borrow_mut(|scratch| {
+        let written = loop {
+            match bincode::serde::encode_into_slice(value, scratch, CONFIG) {
+                Ok(written) => break written,
+                Err(EncodeError::UnexpectedEnd) if scratch.len() < VALUE_BYTES => {
+                    let more = (2 * scratch.len()).max(SCRATCH_BYTES);
+                    scratch.resize(more, 0);
+                }
+                Err(_) => break 0,
+            }
+        };
+        let read = read(scratch.get(..written).unwrap_or_default());
+        if scratch.len() > SCRATCH_BYTES {
+            scratch.truncate(SCRATCH_BYTES);
+            scratch.shrink_to_fit();
+        }
+        read
+    })
 }
 
 /// And back; none of what is no such value.
 pub(crate) fn value<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
-    let (value, read) = bincode::serde::decode_from_slice(bytes, bincode::config::standard()).ok()?;
+    let (value, read) = bincode::serde::decode_from_slice(bytes, CONFIG).ok()?;
     (read == bytes.len()).then_some(value)
 }
 
 /// What tells values apart.
 pub(crate) fn digest(value: &impl Serialize) -> u64 {
-    xxh3_64(&bytes(value).unwrap_or_default())
+    scratch(value, xxh3_64)
 }
 
 #[cfg(test)]
@@ -70,6 +114,17 @@ mod tests {
         of_later[0] = VERSION + 1;
         assert_eq!(decode(&of_later), None);
         assert_eq!(decode(&[]), None);
+    }
+
+    #[test]
+    fn values_of_any_length_are_written() {
+        for length in [0, 1, SCRATCH_BYTES, 5 * SCRATCH_BYTES, 1] {
+            let numbers: Vec<u32> = (0..).take(length).collect();
+            let written = bytes(&numbers);
+            assert_eq!((written.len(), value(&written)), (8 + 4 * length, Some(numbers)));
+        }
+        assert!(bytes(&vec![0_u8; VALUE_BYTES + 1]).is_empty(), "it is longer than any");
+        assert!(digest(&1) != digest(&2));
     }
 
     #[test]

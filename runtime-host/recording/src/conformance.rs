@@ -9,7 +9,7 @@ use funnelweb_tenant_store::Tenant;
 
 use crate::{
     Answer, Asked, Call, Head, Outcome, Reason, Recording, Role, Stage, Status, encode,
-    store::{Error, Recordings},
+    store::{Error, Packed, Recordings},
 };
 
 /// For how long the suite's recordings are kept, in milliseconds.
@@ -70,13 +70,16 @@ pub fn recording(scenario_id: &str, user_id: &str, request_id: &str, at_ms: u64)
     }
 }
 
+fn packed(recording: &Recording) -> Packed {
+    Packed { head: recording.head(), bytes: encode(recording).unwrap() }
+}
+
 /// Keeps one.
 ///
 /// # Panics
 /// When it cannot be kept.
 pub async fn keep(recordings: &dyn Recordings, tenant: &Tenant, recording: Recording) {
-    let bytes = encode(&recording).unwrap();
-    recordings.append(tenant, recording.head(), bytes).await.unwrap();
+    recordings.append(tenant, vec![packed(&recording)]).await.unwrap();
 }
 
 /// All that is kept of a scenario.
@@ -133,10 +136,14 @@ async fn tenants_are_apart(recordings: &dyn Recordings, one: &Tenant, other: &Te
 }
 
 async fn the_newest_come_first(recordings: &dyn Recordings, one: &Tenant, now_ms: u64) {
-    for at in 2..7 {
+    // Some of them together.
+    let several = (2..6).map(|at| {
         let scenario = if at % 2 == 0 { "feed" } else { "shop" };
-        keep(recordings, one, recording(scenario, "ann", &format!("r{at}"), now_ms + at)).await;
-    }
+        packed(&recording(scenario, "ann", &format!("r{at}"), now_ms + at))
+    });
+    recordings.append(one, several.collect()).await.unwrap();
+    keep(recordings, one, recording("feed", "ann", "r6", now_ms + 6)).await;
+    recordings.append(one, Vec::new()).await.unwrap();
     let ids = |heads: Vec<Head>| heads.into_iter().map(|head| head.request_id).collect::<Vec<_>>();
     assert_eq!(ids(all(recordings, one, Some("shop")).await), ["r5", "r3"]);
     assert_eq!(ids(all(recordings, one, None).await), ["r6", "r5", "r4", "r3", "r2", "r1", "r1"]);

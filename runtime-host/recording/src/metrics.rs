@@ -23,6 +23,6 @@ pub fn register(registry: &mut Registry) {
 
 /// `kept`, `too_many` waited to be written, or `failed`: too large, or the store does not
 /// answer.
-pub(crate) fn count(outcome: &'static str) {
-    RECORDINGS.get_or_create(&Label { outcome }).inc();
+pub(crate) fn count(outcome: &'static str, requests: u64) {
+    RECORDINGS.get_or_create(&Label { outcome }).inc_by(requests);
 }

@@ -5,6 +5,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
         mpsc::{Receiver, SyncSender, TrySendError, sync_channel},
     },
     thread,
@@ -17,16 +18,18 @@ use funnelweb_tenant_store::{Tenant, give_way, lock};
 use tokio::{runtime::Handle, sync::oneshot};
 
 use crate::{
-    Draft, Head, Reason, Recording, encode, metrics,
-    store::{Error, Page, Recordings},
+    Draft, Reason, Recording, encode, metrics,
+    store::{Error, Packed, Page, Recordings},
 };
 
-/// Told of each request that a config is to be tried on, with the config, after it was kept.
+/// Told of each request that a config is to be tried on, with the config.
 pub type TryOn = Box<dyn Fn(&Tenant, Arc<Recording>, &str) + Send + Sync>;
 
-/// For how long the thread lets requests come before it writes them, so that most of them find
-/// nobody to wake.
-const GATHERED: Duration = Duration::from_millis(10);
+/// For how long the thread lets requests come before it writes them: together they cost less, and
+/// most of them find nobody at work.
+const GATHERED: Duration = Duration::from_millis(100);
+/// Bytes after which what was gathered is written.
+const TOGETHER: usize = 4 * 1024 * 1024;
 
 /// Takes what is to be kept, and is the store of it: what waits is written before anything is
 /// deleted.
@@ -34,14 +37,22 @@ pub struct Recorder {
     store: Arc<dyn Recordings>,
     /// To the thread, from the first request on.
     queue: OnceLock<SyncSender<Work>>,
+    /// Bytes of what waits.
+    waiting: Arc<AtomicUsize>,
     try_on: Arc<OnceLock<TryOn>>,
     failures: Mutex<Failures>,
 }
 
 enum Work {
-    Draft(Tenant, Box<Draft>),
+    Draft(Tenant, Box<Draft>, Waiting),
     /// Says when all before it is written.
     Settle(oneshot::Sender<()>),
+}
+
+/// Bytes that wait, until this goes.
+struct Waiting {
+    all: Arc<AtomicUsize>,
+    bytes: usize,
 }
 
 /// Of tenants, how many requests are recorded since they failed, within a second.
@@ -55,7 +66,7 @@ impl Recorder {
     #[must_use]
     pub fn new(store: Arc<dyn Recordings>) -> Self {
         let failures = Mutex::new(Failures { since: Instant::now(), of: HashMap::new() });
-        Self { store, queue: OnceLock::new(), try_on: Arc::default(), failures }
+        Self { store, queue: OnceLock::new(), waiting: Arc::default(), try_on: Arc::default(), failures }
     }
 
     /// Has configs be tried by this; once.
@@ -68,18 +79,21 @@ impl Recorder {
     /// Must be called within a runtime.
     pub fn keep(&self, tenant: &Tenant, draft: Draft) {
         if draft.reason() != Reason::Sample && lock(&self.failures).is_too_many(tenant, Instant::now()) {
-            return metrics::count("too_many");
+            return metrics::count("too_many", 1);
         }
-        match self.queue().try_send(Work::Draft(tenant.clone(), Box::new(draft))) {
+        let Some(waiting) = Waiting::begin(&self.waiting, draft.bytes()) else {
+            return metrics::count("too_many", 1);
+        };
+        match self.queue().try_send(Work::Draft(tenant.clone(), Box::new(draft), waiting)) {
             Ok(()) => {}
-            Err(TrySendError::Full(_)) => metrics::count("too_many"),
-            Err(TrySendError::Disconnected(_)) => metrics::count("failed"),
+            Err(TrySendError::Full(_)) => metrics::count("too_many", 1),
+            Err(TrySendError::Disconnected(_)) => metrics::count("failed", 1),
         }
     }
 
     /// Says that a request cannot be kept: it is too large.
     pub fn lost(&self) {
-        metrics::count("failed");
+        metrics::count("failed", 1);
     }
 
     /// Waits until what was to be kept is.
@@ -101,12 +115,29 @@ impl Recorder {
         self.queue.get_or_init(|| {
             let (sender, receiver) = sync_channel(limits::RECORDINGS_WAITING);
             let (store, try_on, runtime) = (Arc::clone(&self.store), Arc::clone(&self.try_on), Handle::current());
-            let write = move || write_all(&receiver, &runtime, store.as_ref(), &try_on);
-            if let Err(error) = thread::Builder::new().name("recorder".to_owned()).spawn(write) {
+            let writer = Writer { runtime, store, try_on, gathered: Default::default() };
+            let spawned = thread::Builder::new().name("recorder".to_owned()).spawn(move || writer.run(&receiver));
+            if let Err(error) = spawned {
                 tracing::error!(%error, "requests are not recorded");
             }
             sender
         })
+    }
+}
+
+impl Waiting {
+    /// None where so many wait that there is no room.
+    fn begin(all: &Arc<AtomicUsize>, bytes: usize) -> Option<Self> {
+        let before = all.fetch_add(bytes, Ordering::Relaxed);
+        // From here on they are taken off again.
+        let waiting = Self { all: Arc::clone(all), bytes };
+        (before == 0 || before + bytes <= limits::RECORDINGS_WAITING_BYTES).then_some(waiting)
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -122,45 +153,77 @@ impl Failures {
     }
 }
 
-fn write_all(receiver: &Receiver<Work>, runtime: &Handle, store: &dyn Recordings, try_on: &OnceLock<TryOn>) {
-    // To requests, above all.
-    give_way();
-    while let Ok(first) = receiver.recv() {
-        thread::sleep(GATHERED);
-        for work in std::iter::once(first).chain(receiver.try_iter()) {
-            match work {
-                Work::Draft(tenant, draft) => write(&tenant, *draft, runtime, store, try_on),
-                // Whoever waits may have gone.
-                Work::Settle(done) => drop(done.send(())),
-            }
-        }
-    }
+/// The thread that writes.
+struct Writer {
+    runtime: Handle,
+    store: Arc<dyn Recordings>,
+    try_on: Arc<OnceLock<TryOn>>,
+    /// What is to be written of each tenant, and how many bytes that is.
+    gathered: (HashMap<Tenant, Vec<Packed>>, usize),
 }
 
-fn write(tenant: &Tenant, draft: Draft, runtime: &Handle, store: &dyn Recordings, try_on: &OnceLock<TryOn>) {
-    let shadow = draft.shadow().map(str::to_owned);
-    let is_kept = draft.is_kept();
-    let recording = draft.recording();
-    if is_kept {
-        let written = encode(&recording);
-        match written.and_then(|bytes| runtime.block_on(store.append(tenant, recording.head(), bytes))) {
-            Ok(()) => metrics::count("kept"),
-            Err(error) => {
-                metrics::count("failed");
-                let request_id = &recording.asked.request_id;
-                tracing::warn!(%tenant, request_id, %error, "a request is not recorded");
+impl Writer {
+    fn run(mut self, receiver: &Receiver<Work>) {
+        // To requests, above all.
+        give_way();
+        while let Ok(first) = receiver.recv() {
+            thread::sleep(GATHERED);
+            for work in std::iter::once(first).chain(receiver.try_iter()) {
+                match work {
+                    Work::Draft(tenant, draft, _waiting) => self.take(&tenant, *draft),
+                    Work::Settle(done) => {
+                        self.write_all();
+                        // Whoever waits may have gone.
+                        let _ = done.send(());
+                    }
+                }
             }
+            self.write_all();
         }
     }
-    if let (Some(config), Some(try_on)) = (shadow, try_on.get()) {
-        try_on(tenant, Arc::new(recording), &config);
+
+    fn take(&mut self, tenant: &Tenant, draft: Draft) {
+        let shadow = draft.shadow().map(str::to_owned);
+        let is_kept = draft.is_kept();
+        let recording = draft.recording();
+        if is_kept {
+            match encode(&recording) {
+                Ok(bytes) => {
+                    let (of_tenants, all) = &mut self.gathered;
+                    *all += bytes.len();
+                    of_tenants.entry(tenant.clone()).or_default().push(Packed { head: recording.head(), bytes });
+                }
+                Err(error) => {
+                    metrics::count("failed", 1);
+                    let request_id = &recording.asked.request_id;
+                    tracing::warn!(%tenant, request_id, %error, "a request is not recorded");
+                }
+            }
+        }
+        if let (Some(config), Some(try_on)) = (shadow, self.try_on.get()) {
+            try_on(tenant, Arc::new(recording), &config);
+        }
+        if self.gathered.1 >= TOGETHER {
+            self.write_all();
+        }
+    }
+
+    fn write_all(&mut self) {
+        for (tenant, recordings) in std::mem::take(&mut self.gathered).0 {
+            let count = recordings.len() as u64;
+            let written = self.runtime.block_on(self.store.append(&tenant, recordings));
+            metrics::count(if written.is_ok() { "kept" } else { "failed" }, count);
+            if let Err(error) = written {
+                tracing::warn!(%tenant, count, %error, "requests are not recorded");
+            }
+        }
     }
 }
 
 #[async_trait]
 impl Recordings for Recorder {
-    async fn append(&self, tenant: &Tenant, head: Head, recording: Vec<u8>) -> Result<(), Error> {
-        self.store.append(tenant, head, recording).await
+    async fn append(&self, tenant: &Tenant, recordings: Vec<Packed>) -> Result<(), Error> {
+        self.store.append(tenant, recordings).await
     }
 
     async fn get(&self, tenant: &Tenant, request_id: &str) -> Result<Option<Recording>, Error> {
@@ -239,15 +302,17 @@ mod tests {
 
     /// Keeps nothing until it is let.
     struct Slow {
+        asked: tokio::sync::Notify,
         gate: tokio::sync::Semaphore,
-        kept: std::sync::atomic::AtomicUsize,
+        kept: AtomicUsize,
     }
 
     #[async_trait]
     impl Recordings for Slow {
-        async fn append(&self, _: &Tenant, _: Head, _: Vec<u8>) -> Result<(), Error> {
+        async fn append(&self, _: &Tenant, recordings: Vec<Packed>) -> Result<(), Error> {
+            self.asked.notify_one();
             let _permit = self.gate.acquire().await.unwrap();
-            self.kept.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            self.kept.fetch_add(recordings.len(), Ordering::Relaxed);
             Ok(())
         }
 
@@ -278,17 +343,32 @@ mod tests {
 
     #[tokio::test(flavor = "multi_thread")]
     async fn so_many_wait_and_no_request_for_them() {
-        let slow = Arc::new(Slow { gate: tokio::sync::Semaphore::new(0), kept: 0.into() });
+        let (asked, gate) = (tokio::sync::Notify::new(), tokio::sync::Semaphore::new(0));
+        let slow = Arc::new(Slow { asked, gate, kept: 0.into() });
         let recorder = Recorder::new(Arc::clone(&slow) as Arc<dyn Recordings>);
         let tenant = Tenant::new("t").unwrap();
+        recorder.keep(&tenant, draft("first", Keep::Always, None));
+        slow.asked.notified().await;
         for at in 0..2 * limits::RECORDINGS_WAITING {
             recorder.keep(&tenant, draft(&format!("r{at}"), Keep::Always, None));
         }
         slow.gate.add_permits(1);
         recorder.drain().await;
-        // One may be at work while the others wait.
-        let kept = slow.kept.load(std::sync::atomic::Ordering::Relaxed);
-        assert!((limits::RECORDINGS_WAITING..=limits::RECORDINGS_WAITING + 1).contains(&kept), "{kept}");
+        // One was at work while the others waited.
+        assert_eq!(slow.kept.load(Ordering::Relaxed), 1 + limits::RECORDINGS_WAITING);
+    }
+
+    #[test]
+    fn so_many_bytes_wait() {
+        let (all, most) = (Arc::default(), limits::RECORDINGS_WAITING_BYTES);
+        let alone = Waiting::begin(&all, most + 1);
+        assert!(alone.is_some() && Waiting::begin(&all, 0).is_none());
+        drop(alone);
+        let first = Waiting::begin(&all, most - 1);
+        let second = Waiting::begin(&all, 1);
+        assert!(first.is_some() && second.is_some() && Waiting::begin(&all, 1).is_none());
+        drop(first);
+        assert!(Waiting::begin(&all, most - 1).is_some());
     }
 
     #[test]

@@ -43,6 +43,7 @@ pub struct Asked {
     /// Of the body; empty when there was none.
     pub content_type: String,
     /// As it came.
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
 }
 
@@ -52,6 +53,7 @@ pub struct Answer {
     /// Of HTTP.
     pub status: u16,
     /// As it went.
+    #[serde(with = "serde_bytes")]
     pub body: Vec<u8>,
     /// Until all of it was there, in microseconds.
     pub elapsed_us: u32,
@@ -97,6 +99,7 @@ pub struct Call {
     /// XXH3 of what was asked.
     pub asked: u64,
     /// What was answered, as bytes.
+    #[serde(with = "serde_bytes")]
     pub answer: Vec<u8>,
 }
 
@@ -109,7 +112,7 @@ impl Call {
 
     /// As if this had been answered.
     pub fn set_answer(&mut self, answer: &impl Serialize) {
-        self.answer = codec::bytes(answer).unwrap_or_default();
+        self.answer = codec::bytes(answer);
     }
 }
 

@@ -10,7 +10,7 @@ use funnelweb_core::limits;
 use funnelweb_tenant_store::lock;
 use serde::de::DeserializeOwned;
 
-use crate::{Answer, Asked, Call, Outcome, Reason, Recording, Role, Stage, Status, codec, tape::Answered};
+use crate::{Answer, Asked, Call, Outcome, Reason, Recording, Role, Stage, Status, codec};
 
 /// The request that an endpoint instance works on: requests come one after the other.
 #[derive(Clone, Default)]
@@ -87,17 +87,12 @@ struct Noted {
 struct Scope {
     /// None for the endpoint.
     stage: Option<(Role, String, u16)>,
-    calls: Vec<Noting>,
+    calls: Vec<Call>,
     /// Of the recorded calls those that were told again.
     told: Vec<bool>,
     outcome: Outcome,
-    output: Option<Box<dyn Answered>>,
-}
-
-struct Noting {
-    name: &'static str,
-    asked: u64,
-    answer: Box<dyn Answered>,
+    /// XXH3 of what a stage answered; none before it ended.
+    output: Option<u64>,
 }
 
 /// A request that is to be kept, before it is bytes.
@@ -218,11 +213,11 @@ impl Session {
         self.is_again() || !lock(&self.noted).is_dropped()
     }
 
-    pub(crate) fn note(&self, scope: usize, name: &'static str, asked: u64, answer: Box<dyn Answered>) {
+    pub(crate) fn note(&self, scope: usize, name: &'static str, asked: u64, answer: Vec<u8>) {
         let mut noted = lock(&self.noted);
         let Some(scope) = noted.scopes.get_mut(scope) else { return };
         if scope.calls.len() < limits::RECORDED_CALLS {
-            scope.calls.push(Noting { name, asked, answer });
+            scope.calls.push(Call { name: name.to_owned(), asked, answer });
         } else {
             noted.is_cut = true;
         }
@@ -273,7 +268,7 @@ impl Session {
     }
 
     /// Notes how a stage call ended.
-    pub(crate) fn end(&self, scope: usize, outcome: Outcome, output: Box<dyn Answered>) {
+    pub(crate) fn end(&self, scope: usize, outcome: Outcome, output: u64) {
         let mut noted = lock(&self.noted);
         if let Some(scope) = noted.scopes.get_mut(scope) {
             (scope.outcome, scope.output) = (outcome, Some(output));
@@ -384,30 +379,31 @@ impl Draft {
         self.reason
     }
 
+    /// About how many bytes it holds.
+    pub(crate) fn bytes(&self) -> usize {
+        let calls = self.noted.scopes.iter().flat_map(|scope| &scope.calls);
+        self.asked.body.len() + self.answer.body.len() + calls.map(|call| call.answer.len()).sum::<usize>()
+    }
+
     /// The config to try on it.
     #[must_use]
     pub fn shadow(&self) -> Option<&str> {
         self.noted.shadow.as_deref()
     }
 
-    /// The recording. It takes a while: everything that was answered becomes bytes.
+    /// The recording.
     #[must_use]
     pub fn recording(self) -> Recording {
         let Self { noted, at_ms, ttl_s, reason, component, digest, asked, answer } = self;
-        let calls = |noted: Vec<Noting>| {
-            let call = |of: Noting| Call { name: of.name.to_owned(), asked: of.asked, answer: of.answer.bytes() };
-            noted.into_iter().map(call).collect::<Vec<_>>()
-        };
         let mut scopes = noted.scopes.into_iter();
-        let endpoint = scopes.next().map(|scope| calls(scope.calls)).unwrap_or_default();
+        let endpoint = scopes.next().map(|scope| scope.calls).unwrap_or_default();
         let stage = |scope: Scope| {
             let (role, name, nth) = scope.stage?;
-            let output = scope.output.as_ref().map_or(0, |output| xxhash_rust::xxh3::xxh3_64(&output.bytes()));
             // The request was over before it was.
             let endless =
                 || Outcome { status: Status::TimedOut, reason: "it did not end".to_owned(), ..Outcome::default() };
             let outcome = if scope.output.is_some() { scope.outcome } else { endless() };
-            Some(Stage { role, name, nth, outcome, calls: calls(scope.calls), output })
+            Some(Stage { role, name, nth, outcome, calls: scope.calls, output: scope.output.unwrap_or_default() })
         };
         Recording {
             scenario_id: noted.scenario_id,

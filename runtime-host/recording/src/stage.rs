@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::{Outcome, Role, Session, Stage, Status, Tape, tape::Answered};
+use crate::{Outcome, Role, Session, Stage, Status, Tape, codec};
 
 /// What a stage call is noted by, or told again. By default nothing is noted.
 #[derive(Clone, Default)]
@@ -70,22 +70,22 @@ impl StageTape {
 
     /// Ends it. Where the request is to be the same as before, it took as long as before, and
     /// what is other is told.
-    pub fn end<R: Serialize + Send + Sync + 'static>(&self, outcome: &mut Outcome, output: R) {
+    pub fn end(&self, outcome: &mut Outcome, output: &impl Serialize) {
         let Some((session, scope)) = &self.0 else { return };
+        let output = codec::digest(output);
         if session.is_exact() {
             match self.recorded() {
                 Some(recorded) => {
                     if recorded.outcome.status == Status::Ok && outcome.status.is_of_the_moment() {
                         session.hinder();
                     }
-                    let found = xxhash_rust::xxh3::xxh3_64(&output.bytes());
-                    compare(&recorded, outcome, found).iter().for_each(|what| session.differs(*scope, what));
+                    compare(&recorded, outcome, output).iter().for_each(|what| session.differs(*scope, what));
                     outcome.elapsed_us = recorded.outcome.elapsed_us;
                 }
                 None => session.differs(*scope, "was not called then"),
             }
         }
-        session.end(*scope, outcome.clone(), Box::new(output));
+        session.end(*scope, outcome.clone(), output);
     }
 }
 

@@ -8,10 +8,10 @@ use crate::{Head, Recording};
 /// The recordings of one deployment.
 #[async_trait]
 pub trait Recordings: Send + Sync + 'static {
-    /// Keeps a recording, as [`crate::encode`] made it. It is written down in the background,
-    /// soon: a crash may lose those of the last moments. Of a tenant's the newest
+    /// Keeps recordings, the oldest first. They are written down in the background, soon: a
+    /// crash may lose those of the last moments. Of a tenant's the newest
     /// [`funnelweb_core::limits::RECORDINGS`] are kept, each until it expires.
-    async fn append(&self, tenant: &Tenant, head: Head, recording: Vec<u8>) -> Result<(), Error>;
+    async fn append(&self, tenant: &Tenant, recordings: Vec<Packed>) -> Result<(), Error>;
 
     /// The last of this request.
     async fn get(&self, tenant: &Tenant, request_id: &str) -> Result<Option<Recording>, Error>;
@@ -38,6 +38,15 @@ pub trait Recordings: Send + Sync + 'static {
 
     /// Deletes what has expired, also of tenants who are asked nothing any more.
     async fn sweep(&self) -> Result<(), Error>;
+}
+
+/// A recording to keep.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Packed {
+    /// What can be seen of it without reading it.
+    pub head: Head,
+    /// It, as [`crate::encode`] made it.
+    pub bytes: Vec<u8>,
 }
 
 /// Some of what is kept.

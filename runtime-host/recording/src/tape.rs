@@ -25,17 +25,6 @@ enum Source {
 #[must_use]
 pub struct Cue(Option<(Arc<Session>, usize, &'static str, u64)>);
 
-/// What a call answered, before it is bytes.
-pub(crate) trait Answered: Send + Sync {
-    fn bytes(&self) -> Vec<u8>;
-}
-
-impl<T: Serialize + Send + Sync> Answered for T {
-    fn bytes(&self) -> Vec<u8> {
-        codec::bytes(self).unwrap_or_default()
-    }
-}
-
 impl Tape {
     /// Of an endpoint instance, whose requests come one after the other.
     #[must_use]
@@ -82,10 +71,7 @@ impl Tape {
 
 impl Cue {
     /// The call's answer: as it was recorded, or by `work`, and then noted.
-    pub async fn play<R>(self, work: impl Future<Output = R>) -> R
-    where
-        R: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
-    {
+    pub async fn play<R: Serialize + DeserializeOwned>(self, work: impl Future<Output = R>) -> R {
         let Some((session, scope, name, asked)) = self.0 else { return work.await };
         if session.is_again() {
             if let Some(answer) = session.recall(scope, name, asked) {
@@ -95,17 +81,14 @@ impl Cue {
         }
         let answer = work.await;
         if session.is_wanted() {
-            session.note(scope, name, asked, Box::new(answer.clone()));
+            session.note(scope, name, asked, codec::bytes(&answer));
         }
         answer
     }
 
     /// The same of a call that changes something: run again it changes nothing, and answers as
     /// it was recorded, or else `otherwise`.
-    pub async fn act<R>(self, otherwise: R, work: impl Future<Output = R>) -> R
-    where
-        R: Serialize + DeserializeOwned + Clone + Send + Sync + 'static,
-    {
+    pub async fn act<R: Serialize + DeserializeOwned>(self, otherwise: R, work: impl Future<Output = R>) -> R {
         let is_again = self.0.as_ref().is_some_and(|(session, ..)| session.is_again());
         self.play(async { if is_again { otherwise } else { work.await } }).await
     }

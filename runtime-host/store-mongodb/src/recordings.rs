@@ -7,7 +7,7 @@ use bson::{Binary, DateTime, Document, doc, spec::BinarySubtype};
 use funnelweb_core::limits;
 use funnelweb_recording::{
     Head, Reason, Recording, decode,
-    store::{Error, Page, Recordings, Tenant},
+    store::{Error, Packed, Page, Recordings, Tenant},
 };
 use funnelweb_tenant_store::lock;
 
@@ -54,12 +54,18 @@ impl MongoRecordings {
 
 #[async_trait]
 impl Recordings for MongoRecordings {
-    async fn append(&self, tenant: &Tenant, head: Head, recording: Vec<u8>) -> Result<(), Error> {
-        let offset = lock(&self.state).0.next(self.store.now_ms());
-        let document = document(tenant, &head, recording, offset);
-        let recordings = self.store.collection(RECORDINGS);
-        self.store.once("insert", || async { recordings.insert_one(document).await }).await?;
-        let too_many = lock(&self.state).1.add(vec![tenant.clone()]);
+    async fn append(&self, tenant: &Tenant, recordings: Vec<Packed>) -> Result<(), Error> {
+        if recordings.is_empty() {
+            return Ok(());
+        }
+        let count = recordings.len();
+        let documents: Vec<Document> = {
+            let (offsets, now_ms) = (&mut lock(&self.state).0, self.store.now_ms());
+            recordings.into_iter().map(|recording| document(tenant, recording, offsets.next(now_ms))).collect()
+        };
+        let all = self.store.collection(RECORDINGS);
+        self.store.once("insert", || async { all.insert_many(documents).ordered(false).await }).await?;
+        let too_many = lock(&self.state).1.add(vec![tenant.clone(); count]);
         for tenant in too_many {
             if let Err(error) = self.keep(&tenant, limits::RECORDINGS).await {
                 tracing::warn!(%tenant, %error, "there are more recordings than there should be");
@@ -133,7 +139,7 @@ impl Recordings for MongoRecordings {
     }
 }
 
-fn document(tenant: &Tenant, head: &Head, recording: Vec<u8>, offset: u64) -> Document {
+fn document(tenant: &Tenant, Packed { head, bytes }: Packed, offset: u64) -> Document {
     doc! {
         "tenant_id": tenant.as_str(),
         "request_id": &head.request_id,
@@ -144,7 +150,7 @@ fn document(tenant: &Tenant, head: &Head, recording: Vec<u8>, offset: u64) -> Do
         "reason": head.reason.as_str(),
         "status": i32::from(head.status),
         "elapsed_us": i64::from(head.elapsed_us),
-        "recording": Binary { subtype: BinarySubtype::Generic, bytes: recording },
+        "recording": Binary { subtype: BinarySubtype::Generic, bytes },
         "_fw": { "offset": offset.cast_signed() },
     }
 }

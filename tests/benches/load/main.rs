@@ -205,10 +205,13 @@ fn cached(server: &Server, world: &World, users: &[String], body: &[u8], clients
     failed
 }
 
-/// What it costs to record every request: one client, by turns without and with it, so that both
-/// are of the same minutes; how many requests failed.
+/// What it costs to record every request: one client, in many short turns without and with it, so
+/// that both are of the same moments of a machine that is now slower, now faster; how many requests
+/// failed.
 fn recorded(server: &Server, world: &World, users: &[String], body: &[u8], seconds: Duration) -> usize {
-    const TURNS: usize = 4;
+    const TURNS: usize = 20;
+    /// Until what follows from another config is there again.
+    const SETTLED: Duration = Duration::from_millis(300);
     let client = Client::new(&server.url(), TENANT).unwrap();
     let (mut failed, mut times) = (0, [Vec::new(), Vec::new()]);
     for turn in 0..2 * TURNS {
@@ -216,7 +219,8 @@ fn recorded(server: &Server, world: &World, users: &[String], body: &[u8], secon
         let mut scenario = common::scenario(world, false);
         scenario["config"]["recording"] = json!({"share": if is_recorded { 1 } else { 0 }, "failures": is_recorded});
         client.put_scenario(&scenario.to_string()).unwrap();
-        let run = recommend(server, users, body, 1, Until::Time(seconds / 2));
+        failed += recommend(server, users, body, 1, Until::Time(SETTLED)).failed;
+        let run = recommend(server, users, body, 1, Until::Time(seconds / 5));
         failed += run.failed;
         times[usize::from(is_recorded)].extend(run.times);
     }

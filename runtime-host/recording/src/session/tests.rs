@@ -11,7 +11,7 @@ fn outcome(digest: &str, status: Status, elapsed_us: u32) -> Outcome {
 fn run(session: &Arc<Session>, stages: &[(&str, Outcome, u32)]) -> Vec<Outcome> {
     let end = |(name, outcome, output): &(&str, Outcome, u32)| {
         let mut outcome = outcome.clone();
-        StageTape::begin(Some(session), Role::Rank, name).end(&mut outcome, *output);
+        StageTape::begin(Some(session), Role::Rank, name).end(&mut outcome, output);
         outcome
     };
     stages.iter().map(end).collect()
@@ -185,13 +185,13 @@ fn differences_and_calls_are_bounded() {
     assert_eq!(session.differences().len(), limits::REPLAY_DIFFERENCES);
     let session = Session::record(17);
     for at in 0..=limits::RECORDED_CALLS {
-        session.note(Session::ENDPOINT, "test.read", at as u64, Box::new(1_u32));
+        session.note(Session::ENDPOINT, "test.read", at as u64, codec::bytes(&1_u32));
     }
     session.keep("feed", Keep::Always, 60, None);
     assert!(finish(&session, OK).is_none(), "a part of a request cannot be run again");
     let session = Session::record(17);
     for at in 0..limits::RECORDED_CALLS {
-        session.note(Session::ENDPOINT, "test.read", at as u64, Box::new(1_u32));
+        session.note(Session::ENDPOINT, "test.read", at as u64, codec::bytes(&1_u32));
     }
     session.keep("feed", Keep::Always, 60, None);
     assert_eq!(finish(&session, OK).unwrap().recording().calls.len(), limits::RECORDED_CALLS);

@@ -9,10 +9,10 @@ use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
     Head, Reason, Recording, codec,
-    store::{Error, Page, Recordings, Tenant},
+    store::{Error, Packed, Page, Recordings, Tenant},
 };
 
-/// Old recordings that each new one takes along: more than it adds, so they go.
+/// Of the oldest, how many each new one takes along that are old: more than it adds, so they go.
 const EXPIRED: u32 = 2;
 /// Recordings that a sweep deletes at once.
 const SWEPT: u32 = 500;
@@ -38,19 +38,23 @@ impl SqliteRecordings {
 
 #[async_trait]
 impl Recordings for SqliteRecordings {
-    async fn append(&self, tenant: &Tenant, head: Head, recording: Vec<u8>) -> Result<(), Error> {
+    async fn append(&self, tenant: &Tenant, recordings: Vec<Packed>) -> Result<(), Error> {
+        if recordings.is_empty() {
+            return Ok(());
+        }
         let now_ms = self.stores.now_ms();
         let file = self.stores.open(tenant).await?;
-        let bytes = recording.len();
+        let bytes = recordings.iter().map(|recording| recording.bytes.len()).sum();
         // Nobody waits for it.
-        drop(file.submit(Durability::Deferred, bytes, move |write| insert(write, &head, &recording, now_ms))?);
+        drop(file.submit(Durability::Deferred, bytes, move |write| insert(write, &recordings, now_ms))?);
         Ok(())
     }
 
     async fn get(&self, tenant: &Tenant, request_id: &str) -> Result<Option<Recording>, Error> {
         let file = self.stores.open(tenant).await?;
         let (request, now_ms) = (request_id.to_owned(), self.stores.now_ms());
-        let sql = "SELECT recording FROM recordings WHERE request = ? AND expires_ms > ? ORDER BY seq DESC LIMIT 1";
+        let sql = "SELECT bytes FROM recordings JOIN recorded USING (seq)
+                   WHERE request = ? AND expires_ms > ? ORDER BY seq DESC LIMIT 1";
         let found = file.read(move |tx| {
             let row = params![request, now_ms.cast_signed()];
             let found = tx.prepare_cached(sql)?.query_row(row, |row| row.get::<_, Vec<u8>>(0)).optional();
@@ -132,25 +136,29 @@ fn head(row: &Row<'_>) -> rusqlite::Result<(i64, Head)> {
     Ok((row.get(0)?, head))
 }
 
-fn insert(connection: &Connection, head: &Head, recording: &[u8], now_ms: u64) -> Result<(), Error> {
-    let sql =
-        "INSERT INTO recordings (request, scenario, user, at_ms, expires_ms, reason, status, elapsed_us, recording)
-               VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)";
-    connection.prepare_cached(sql)?.execute(params![
-        head.request_id,
-        head.scenario_id,
-        head.user_id,
-        head.at_ms.cast_signed(),
-        head.expires_ms.cast_signed(),
-        head.reason.as_str(),
-        head.status,
-        head.elapsed_us,
-        recording,
-    ])?;
+fn insert(connection: &Connection, recordings: &[Packed], now_ms: u64) -> Result<(), Error> {
+    let sql = "INSERT INTO recordings (request, scenario, user, at_ms, expires_ms, reason, status, elapsed_us)
+               VALUES (?, ?, ?, ?, ?, ?, ?, ?)";
+    let mut insert = connection.prepare_cached(sql)?;
+    let mut insert_bytes = connection.prepare_cached("INSERT INTO recorded (seq, bytes) VALUES (?, ?)")?;
+    for Packed { head, bytes } in recordings {
+        insert.execute(params![
+            head.request_id,
+            head.scenario_id,
+            head.user_id,
+            head.at_ms.cast_signed(),
+            head.expires_ms.cast_signed(),
+            head.reason.as_str(),
+            head.status,
+            head.elapsed_us,
+        ])?;
+        insert_bytes.execute(params![connection.last_insert_rowid(), bytes])?;
+    }
+    let gone = u32::try_from(recordings.len()).unwrap_or(u32::MAX).saturating_mul(EXPIRED);
     let too_many = connection.last_insert_rowid() - limits::RECORDINGS.cast_signed();
-    let sql = "DELETE FROM recordings WHERE seq IN (SELECT seq FROM recordings WHERE seq <= ? ORDER BY seq LIMIT ?)";
-    connection.prepare_cached(sql)?.execute(params![too_many, EXPIRED])?;
-    sweep(connection, now_ms, EXPIRED)?;
+    let sql = "DELETE FROM recordings WHERE (seq <= ? OR expires_ms <= ?)
+               AND seq IN (SELECT seq FROM recordings ORDER BY seq LIMIT ?)";
+    connection.prepare_cached(sql)?.execute(params![too_many, now_ms.cast_signed(), gone])?;
     Ok(())
 }
 
@@ -169,7 +177,7 @@ impl Part for Tables {
     }
 
     fn migrations(&self) -> &'static [&'static str] {
-        &[include_str!("schema.sql")]
+        &[include_str!("schema.sql"), include_str!("apart.sql")]
     }
 
     fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {
