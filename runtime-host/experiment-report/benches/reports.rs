@@ -50,15 +50,15 @@ fn split(count: u64, days: u64) {
         let (mut slates, mut acts) = (Rate::default(), Rate::default());
         slates.time(count, || {
             for (user, name) in names.iter().enumerate() {
-                users.shown(name, user % 2, day * DAY_MS, ITEMS);
+                users.shown(name, user % 2, at(day, user, count), ITEMS);
                 users.took(name, user % 2, 2000, 1000);
             }
         });
         acts.time(count * u64::from(ITEMS) / CLICKED, || {
-            for name in &names {
+            for (user, name) in names.iter().enumerate() {
                 for _ in 0..u64::from(ITEMS) / CLICKED {
                     let watch_s = Some((random.next_u64() % 60) as f64);
-                    users.did(name, day * DAY_MS + 1000, &Act { watch_s, ..Act::click() });
+                    users.did(name, at(day, user, count) + 1000, &Act { watch_s, ..Act::click() });
                 }
             }
         });
@@ -86,14 +86,14 @@ fn interleaved(count: u64, days: u64) {
         slates.time(count, || {
             for (user, name) in names.iter().enumerate() {
                 let teams = [Team::Control, Team::Treatment].into_iter().cycle();
-                drafts.shown(name, day * DAY_MS, shown(user).map(String::as_str).zip(teams));
+                drafts.shown(name, at(day, user, count), shown(user).map(String::as_str).zip(teams));
             }
         });
         acts.time(count * u64::from(ITEMS) / CLICKED, || {
             for (user, name) in names.iter().enumerate() {
                 for item in shown(user).step_by(CLICKED as usize) {
                     let watch_s = Some((random.next_u64() % 60) as f64);
-                    drafts.did(name, item, day * DAY_MS + 1000, &Act { watch_s, ..Act::click() });
+                    drafts.did(name, item, at(day, user, count) + 1000, &Act { watch_s, ..Act::click() });
                 }
             }
         });
@@ -104,6 +104,11 @@ fn interleaved(count: u64, days: u64) {
             println!("  report {:.1} ms", millis(start.elapsed()));
         }
     }
+}
+
+/// When a user comes on a day.
+fn at(day: u64, user: usize, users: u64) -> u64 {
+    day * DAY_MS + user as u64 * DAY_MS / users
 }
 
 /// How many in how much time.

@@ -5,7 +5,7 @@
 //! converts, once. Each user then has one vote in each metric, for the ranking that they gave more
 //! to.
 
-use std::collections::BTreeMap;
+use std::{cmp::Ordering, collections::BTreeMap};
 
 use bincode::{Decode, Encode};
 use funnelweb_core::{
@@ -187,9 +187,19 @@ impl Drafts {
     fn drop_oldest(&mut self) {
         let many = self.places.len().saturating_sub(limits::INTERLEAVED_PLACES);
         let mut times: Vec<u64> = self.places.iter().map(|place| place.when).collect();
-        let (_, oldest, _) = times.select_nth_unstable(many);
+        let (older, oldest, _) = times.select_nth_unstable(many);
         let oldest = *oldest;
-        self.places.retain(|place| place.when >= oldest);
+        // Of those of one moment some may stay, and some not.
+        let mut too_many = many - older.iter().filter(|when| **when < oldest).count();
+        self.places.retain(|place| match place.when.cmp(&oldest) {
+            Ordering::Less => false,
+            Ordering::Greater => true,
+            Ordering::Equal if too_many > 0 => {
+                too_many -= 1;
+                false
+            }
+            Ordering::Equal => true,
+        });
     }
 }
 

@@ -105,6 +105,9 @@ fn so_many_places_are_remembered_the_last_ones() {
     assert_eq!((report.places.treatment, report.places.control), (1, limits::INTERLEAVED_PLACES as u64));
     let clicks = of(&report, "clicks").unwrap();
     assert_eq!((clicks.control_credit, clicks.treatment_credit), (1.0, 0.0));
+    // All of one moment, and beyond what is kept for a while.
+    (0..=limits::INTERLEAVED_PLACES / slate.len()).for_each(|_| drafts.shown("ann", 2, slate));
+    assert_eq!(drafts.places.len(), limits::INTERLEAVED_PLACES);
 }
 
 #[test]
