@@ -21,7 +21,7 @@ const VERSION: u8 = 2;
 /// Numbers as long as they are: what has many of them is written fastest, and compressed anyhow.
 const CONFIG: Configuration<LittleEndian, Fixint> = config::standard().with_fixed_int_encoding();
 /// Bytes that a thread keeps ready to write values to.
-const SCRATCH_BYTES: usize = 128 * 1024;
+const SCRATCH_BYTES: usize = 512 * 1024;
 /// Bytes up to which values are written.
 const VALUE_BYTES: usize = 64 * 1024 * 1024;
 

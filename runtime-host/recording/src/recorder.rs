@@ -75,8 +75,8 @@ impl Recorder {
         let _ = self.try_on.set(try_on);
     }
 
-    /// Has a request be kept, soon. It is not when too many wait already, or too many failed.
-    /// Must be called within a runtime.
+    /// Has a request be kept, soon: a crash may lose those of the last moments. It is not when too
+    /// many wait already, or too many failed. Must be called within a runtime.
     pub fn keep(&self, tenant: &Tenant, draft: Draft) {
         if draft.reason() != Reason::Sample && lock(&self.failures).is_too_many(tenant, Instant::now()) {
             return metrics::count("too_many", 1);

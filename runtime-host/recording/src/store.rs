@@ -8,8 +8,7 @@ use crate::{Head, Recording};
 /// The recordings of one deployment.
 #[async_trait]
 pub trait Recordings: Send + Sync + 'static {
-    /// Keeps recordings, the oldest first. They are written down in the background, soon: a
-    /// crash may lose those of the last moments. Of a tenant's the newest
+    /// Keeps recordings, the oldest first. Of a tenant's the newest
     /// [`funnelweb_core::limits::RECORDINGS`] are kept, each until it expires.
     async fn append(&self, tenant: &Tenant, recordings: Vec<Packed>) -> Result<(), Error>;
 

@@ -52,6 +52,21 @@ async fn what_has_expired_goes() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_written_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let stores = TenantStores::with(folder.path(), Arc::new(|| NOW_MS), 4).unwrap();
+    let recordings = SqliteRecordings::new(Arc::new(stores)).unwrap();
+    let tenant = Tenant::new("t").unwrap();
+    let file = recordings.stores.open(&tenant).await.unwrap();
+    let drop = file.write(Durability::Relaxed, |write| Ok::<_, Error>(write.execute("DROP TABLE recorded", [])?));
+    drop.await.unwrap();
+    let recording = recording("feed", "ann", "r1", NOW_MS);
+    let packed = Packed { head: recording.head(), bytes: crate::encode(&recording).unwrap() };
+    assert!(matches!(recordings.append(&tenant, vec![packed]).await, Err(Error::Unavailable(_))));
+    assert_eq!(all(&recordings, &tenant, None).await, [], "none of it is there");
+}
+
+#[tokio::test]
 async fn of_too_many_the_oldest_go() {
     let folder = tempfile::tempdir().unwrap();
     let stores = TenantStores::with(folder.path(), Arc::new(|| NOW_MS), 4).unwrap();
