@@ -32,13 +32,13 @@ const VALUE_BYTES: usize = 64 * 1024 * 1024;
 pub fn encode(recording: &Recording) -> Result<Vec<u8>, Error> {
     let written = scratch(recording, |plain| {
         let mut written = vec![VERSION; 1 + max_compress_len(plain.len())];
-        let packed = Encoder::new().compress(plain, written.get_mut(1..).unwrap_or_default());
-        packed.map(|length| {
-            written.truncate(1 + length);
-            written
-        })
+        let length = Encoder::new().compress(plain, written.get_mut(1..)?).ok()?;
+        written.truncate(1 + length);
+        written.shrink_to_fit();
+        Some(written)
     });
-    let written = written.map_err(|error| Error::Unavailable(format!("a recording cannot be written: {error}")))?;
+    let too_long = || Error::Invalid(format!("recording: must be at most {VALUE_BYTES} bytes before it is compressed"));
+    let written = written.flatten().ok_or_else(too_long)?;
     if written.len() > limits::RECORDING_BYTES {
         let rule = format!("must be at most {} bytes, got {}", limits::RECORDING_BYTES, written.len());
         return Err(Error::Invalid(format!("recording: {rule}")));
@@ -46,40 +46,42 @@ pub fn encode(recording: &Recording) -> Result<Vec<u8>, Error> {
     Ok(written)
 }
 
-/// A recording from what was kept; none when it is damaged, or of another version.
-#[must_use]
-pub fn decode(written: &[u8]) -> Option<Recording> {
-    let (version, packed) = written.split_first()?;
-    if *version != VERSION {
-        return None;
-    }
-    value(&Decoder::new().decompress_vec(packed).ok()?)
+/// The recording of a request from what was kept; none when it was written otherwise than now.
+///
+/// # Errors
+/// `unavailable` when it is damaged.
+pub fn decode(request_id: &str, written: &[u8]) -> Result<Option<Recording>, Error> {
+    let read = match written.split_first() {
+        Some((&VERSION, packed)) => Decoder::new().decompress_vec(packed).ok().and_then(|plain| value(&plain)),
+        Some(_) => return Ok(None),
+        None => None,
+    };
+    read.map(Some).ok_or_else(|| Error::Unavailable(format!("the recording of `{request_id}` is damaged")))
 }
 
-/// Any value; nothing of one that cannot be written.
-pub(crate) fn bytes(value: &impl Serialize) -> Vec<u8> {
+/// Any value; none of one that cannot be written.
+pub(crate) fn bytes(value: &impl Serialize) -> Option<Vec<u8>> {
     scratch(value, <[u8]>::to_vec)
 }
 
-/// Has `read` see a value's bytes; none of one that cannot be written. They are written where
-/// those of this thread's last value were: into room that is there already, numbers are copied
-/// without looking at each.
-fn scratch<R>(value: &impl Serialize, read: impl FnOnce(&[u8]) -> R) -> R {
+/// Has `read` see a value's bytes, if it can be written. They are where those of this thread's
+/// last value were: into room that is there already, numbers are copied without looking at each.
+fn scratch<R>(value: &impl Serialize, read: impl FnOnce(&[u8]) -> R) -> Option<R> {
     thread_local! {
         static SCRATCH: RefCell<Vec<u8>> = RefCell::default();
     }
     SCRATCH.with_borrow_mut(|scratch| {
         let written = loop {
             match bincode::serde::encode_into_slice(value, scratch, CONFIG) {
-                Ok(written) => break written,
+                Ok(written) => break Some(written),
                 Err(EncodeError::UnexpectedEnd) if scratch.len() < VALUE_BYTES => {
                     let more = (2 * scratch.len()).max(SCRATCH_BYTES);
                     scratch.resize(more, 0);
                 }
-                Err(_) => break 0,
+                Err(_) => break None,
             }
         };
-        let read = read(scratch.get(..written).unwrap_or_default());
+        let read = written.and_then(|written| scratch.get(..written)).map(read);
         if scratch.len() > SCRATCH_BYTES {
             scratch.truncate(SCRATCH_BYTES);
             scratch.shrink_to_fit();
@@ -96,7 +98,7 @@ pub(crate) fn value<T: DeserializeOwned>(bytes: &[u8]) -> Option<T> {
 
 /// What tells values apart.
 pub(crate) fn digest(value: &impl Serialize) -> u64 {
-    scratch(value, xxh3_64)
+    scratch(value, xxh3_64).unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -108,22 +110,24 @@ mod tests {
     fn what_is_written_is_read() {
         let recording = recording("feed", "ann", "r1", 17);
         let written = encode(&recording).unwrap();
-        assert_eq!(decode(&written), Some(recording));
-        assert_eq!(decode(&written[..written.len() - 1]), None);
+        assert_eq!(decode("r1", &written).unwrap(), Some(recording));
+        for damaged in [&written[..written.len() - 1], &[]] {
+            let told = decode("r1", damaged);
+            assert!(matches!(&told, Err(Error::Unavailable(message)) if message.contains("`r1`")), "{told:?}");
+        }
         let mut of_later = written;
         of_later[0] = VERSION + 1;
-        assert_eq!(decode(&of_later), None);
-        assert_eq!(decode(&[]), None);
+        assert_eq!(decode("r1", &of_later).unwrap(), None);
     }
 
     #[test]
     fn values_of_any_length_are_written() {
         for length in [0, 1, SCRATCH_BYTES, 5 * SCRATCH_BYTES, 1] {
             let numbers: Vec<u32> = (0..).take(length).collect();
-            let written = bytes(&numbers);
+            let written = bytes(&numbers).unwrap();
             assert_eq!((written.len(), value(&written)), (8 + 4 * length, Some(numbers)));
         }
-        assert!(bytes(&vec![0_u8; VALUE_BYTES + 1]).is_empty(), "it is longer than any");
+        assert_eq!(bytes(&vec![0_u8; VALUE_BYTES + 1]), None);
         assert!(digest(&1) != digest(&2));
     }
 
@@ -141,8 +145,12 @@ mod tests {
         };
         recording.asked.body = noise(limits::RECORDING_BYTES / 2);
         assert!(encode(&recording).is_ok());
-        recording.asked.body = noise(limits::RECORDING_BYTES);
-        let Err(Error::Invalid(message)) = encode(&recording) else { panic!("it is too large") };
-        assert!(message.contains(&limits::RECORDING_BYTES.to_string()), "{message}");
+        for (body, most) in
+            [(noise(limits::RECORDING_BYTES), limits::RECORDING_BYTES), (vec![0; VALUE_BYTES], VALUE_BYTES)]
+        {
+            recording.asked.body = body;
+            let Err(Error::Invalid(message)) = encode(&recording) else { panic!("it is too large") };
+            assert!(message.contains(&most.to_string()), "{message}");
+        }
     }
 }

@@ -293,11 +293,13 @@ mod tests {
         let ids: Vec<_> = page.heads.iter().map(|head| head.request_id.as_str()).collect();
         assert_eq!(ids, ["r2", "r1"], "what a config is only tried on is not kept");
         assert_eq!(*lock(&tried), ["r2 {}", "r3 {}"]);
-        // A user who is deleted has nothing that is written afterwards.
+        // Nor is what waited when its user, or its scenario, was deleted.
         recorder.keep(&tenant, draft("r4", Keep::Always, None));
         recorder.forget_user(&tenant, "ann").await.unwrap();
-        recorder.store.settle(&tenant).await.unwrap();
-        assert!(recorder.get(&tenant, "r4").await.unwrap().is_some(), "it was written, for the store to delete");
+        assert_eq!(recorder.list(&tenant, None, None, 10).await.unwrap().heads, []);
+        recorder.keep(&tenant, draft("r5", Keep::Always, None));
+        recorder.forget_scenario(&tenant, "feed").await.unwrap();
+        assert_eq!(recorder.list(&tenant, None, None, 10).await.unwrap().heads, []);
     }
 
     /// Keeps nothing until it is let.

@@ -213,13 +213,14 @@ impl Session {
         self.is_again() || !lock(&self.noted).is_dropped()
     }
 
-    pub(crate) fn note(&self, scope: usize, name: &'static str, asked: u64, answer: Vec<u8>) {
+    pub(crate) fn note(&self, scope: usize, name: &'static str, asked: u64, answer: Option<Vec<u8>>) {
         let mut noted = lock(&self.noted);
         let Some(scope) = noted.scopes.get_mut(scope) else { return };
-        if scope.calls.len() < limits::RECORDED_CALLS {
-            scope.calls.push(Call { name: name.to_owned(), asked, answer });
-        } else {
-            noted.is_cut = true;
+        match answer {
+            Some(answer) if scope.calls.len() < limits::RECORDED_CALLS => {
+                scope.calls.push(Call { name: name.to_owned(), asked, answer });
+            }
+            _ => noted.is_cut = true,
         }
     }
 
@@ -382,7 +383,8 @@ impl Draft {
     /// About how many bytes it holds.
     pub(crate) fn bytes(&self) -> usize {
         let calls = self.noted.scopes.iter().flat_map(|scope| &scope.calls);
-        self.asked.body.len() + self.answer.body.len() + calls.map(|call| call.answer.len()).sum::<usize>()
+        let of_call = |call: &Call| size_of::<Call>() + call.name.len() + call.answer.len();
+        self.asked.body.len() + self.answer.body.len() + calls.map(of_call).sum::<usize>()
     }
 
     /// The config to try on it.

@@ -9,7 +9,8 @@ use crate::{Head, Recording};
 #[async_trait]
 pub trait Recordings: Send + Sync + 'static {
     /// Keeps recordings, the oldest first. Of a tenant's the newest
-    /// [`funnelweb_core::limits::RECORDINGS`] are kept, each until it expires.
+    /// [`funnelweb_core::limits::RECORDINGS`] are kept, each until it expires. On an error
+    /// some of these may be kept.
     async fn append(&self, tenant: &Tenant, recordings: Vec<Packed>) -> Result<(), Error>;
 
     /// The last of this request.

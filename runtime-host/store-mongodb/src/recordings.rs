@@ -80,8 +80,7 @@ impl Recordings for MongoRecordings {
         let find = Find { filter, sort: Some(doc! { "_fw.offset": -1 }), limit: Some(1), ..Find::default() };
         let found = self.store.find(RECORDINGS, &find).await?;
         let Some(document) = found.first() else { return Ok(None) };
-        let damaged = || Error::Unavailable(format!("the recording of `{request_id}` is damaged"));
-        document.get_binary_generic("recording").ok().and_then(|bytes| decode(bytes)).map(Some).ok_or_else(damaged)
+        decode(request_id, document.get_binary_generic("recording").map(Vec::as_slice).unwrap_or_default())
     }
 
     async fn list(

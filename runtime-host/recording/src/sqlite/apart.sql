@@ -1,4 +1,4 @@
--- Those of before were written otherwise, and live for hours.
+-- Those of before were written otherwise.
 DELETE FROM recordings;
 -- What can be seen of recordings is little, and scanned; what they hold is apart from it.
 ALTER TABLE recordings DROP COLUMN recording;

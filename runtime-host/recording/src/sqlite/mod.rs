@@ -8,11 +8,12 @@ use funnelweb_tenant_store::{Durability, Part, Purge, TenantStores, Write};
 use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::{
-    Head, Reason, Recording, codec,
+    Head, Reason, Recording, decode,
     store::{Error, Packed, Page, Recordings, Tenant},
 };
 
-/// Of the oldest, how many each new one takes along that are old: more than it adds, so they go.
+/// Of the oldest, how many each new one takes along that are too many or have expired: more than
+/// it adds. What has expired behind others goes with a sweep.
 const EXPIRED: u32 = 2;
 /// Recordings that a sweep deletes at once.
 const SWEPT: u32 = 500;
@@ -33,6 +34,12 @@ impl SqliteRecordings {
     pub fn new(stores: Arc<TenantStores>) -> Result<Self, Error> {
         stores.register(Arc::new(Tables))?;
         Ok(Self { stores })
+    }
+
+    /// Deletes what was kept since the tenant's file was purged of it.
+    async fn forget(&self, tenant: &Tenant, what: Purge) -> Result<(), Error> {
+        let file = self.stores.open(tenant).await?;
+        file.write(Durability::Durable, move |write| purge(write, &what)).await
     }
 }
 
@@ -58,9 +65,7 @@ impl Recordings for SqliteRecordings {
             let found = tx.prepare_cached(sql)?.query_row(row, |row| row.get::<_, Vec<u8>>(0)).optional();
             found.map_err(Error::from)
         });
-        let Some(written) = found.await? else { return Ok(None) };
-        let damaged = || Error::Unavailable(format!("the recording of `{request_id}` is damaged"));
-        codec::decode(&written).map(Some).ok_or_else(damaged)
+        found.await?.map_or(Ok(None), |written| decode(request_id, &written))
     }
 
     async fn list(
@@ -93,14 +98,12 @@ impl Recordings for SqliteRecordings {
         Ok(())
     }
 
-    /// A tenant's writes are done one after the other: whoever is deleted is deleted after
-    /// all that was kept before.
-    async fn forget_user(&self, _: &Tenant, _: &str) -> Result<(), Error> {
-        Ok(())
+    async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
+        self.forget(tenant, Purge::User(user_id.to_owned())).await
     }
 
-    async fn forget_scenario(&self, _: &Tenant, _: &str) -> Result<(), Error> {
-        Ok(())
+    async fn forget_scenario(&self, tenant: &Tenant, scenario_id: &str) -> Result<(), Error> {
+        self.forget(tenant, Purge::Scenario(scenario_id.to_owned())).await
     }
 
     async fn sweep(&self) -> Result<(), Error> {
@@ -165,6 +168,15 @@ fn sweep(connection: &Connection, now_ms: u64, most: u32) -> Result<usize, Error
     Ok(connection.prepare_cached(sql)?.execute(params![now_ms.cast_signed(), most])?)
 }
 
+fn purge(connection: &Connection, what: &Purge) -> Result<(), Error> {
+    let (sql, of) = match what {
+        Purge::User(user) => ("DELETE FROM recordings WHERE user = ?", user),
+        Purge::Scenario(scenario) => ("DELETE FROM recordings WHERE scenario = ?", scenario),
+    };
+    connection.prepare_cached(sql)?.execute([of])?;
+    Ok(())
+}
+
 /// The table and what is deleted of it.
 struct Tables;
 
@@ -178,12 +190,7 @@ impl Part for Tables {
     }
 
     fn purge(&self, write: &mut Write<'_>, what: &Purge) -> Result<u64, Error> {
-        let (sql, of) = match what {
-            Purge::User(user) => ("DELETE FROM recordings WHERE user = ?", user),
-            Purge::Scenario(scenario) => ("DELETE FROM recordings WHERE scenario = ?", scenario),
-        };
-        write.prepare_cached(sql)?.execute([of])?;
-        Ok(0)
+        purge(write, what).map(|()| 0)
     }
 }
 

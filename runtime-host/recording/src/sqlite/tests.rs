@@ -58,11 +58,18 @@ async fn what_cannot_be_written_is_told() {
     let recordings = SqliteRecordings::new(Arc::new(stores)).unwrap();
     let tenant = Tenant::new("t").unwrap();
     let file = recordings.stores.open(&tenant).await.unwrap();
-    let drop = file.write(Durability::Relaxed, |write| Ok::<_, Error>(write.execute("DROP TABLE recorded", [])?));
-    drop.await.unwrap();
-    let recording = recording("feed", "ann", "r1", NOW_MS);
-    let packed = Packed { head: recording.head(), bytes: crate::encode(&recording).unwrap() };
-    assert!(matches!(recordings.append(&tenant, vec![packed]).await, Err(Error::Unavailable(_))));
+    let refuse = file.write(Durability::Relaxed, |write| {
+        let sql = "CREATE TRIGGER refused BEFORE INSERT ON recorded WHEN NEW.seq = 2
+                   BEGIN SELECT RAISE(ABORT, 'refused'); END";
+        Ok::<_, Error>(write.execute(sql, [])?)
+    });
+    refuse.await.unwrap();
+    let packed = |request_id: &str| {
+        let recording = recording("feed", "ann", request_id, NOW_MS);
+        Packed { head: recording.head(), bytes: crate::encode(&recording).unwrap() }
+    };
+    let told = recordings.append(&tenant, vec![packed("r1"), packed("r2")]).await;
+    assert!(matches!(&told, Err(Error::Unavailable(message)) if message.contains("refused")), "{told:?}");
     assert_eq!(all(&recordings, &tenant, None).await, [], "none of it is there");
 }
 
