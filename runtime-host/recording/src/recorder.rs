@@ -46,7 +46,7 @@ pub struct Recorder {
 enum Work {
     Draft(Tenant, Box<Draft>, Waiting),
     /// Says when all before it is written.
-    Settle(oneshot::Sender<()>),
+    Drain(oneshot::Sender<()>),
 }
 
 /// Bytes that wait, until this goes.
@@ -103,7 +103,7 @@ impl Recorder {
         }
         let (done, is_done) = oneshot::channel();
         let queue = self.queue().clone();
-        let sent = tokio::task::spawn_blocking(move || queue.send(Work::Settle(done)));
+        let sent = tokio::task::spawn_blocking(move || queue.send(Work::Drain(done)));
         if sent.await.is_ok_and(|sent| sent.is_ok()) {
             // The thread may have ended.
             let _ = is_done.await;
@@ -167,11 +167,13 @@ impl Writer {
         // To requests, above all.
         give_way();
         while let Ok(first) = receiver.recv() {
-            thread::sleep(GATHERED);
+            if matches!(first, Work::Draft(..)) {
+                thread::sleep(GATHERED);
+            }
             for work in std::iter::once(first).chain(receiver.try_iter()) {
                 match work {
                     Work::Draft(tenant, draft, _waiting) => self.take(&tenant, *draft),
-                    Work::Settle(done) => {
+                    Work::Drain(done) => {
                         self.write_all();
                         // Whoever waits may have gone.
                         let _ = done.send(());
@@ -240,11 +242,6 @@ impl Recordings for Recorder {
         self.store.list(tenant, scenario_id, before, limit).await
     }
 
-    async fn settle(&self, tenant: &Tenant) -> Result<(), Error> {
-        self.drain().await;
-        self.store.settle(tenant).await
-    }
-
     async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
         self.drain().await;
         self.store.forget_user(tenant, user_id).await
@@ -288,7 +285,7 @@ mod tests {
         recorder.keep(&tenant, draft("r1", Keep::Always, None));
         recorder.keep(&tenant, draft("r2", Keep::Always, Some("{}")));
         recorder.keep(&tenant, draft("r3", Keep::IfDegraded, Some("{}")));
-        recorder.settle(&tenant).await.unwrap();
+        recorder.drain().await;
         let page = recorder.list(&tenant, Some("feed"), None, 10).await.unwrap();
         let ids: Vec<_> = page.heads.iter().map(|head| head.request_id.as_str()).collect();
         assert_eq!(ids, ["r2", "r1"], "what a config is only tried on is not kept");
@@ -324,10 +321,6 @@ mod tests {
 
         async fn list(&self, _: &Tenant, _: Option<&str>, _: Option<u64>, _: u32) -> Result<Page, Error> {
             Ok(Page::default())
-        }
-
-        async fn settle(&self, _: &Tenant) -> Result<(), Error> {
-            Ok(())
         }
 
         async fn forget_user(&self, _: &Tenant, _: &str) -> Result<(), Error> {

@@ -27,9 +27,6 @@ pub trait Recordings: Send + Sync + 'static {
         limit: u32,
     ) -> Result<Page, Error>;
 
-    /// Has what was kept before be written down.
-    async fn settle(&self, tenant: &Tenant) -> Result<(), Error>;
-
     /// Has nothing come of what was kept here of a user who was deleted.
     async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error>;
 

@@ -110,10 +110,6 @@ impl Recordings for MongoRecordings {
         Ok(Page { heads: found.iter().filter_map(head).collect(), next })
     }
 
-    async fn settle(&self, _: &Tenant) -> Result<(), Error> {
-        Ok(())
-    }
-
     async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
         self.store.delete_log(RECORDINGS, &doc! { "tenant_id": tenant.as_str(), "user_id": user_id }).await?;
         Ok(())

@@ -94,10 +94,6 @@ impl Recordings for SqliteRecordings {
         .await
     }
 
-    async fn settle(&self, _: &Tenant) -> Result<(), Error> {
-        Ok(())
-    }
-
     async fn forget_user(&self, tenant: &Tenant, user_id: &str) -> Result<(), Error> {
         self.forget(tenant, Purge::User(user_id.to_owned())).await
     }
